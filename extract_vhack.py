@@ -1,0 +1,432 @@
+"""Contrastive pairs -> v_hack per weight, in the SVD basis of W.
+
+    pair (prompt, hack, clean)  -->  d_p = grad NLL(hack) - grad NLL(clean)      one row (d,) per weight
+    D (n, d)  --SVD-->  V (k, d) orthonormal rows, oriented hack-ward, below the noise floor dropped
+
+d_p is the gradient of GRPO with advantage +1 on the hack and -1 on the clean completion (ratio 1, no KL), so a
+training gradient g with V g > 0 is about to move the weight hack-ward.
+
+Beside the hack set the file holds its controls, computed from the same gradients: `within` (hack_i - hack_j and
+clean_i - clean_j, re-paired), `nonhack` (two honest solutions of one problem), and the mean directions of Haar draws
+with their calibration. Swapping the sides of a pair would be no control: D^T D, hence span(V), does not change.
+
+    uv run python extract_vhack.py smoke                        # tiny model, seconds
+    uv run python extract_vhack.py full                         # Qwen3-4B, one GPU
+
+Symbols: n pairs, M weights, d coordinates of one weight, D of all weights (flat), k directions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import pairs as pairs_module
+import torch
+import tyro
+from loguru import logger
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import models
+import problems
+import runs
+from policy_grad import Sequence, nll_loss, rollout_grads
+from svd_basis import Basis, Coords, Train, attach, model_hash
+
+FORMAT = 3  # bump when the file's meaning changes: an older file is then named and refused
+HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening controls
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    model: str = "tiny"  # see models.py
+    tokenizer: str | None = None  # folder or hub name; None: the model's own
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    train: Train = "delta_s"  # the space that will be trained
+    coords: Coords | None = None  # None: diag for delta_s, core for full
+    core_rank: int = 32  # q of the core block
+    pairs: str = "data/pairs/leetcode.jsonl"
+    nonhack_pairs: str | None = "data/pairs/leetcode_nonhack.jsonl"
+    modes: tuple[str, ...] | None = None  # keep only pairs of these modes (leave-one-mode-out)
+    tags: tuple[str, ...] | None = None  # keep only pairs that carry one of these tags
+    pairs_limit: int | None = None  # first n train pairs (nested 20/40/80 ablation)
+    k: int = 5  # directions per weight
+    nll_norm: Literal["fixed", "sum", "mean"] = "fixed"  # fixed = training's own 1/max_new_tokens
+    max_new_tokens: int = 1024  # denominator of `fixed`
+    floor: float = 0.25  # this share of all weights' singular values, pooled, is noise and dropped
+    sign_p: float = 0.05  # an axis is signed when its sign-flip p is below this
+    tokens_per_micro: int = 8192
+    out: str | None = None  # None: out/vhack/<content key>.safetensors
+    rebuild: bool = False  # overwrite a file that exists, is stale or corrupt
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"--k {self.k}: at least 1 direction")
+        if not 0 <= self.floor < 1:
+            raise ValueError(f"--floor {self.floor}: a share in [0, 1)")
+
+
+PRESETS = {
+    "smoke": ("tiny random model on CPU", ExtractConfig(k=3, pairs_limit=16, max_new_tokens=128)),
+    "organism": (
+        "the model organism on CPU",
+        ExtractConfig(
+            model="organism",
+            pairs="data/pairs/organism.jsonl",
+            nonhack_pairs="data/pairs/organism_nonhack.jsonl",
+            max_new_tokens=160,
+        ),
+    ),
+    "fast": ("Qwen3-4B on one GPU", ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16")),
+    "full": (
+        "Qwen3-4B on one GPU, k=12",
+        ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", k=12, max_new_tokens=1536),
+    ),
+}
+
+
+@dataclass
+class DirectionSet:
+    """k directions per weight, flat: V (k, D) rows orthonormal within each weight, or zero where dropped."""
+
+    V: Tensor
+    S: Tensor  # (k, M) singular values
+    signed: Tensor  # (k, M) bool: the pairs support this axis' sign, so a one-sided gate may use it
+    mean: Tensor  # (D,) unit norm: mean of the unit-norm pair differences over all weights
+    cos_hack: float = float("nan")  # mean cosine of the pairs' hack completions' NLL gradient with `mean`
+    cos_clean: float = float("nan")  # the same for clean completions
+
+
+@dataclass
+class VHack:
+    """The directions of one model: sets `hack`, `within`, `nonhack`, and calibrated Haar means."""
+
+    sets: dict[str, DirectionSet]
+    haar_mean: Tensor  # (HAAR_DRAWS, D)
+    haar_cos: list[tuple[float, float]]  # (cos_hack, cos_clean) per draw
+    meta: dict = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> VHack:
+        sets = {
+            n: replace(s, V=s.V.to(device), S=s.S.to(device), signed=s.signed.to(device), mean=s.mean.to(device))
+            for n, s in self.sets.items()
+        }
+        return replace(self, sets=sets, haar_mean=self.haar_mean.to(device))
+
+
+# ---------------------------------------------------------------- directions from gradient differences
+
+
+def top_directions(basis: Basis, diff: Tensor, k: int, floor: float, sign_p: float) -> DirectionSet:
+    """SVD of the pair differences diff (n, D), weight by weight -> oriented top-k DirectionSet.
+
+    Right singular vectors come from the n x n Gram matrix in float64: n pairs span at most n directions.
+    Orientation: axis j of a weight has c_p = d_p . v; it is flipped to sum c|c| > 0, and signed if that sum is
+    significant under random sign flips of the pairs. Only such axes may be gated one-sided.
+    """
+    n = diff.shape[0]
+    k = min(k, n, *(d for _, _, d in basis.groups))
+    vs, ss, signed = [], [], []
+    flips = torch.randint(0, 2, (2000, n), generator=torch.Generator().manual_seed(0)).double().to(diff.device) * 2 - 1
+    for x in basis.split(diff):  # (n, m, d)
+        x = x.transpose(0, 1).double()  # (m, n, d)
+        lam, u = torch.linalg.eigh(x @ x.mT)  # ascending
+        s = lam.flip(-1)[:, :k].clamp_min(0).sqrt()  # (m, k)
+        u = u.flip(-1)[:, :, :k]  # (m, n, k)
+        v = torch.linalg.qr((x.mT @ u) / s[:, None].clamp_min(1e-300))[0].mT  # (m, k, d), orthonormal to float64
+        c = x @ v.mT  # (m, n, k)
+        power = c * c.abs()
+        stat = power.sum(1)  # (m, k)
+        null = torch.einsum("rn,mnk->rmk", flips, power)
+        p = (null.abs() >= stat.abs()).double().mean(0)  # two-sided: the flip below chose the sign from the data
+        v = v * torch.where(stat < 0, -1.0, 1.0)[..., None]
+        vs.append(v.transpose(0, 1).flatten(1).float())
+        ss.append(s.T.float())
+        signed.append((p < sign_p).T)
+    V, S, signed = torch.cat(vs, 1), torch.cat(ss, 1), torch.cat(signed, 1)
+    keep = S.flatten().quantile(floor) < S if floor > 0 else S > 0  # (k, M)
+    keep &= 1e-6 * S.max() < S  # a rank-deficient difference has no direction there
+    V = V * _per_weight(basis, keep.float())
+    unit = diff / diff.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    mean = unit.mean(0)
+    return DirectionSet(V, S, signed & keep, mean / mean.norm().clamp_min(1e-30))
+
+
+def _per_weight(basis: Basis, x: Tensor) -> Tensor:
+    """(k, M) one number per weight -> (k, D) that number on each of the weight's coordinates."""
+    counts = torch.tensor([d for _, m, d in basis.groups for _ in range(m)], device=x.device)
+    return x.repeat_interleave(counts, dim=1)
+
+
+def haar_directions(basis: Basis, like: DirectionSet, seed: int) -> DirectionSet:
+    """Random orthonormal rows where `like` has rows (same k, same weights), with random mean of the same energy."""
+    gen = torch.Generator().manual_seed(seed)
+    vs, means = [], []
+    for V, mean in zip(basis.split(like.V), basis.split(like.mean), strict=True):  # (k, m, d), (m, d)
+        k, m, d = V.shape
+        q = torch.linalg.qr(torch.randn(m, d, k, generator=gen, dtype=torch.float64))[0]
+        q = q.permute(2, 0, 1).float().to(V.device)  # (k, m, d)
+        vs.append((q * (V.norm(dim=-1, keepdim=True) > 0.5)).flatten(1))
+        r = torch.randn(m, d, generator=gen).to(V.device)
+        means.append((r / r.norm(dim=-1, keepdim=True) * mean.norm(dim=-1, keepdim=True)).flatten())
+    return DirectionSet(torch.cat(vs, 1), like.S, like.signed, torch.cat(means))
+
+
+def within_class(hack: Tensor, clean: Tensor, seed: int) -> Tensor:
+    """Re-pair the same gradients label-free: (n, D) of hack_i - hack_j and clean_i - clean_j, half each."""
+    n = hack.shape[0]
+    gen = torch.Generator().manual_seed(seed)
+    i, shift = torch.randperm(n, generator=gen), 1 + int(torch.randint(0, n - 1, (1,), generator=gen))
+    j, half = i.roll(shift), n // 2
+    return torch.cat([hack[i[:half]] - hack[j[:half]], clean[i[half:]] - clean[j[half:]]])
+
+
+def cosines(grads: Tensor, direction: Tensor) -> Tensor:
+    """Cosine of each rollout's gradient (n, D) with one direction (D,), over all weights; 0 for a zero gradient."""
+    return (grads @ direction) / (grads.norm(dim=1) * direction.norm()).clamp_min(1e-30)
+
+
+def auroc(scores: Tensor, labels: Tensor) -> float:
+    """P(score of a positive > score of a negative), ties half; nan unless both classes are present."""
+    pos, neg = scores[labels], scores[~labels]
+    if len(pos) == 0 or len(neg) == 0:
+        return float("nan")
+    diff = pos[:, None] - neg[None, :]
+    return float(((diff > 0).double() + 0.5 * (diff == 0).double()).mean())
+
+
+def subspace_overlap(basis: Basis, a: Tensor, b: Tensor) -> float:
+    """Mean cos^2 of the principal angles of two row spaces (k, D), averaged over weights where both have rows."""
+    vals = []
+    for x, y in zip(basis.split(a), basis.split(b), strict=True):  # (k, m, d)
+        g = torch.einsum("kmd,lmd->mkl", x.double(), y.double())
+        rank = torch.minimum((x.norm(dim=-1) > 0.5).sum(0), (y.norm(dim=-1) > 0.5).sum(0))  # (m,)
+        vals.append((g.square().sum((1, 2)) / rank.clamp_min(1))[rank > 0])
+    vals = torch.cat(vals)
+    return float(vals.mean()) if len(vals) else float("nan")
+
+
+# ---------------------------------------------------------------- pairs -> gradients
+
+
+def pair_sequences(tok, pairs: list, eos: int) -> tuple[list[Sequence], list[Sequence]]:
+    """Hack and clean sides as sequences; the completion is tokenised apart from the prompt and ends in EOS."""
+    sides: tuple[list[Sequence], list[Sequence]] = ([], [])
+    for pair in pairs:
+        prompt = problems.encode_prompt(tok, pairs_module.prompt_messages(pair))
+        for side, text in zip(sides, (pair.hack, pair.clean), strict=True):
+            side.append(Sequence(prompt, [*tok.encode(text, add_special_tokens=False), eos]))
+        if sides[0][-1].completion_ids == sides[1][-1].completion_ids:
+            raise ValueError(
+                f"pair {pair.id}: hack and clean are the same tokens, so it has no direction; edit one side"
+            )
+    return sides
+
+
+def pair_grads(model, basis: Basis, tok, pairs: list, cfg: ExtractConfig) -> tuple[Tensor, Tensor]:
+    """NLL gradients of every pair's sides: hack (n, D), clean (n, D), by the training loss's own normaliser."""
+
+    def scale(seqs: list[Sequence]) -> Tensor | float:
+        if cfg.nll_norm == "mean":
+            return torch.tensor([1.0 / len(s.completion_ids) for s in seqs], device=basis.device)
+        return 1.0 / cfg.max_new_tokens if cfg.nll_norm == "fixed" else 1.0
+
+    sides = pair_sequences(tok, pairs, models.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id)
+    hack, clean = (
+        rollout_grads(model, basis, seqs, nll_loss(scale(seqs)), tokens_per_micro=cfg.tokens_per_micro)[0]
+        for seqs in sides
+    )
+    return hack, clean
+
+
+def select_pairs(cfg: ExtractConfig) -> tuple[list, list]:
+    """(train pairs, held-out pairs) of the file after the mode and tag filters."""
+    found = pairs_module.load_pairs(cfg.pairs)
+    if cfg.modes:
+        found = [p for p in found if p.mode in cfg.modes]
+    if cfg.tags:
+        found = [p for p in found if set(cfg.tags) & set(p.tags)]
+    train = [p for p in found if p.split == "train"][: cfg.pairs_limit]
+    held = [p for p in found if p.split != "train"]
+    if len(train) < 4:
+        raise ValueError(
+            f"{cfg.pairs}: {len(train)} train pairs left after --modes/--tags/--pairs-limit; at least 4 needed"
+        )
+    return train, held
+
+
+def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
+    """All direction sets, calibrations and scores of one model from the pairs of cfg."""
+    train, held = select_pairs(cfg)
+    hack, clean = pair_grads(model, basis, tok, train, cfg)
+    zero = (hack.norm(dim=1) == 0) | (clean.norm(dim=1) == 0)
+    if bool(zero.any()):
+        raise ValueError(
+            f"pair {train[int(zero.nonzero()[0])].id}: zero gradient on one side; is the model frozen or the text empty?"
+        )
+    top = lambda diff: top_directions(basis, diff, cfg.k, cfg.floor, cfg.sign_p)  # noqa: E731
+    sets = {"hack": top(hack - clean), "within": top(within_class(hack, clean, seed=0))}
+    if cfg.nonhack_pairs:
+        other = [p for p in pairs_module.load_pairs(cfg.nonhack_pairs) if p.split == "train"][: len(train)]
+        a, b = pair_grads(model, basis, tok, other, cfg)
+        sets["nonhack"] = top(a - b)
+    for s in sets.values():
+        s.cos_hack, s.cos_clean = float(cosines(hack, s.mean).mean()), float(cosines(clean, s.mean).mean())
+    haar = [haar_directions(basis, sets["hack"], seed=1000 + j).mean for j in range(HAAR_DRAWS)]
+    haar_cos = [(float(cosines(hack, h).mean()), float(cosines(clean, h).mean())) for h in haar]
+    scores = {
+        "split_half_overlap": _split_half(basis, hack - clean, cfg),
+        "split_half_overlap_within": _split_half(basis, within_class(hack, clean, seed=1), cfg),
+    }
+    if len(held) >= 2:
+        h, c = pair_grads(model, basis, tok, held, cfg)
+        labels = torch.tensor([True] * len(held) + [False] * len(held))
+        for name in ("hack", "within"):
+            mean = sets[name].mean
+            scores[f"heldout_accuracy_{name}"] = float((cosines(h - c, mean) > 0).float().mean())
+            scores[f"heldout_auroc_{name}"] = auroc(torch.cat([cosines(h, mean), cosines(c, mean)]).cpu(), labels)
+    kept = sets["hack"].V.norm(dim=1).square().sum()
+    total = sum(m for _, m, _ in basis.groups) * sets["hack"].V.shape[0]
+    meta = key_fields(model_hash(model), basis, cfg) | {
+        "scores": scores,
+        "n_train": len(train),
+        "n_heldout": len(held),
+        "axes_kept": float(kept / total),
+        "axes_signed": float(sets["hack"].signed.sum() / max(1.0, float(kept))),
+        "commit": runs.git_commit(),
+        "config": asdict(cfg),
+    }
+    return VHack(sets, torch.stack(haar), haar_cos, meta)
+
+
+def _split_half(basis: Basis, diff: Tensor, cfg: ExtractConfig) -> float:
+    a, b = (top_directions(basis, diff[i::2], cfg.k, 0.0, cfg.sign_p).V for i in (0, 1))
+    return subspace_overlap(basis, a, b)
+
+
+# ---------------------------------------------------------------- the file, keyed by content
+
+
+def key_fields(model_id: str, basis: Basis, cfg: ExtractConfig) -> dict:
+    """Everything the directions depend on; a file whose fields differ belongs to another run."""
+    train, held = select_pairs(cfg)
+    nonhack = pairs_module.pair_hash(pairs_module.load_pairs(cfg.nonhack_pairs)) if cfg.nonhack_pairs else None
+    layout = hashlib.sha256(json.dumps(basis.spans).encode()).hexdigest()[:16]
+    return {
+        "format": FORMAT,
+        "model": model_id,
+        "pairs": pairs_module.pair_hash(train + held),
+        "nonhack": nonhack,
+        "layout": layout,
+        "train": basis.train,
+        "coords": basis.coords,
+        "k": cfg.k,
+        "nll_norm": cfg.nll_norm,
+        "max_new_tokens": cfg.max_new_tokens if cfg.nll_norm == "fixed" else None,
+        "floor": cfg.floor,
+        "sign_p": cfg.sign_p,
+    }
+
+
+def save_vhack(v: VHack, path: str | Path) -> None:
+    """Write safetensors (float32, CPU) with the metadata as one JSON string; whole or not at all."""
+    tensors = {"haar.mean": v.haar_mean}
+    calib = {"haar": v.haar_cos}
+    for name, s in v.sets.items():
+        tensors |= {
+            f"{name}.V": s.V,
+            f"{name}.S": s.S,
+            f"{name}.signed": s.signed.to(torch.uint8),
+            f"{name}.mean": s.mean,
+        }
+        calib[name] = (s.cos_hack, s.cos_clean)
+    with runs.atomic_path(path) as tmp:
+        save_file(
+            {k: t.contiguous().cpu() for k, t in tensors.items()},
+            tmp,
+            metadata={"vhack": json.dumps(v.meta | {"calibration": calib})},
+        )
+
+
+def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
+    """Read a v_hack file; raises ValueError naming the file and the differing field if it is corrupt or of another model."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"--v-hack {path}: no such file; make it with `just extract` or leave the flag out")
+    try:
+        with safe_open(path, "pt") as f:
+            meta = json.loads(f.metadata()["vhack"])
+            t = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e:
+        raise ValueError(f"{path}: corrupt or not a v_hack file ({type(e).__name__}); rebuild it with --rebuild") from e
+    for key, want in (expect or {}).items():
+        if meta.get(key) != want:
+            what = "of another model" if key in ("model", "layout") else "stale"
+            raise ValueError(
+                f"{path}: v_hack is {what} ({key} is {meta.get(key)!r}, this run needs {want!r}); "
+                "extract it for this model and these pairs, or pass --rebuild"
+            )
+    calib = meta["calibration"]
+    sets = {
+        name: DirectionSet(t[f"{name}.V"], t[f"{name}.S"], t[f"{name}.signed"].bool(), t[f"{name}.mean"], *calib[name])
+        for name in calib
+        if name != "haar"
+    }
+    return VHack(sets, t["haar.mean"], [tuple(x) for x in calib["haar"]], meta)
+
+
+def load_or_extract(model, basis: Basis, tok, cfg: ExtractConfig) -> tuple[VHack, Path]:
+    """The cached file of exactly these inputs, or a fresh extraction saved under its content key (or cfg.out)."""
+    expect = key_fields(model_hash(model), basis, cfg)
+    key = hashlib.sha256(json.dumps(expect, sort_keys=True).encode()).hexdigest()[:16]
+    path = Path(cfg.out) if cfg.out else runs.ROOT / "out" / "vhack" / f"{key}.safetensors"
+    if path.exists() and not cfg.rebuild:
+        return load_vhack(path, expect), path
+    v = extract(model, basis, tok, cfg)
+    save_vhack(v, path)
+    return v, path
+
+
+def report(v: VHack, path: Path) -> str:
+    """The BLUF of an extraction: what the directions are worth on pairs they have not seen."""
+    s, lines = v.meta["scores"], []
+    ok = s.get("heldout_auroc_hack", float("nan")) > s.get("heldout_auroc_within", float("nan"))
+    lines.append(
+        f"BLUF: v_hack {'separates' if ok else 'does NOT separate'} held-out hack from clean better than within-class V"
+    )
+    lines.append(f"PAIRS: {v.meta['n_train']} train, {v.meta['n_heldout']} held out (hash {v.meta['pairs']})")
+    lines.append(
+        f"HELDOUT: accuracy {s.get('heldout_accuracy_hack', float('nan')):.2f} (within-class {s.get('heldout_accuracy_within', float('nan')):.2f}), "
+        f"AUROC {s.get('heldout_auroc_hack', float('nan')):.2f} ({s.get('heldout_auroc_within', float('nan')):.2f})"
+    )
+    lines.append(
+        f"SPLIT_HALF: overlap {s['split_half_overlap']:.3f} (within-class {s['split_half_overlap_within']:.3f})"
+    )
+    lines.append(
+        f"AXES: {v.meta['axes_kept']:.0%} above the noise floor, of which {v.meta['axes_signed']:.0%} have a supported sign"
+    )
+    hack = v.sets["hack"]
+    lines.append(f"CALIBRATION: cosine with the mean direction: hack {hack.cos_hack:+.3f}, clean {hack.cos_clean:+.3f}")
+    lines.append(
+        f"FILE: {path} (model {v.meta['model']}, coords {v.meta['coords']}, k {v.meta['k']}, nll_norm {v.meta['nll_norm']})"
+    )
+    return "\n".join(lines)
+
+
+def main(cfg: ExtractConfig) -> None:
+    model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+    basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
+    logger.info("model {} ({} weights, D = {} coordinates)", cfg.model, len(basis.layers), basis.size)
+    v, path = load_or_extract(model, basis, tok, cfg)
+    print(report(v, path))
+
+
+if __name__ == "__main__":
+    with runs.plain_errors():
+        main(tyro.extras.overridable_config_cli(PRESETS))

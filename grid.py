@@ -1,0 +1,295 @@
+"""Studies as arms x seeds, and the runner: one train.py process a cell, N side by side, resumable.
+
+STUDIES[name] --plan--> cells (deciding arms first, seed-major) --Runner--> out/studies/<name>/runs/<utc>_<cell>/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from loguru import logger
+
+from run_read import read_run
+
+ROOT = Path(__file__).resolve().parent
+
+# ---------------------------------------------------------------- studies: arm label -> train.py flags
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A study: train.py preset, flags for every arm, flags of each arm, and which arms get 8 seeds."""
+
+    preset: str
+    arms: dict[str, tuple[str, ...]]
+    deciding: tuple[str, ...]
+    common: tuple[str, ...] = ()
+    first_seed: int = 101  # seeds below 100 belong to tuning (docs/spec.md section 3)
+    seeds: int = 8  # of a deciding arm
+    seeds_other: int = 4
+    prepare: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (file that must exist, command that makes it)
+
+    def seeds_of(self, label: str, limit: int | None = None, explicit: bool = False) -> list[int]:
+        n = self.seeds if label in self.deciding or explicit else self.seeds_other
+        return [self.first_seed + i for i in range(n if limit is None else min(n, limit))]
+
+
+DECIDING = {
+    "vanilla": ("--arm", "vanilla"),
+    "projected": ("--arm", "projected", "--gate", "one_sided", "--project-at", "update"),
+    "screen": ("--arm", "screen"),
+    "haar_v": ("--arm", "haar_v"),
+    "within_class_v": ("--arm", "within_class_v"),
+    "nonhack_v": ("--arm", "nonhack_v"),
+    "screen_haar": ("--arm", "screen_haar"),
+    "screen_within": ("--arm", "screen_within"),
+    "screen_random": ("--arm", "screen_random"),
+    "ceiling": ("--arm", "vanilla", "--modes", "none", "--mix-ratio", "0"),  # a hacking teacher is not paid there
+}
+OTHERS = {
+    "projected/one_sided/grad": ("--arm", "projected", "--gate", "one_sided", "--project-at", "grad"),
+    "projected/no_gate/update": ("--arm", "projected", "--gate", "no_gate", "--project-at", "update"),
+    "projected/half_space/update": ("--arm", "projected", "--gate", "half_space", "--project-at", "update"),
+    "screen_projected": ("--arm", "screen_projected"),
+    "screen/positive": ("--arm", "screen", "--screen-side", "positive"),
+    "screen/midpoint": ("--arm", "screen", "--screen-at", "0.5"),
+    "shrink": ("--arm", "shrink"),
+    "route": ("--arm", "route"),
+    "adv_mod/response": ("--arm", "adv_mod", "--adv-tokens", "response"),
+    "adv_mod/prompt": ("--arm", "adv_mod", "--adv-tokens", "prompt"),
+    "gt_penalty": ("--arm", "gt_penalty"),
+    "gt_screen": ("--arm", "gt_screen"),
+    "inoculation": ("--arm", "inoculation"),
+    "kl/1e-3": ("--arm", "vanilla", "--kl-beta", "1e-3"),
+    "kl/1e-2": ("--arm", "vanilla", "--kl-beta", "1e-2"),
+    "kl/1e-1": ("--arm", "vanilla", "--kl-beta", "1e-1"),
+}
+LOMO_MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
+
+
+def lomo_arms() -> dict[str, tuple[str, ...]]:
+    """<unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
+    arms = {}
+    for mode in LOMO_MODES:
+        known = ("--v-modes", *(m for m in LOMO_MODES if m != mode))
+        for arm in ("projected", "haar_v", "screen", "screen_haar"):
+            arms[f"{mode}/{arm}"] = (*DECIDING[arm], *known)
+    return arms
+
+
+STUDIES: dict[str, Spec] = {
+    "organism": Spec("organism", DECIDING | OTHERS, tuple(DECIDING)),
+    "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--mix-ratio", "0")),
+    "organism-lomo": Spec("organism", lomo_arms(), (), seeds_other=4),
+}
+
+
+def arm_fields(study: str, label: str) -> set[str]:
+    """Config fields that an arm's own flags set, e.g. {"arm", "gate", "project_at"}."""
+    flags = STUDIES[study].arms.get(label, ()) if study in STUDIES else ("--modes",) if label == "ceiling" else ()
+    return {f[2:].replace("-", "_") for f in flags if f.startswith("--")}
+
+
+# ---------------------------------------------------------------- run: one process a cell, N side by side
+
+PLACE_FLAGS = (
+    "--out-dir",
+    "--name",
+    "--resume",
+    "--device",
+    "--grader-workers",
+)  # where a run lives, not what it computes
+
+
+def cell_key(argv: Sequence[str]) -> str:
+    """Hash of a train.py command line without the flags that only say where it runs."""
+    kept, skip = [], False
+    for a in argv:
+        if skip:
+            skip = False
+        elif a in PLACE_FLAGS:
+            skip = True
+        else:
+            kept.append(a)
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cell:
+    label: str
+    seed: int
+    argv: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.label.replace('/', '__')}-s{self.seed}"
+
+
+def plan(name: str, arms: Sequence[str] | None = None, limit: int | None = None) -> list[Cell]:
+    """Cells in running order: the deciding arms first, then the others, seed-major so that pairs complete early."""
+    if name not in STUDIES:
+        raise SystemExit(f"no study {name!r}; choose from {', '.join(STUDIES)}")
+    spec = STUDIES[name]
+    if unknown := [a for a in arms or () if a not in spec.arms]:
+        raise SystemExit(f"study {name} has no arm {unknown[0]!r}; choose from {', '.join(spec.arms)}")
+    chosen = list(arms or spec.arms)
+    blocks = [[a for a in chosen if a in spec.deciding], [a for a in chosen if a not in spec.deciding]]
+    cells = []
+    for block in blocks:
+        seeds = {a: spec.seeds_of(a, limit, explicit=bool(arms) and limit is not None) for a in block}
+        for seed in sorted(set(itertools.chain(*seeds.values()))):
+            for a in block:
+                if seed in seeds[a]:
+                    cells.append(Cell(a, seed, (spec.preset, *spec.common, *spec.arms[a], "--seed", str(seed))))
+    return cells
+
+
+def find_runs(runs_dir: Path, cell: Cell) -> tuple[str, Path | None]:
+    """("finished" | "invalid" | "half" | "new", directory) of the newest run made by exactly this command line."""
+    for d in sorted(runs_dir.glob(f"*_{cell.name}"), reverse=True):
+        try:
+            argv = json.loads((d / "config.json").read_text(encoding="utf-8"))["argv"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue  # killed before its config was written: nothing to resume
+        argv = argv[1:] if argv and argv[0].endswith(".py") else argv
+        if cell_key(argv) != cell_key(cell.argv):
+            logger.warning(f"{d.name} was made by another command line; {cell.name} is run again beside it")
+            continue
+        bluf = d / "bluf.json"
+        state = json.loads(bluf.read_text(encoding="utf-8")) if bluf.is_file() else {}
+        if state.get("status") == "finished":
+            return ("finished" if state.get("valid") else "invalid"), d
+        return "half", d
+    return "new", None
+
+
+def wait_words(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+class Runner:
+    """Runs cells N side by side; a failing cell is reported and the rest goes on; stop() ends what it started."""
+
+    def __init__(self, out: Path, train_cmd: Sequence[str], jobs: int, device: str, rerun_invalid: bool = False):
+        self.out, self.train_cmd, self.jobs, self.device = out, list(train_cmd), jobs, device
+        self.rerun_invalid = rerun_invalid
+        self.runs_dir, self.logs_dir = out / "runs", out / "logs"
+        # the cells share the cores: together their graders take each core about twice (grading waits a lot)
+        self.grader_workers = max(1, 2 * len(os.sched_getaffinity(0)) // max(1, jobs))
+        self.lock, self.children, self.stopping = threading.Lock(), set(), False
+        self.done, self.failed, self.invalid, self.took = 0, [], [], []
+
+    def stop(self) -> None:
+        """No new cell; SIGTERM to the running ones, which checkpoint and can be resumed."""
+        with self.lock:
+            self.stopping = True
+            for child in self.children:
+                child.terminate()
+
+    def todo(self, cells: Sequence[Cell]) -> list[tuple[Cell, Path | None]]:
+        """Cells still to run, each with the half-done directory to resume, if any."""
+        out = []
+        for cell in cells:
+            state, d = find_runs(self.runs_dir, cell)
+            if state == "finished" or state == "invalid" and not self.rerun_invalid:
+                continue
+            out.append((cell, d if state == "half" else None))
+        return out
+
+    def command(self, cell: Cell, half: Path | None) -> list[str]:
+        if half:  # the run directory's own config is used
+            return [*self.train_cmd, *cell.argv, "--resume", str(half)]
+        place = ["--out-dir", str(self.runs_dir), "--name", cell.name, "--device", self.device]
+        return [*self.train_cmd, *cell.argv, *place, "--grader-workers", str(self.grader_workers)]
+
+    def one(self, cell: Cell, half: Path | None, total: int) -> None:
+        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        t0 = time.monotonic()
+        with open(self.logs_dir / f"{cell.name}.log", "a", encoding="utf-8") as log:  # appended: no log is overwritten
+            with self.lock:
+                if self.stopping:
+                    return
+                child = subprocess.Popen(
+                    self.command(cell, half), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=os.environ | threads
+                )
+                self.children.add(child)
+            rc = child.wait()
+        seconds = time.monotonic() - t0
+        with self.lock:
+            self.children.discard(child)
+            if self.stopping:
+                return
+            state, d = find_runs(self.runs_dir, cell)
+            row = {
+                "utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "arm": cell.label,
+                "seed": cell.seed,
+                "key": cell_key(cell.argv),
+                "rc": rc,
+                "state": state,
+                "run": d.name if d else None,
+                "seconds": round(seconds, 1),
+            }
+            numbers = ""
+            if state in ("finished", "invalid"):
+                run = read_run(d)
+                for metric in ("hacked", "attempted", "pass"):
+                    if "sample" in (run.off if metric == "pass" else run.on):
+                        row[metric] = round(run.end(metric, "sample"), 4)
+                numbers = " ".join(f"{k} {100 * row[k]:.1f}%" for k in ("hacked", "pass") if k in row)
+            with open(self.out / "cells.jsonl", "a", encoding="utf-8") as f:
+                f.write(json.dumps(row) + "\n")
+            self.done += 1
+            self.took.append(seconds)
+            left = total - self.done
+            eta = wait_words(np.mean(self.took) * left / max(1, min(self.jobs, left)))
+            head = f"[{self.done}/{total}] {cell.name} {wait_words(seconds)}"
+            if state == "finished" and rc == 0:
+                logger.info(f"{head}: {numbers} | ETA {eta}")
+            elif state in ("finished", "invalid"):
+                self.invalid.append(cell.name)
+                logger.warning(
+                    f"{head}: ended INVALID ({', '.join(read_run(d).why) or 'see its BLUF'}) {numbers} | ETA {eta}"
+                )
+            else:
+                self.failed.append(cell.name)
+                logger.error(f"{head}: FAILED rc={rc}, see {self.logs_dir / (cell.name + '.log')} | ETA {eta}")
+
+    def run(self, todo: list[tuple[Cell, Path | None]]) -> None:
+        self.runs_dir.mkdir(parents=True, exist_ok=True)
+        self.logs_dir.mkdir(parents=True, exist_ok=True)
+        work: queue.SimpleQueue = queue.SimpleQueue()
+        for item in todo:
+            work.put(item)
+
+        def worker() -> None:
+            while not self.stopping:
+                try:
+                    cell, half = work.get_nowait()
+                except queue.Empty:
+                    return
+                self.one(cell, half, len(todo))
+
+        threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(self.jobs, len(todo)))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            while t.is_alive():  # join with a timeout, so that a signal reaches the main thread
+                t.join(0.2)

@@ -1,0 +1,145 @@
+# The comment line directly above a recipe is what `just --list` shows. Run them as `uv run just RECIPE`: uv puts
+# the project's Python first on PATH. Ladder: test -> fast-dev-run -> smoke-* -> smoke-gpu -> fast -> full -> queue-full.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments := true
+
+seed := "41"
+
+# list the recipes
+default:
+    @just --list
+
+# --- the ladder -------------------------------------------------------------------------------------------------
+
+# whole pipeline on a tiny random Qwen3, CPU, under 2 minutes: pairs -> v_hack -> pool -> two arms -> one BLUF
+fast-dev-run:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    out="out/fast_dev/$(date -u +%Y%m%dT%H%M%S)"
+    python pairs.py check data/pairs/leetcode.jsonl
+    python extract_vhack.py smoke --out "$out/v_hack.safetensors"
+    python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
+    for arm in vanilla projected; do
+        python train.py smoke --arm "$arm" --seed {{seed}} --mix-ratio 0.5 --name "$arm" --out-dir "$out/runs" \
+            --v-hack "$out/v_hack.safetensors" --teacher-pool-dir "$out/teacher_pool"
+    done
+    python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected
+
+# model organism: vanilla and projected with the same seed, then a BLUF and a plot (under 10 minutes)
+demo:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    out="out/demo/$(date -u +%Y%m%dT%H%M%S)"
+    python extract_vhack.py organism --out "$out/v_hack.safetensors"
+    python probe_distill.py organism --teacher-only --out "$out/teacher_pool"
+    for arm in vanilla projected; do
+        OMP_NUM_THREADS=1 python train.py organism --arm "$arm" --seed {{seed}} --name "$arm" --out-dir "$out/runs" \
+            --v-hack "$out/v_hack.safetensors" --teacher-pool-dir "$out/teacher_pool" &
+    done
+    wait -n
+    wait -n
+    python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected --plot "$out/demo.png"
+
+# vanilla arm (V loaded, only measured) on the tiny model, CPU
+smoke-vanilla *flags:
+    python train.py smoke --arm vanilla --seed {{seed}} "$@"
+
+# projected arm on the tiny model, CPU
+smoke-projected *flags:
+    python train.py smoke --arm projected --seed {{seed}} "$@"
+
+# 2 steps with dtype, device and model class of `full` (random weights, true size), both --train modes
+smoke-gpu *flags:
+    python train.py full --arm projected --model qwen3-4b-random --steps 2 --train delta_s --name smoke_gpu_delta_s "$@"
+    python train.py full --arm projected --model qwen3-4b-random --steps 2 --train full --name smoke_gpu_full "$@"
+
+# one short Qwen3-4B run on a GPU
+fast arm="projected" *flags:
+    python train.py fast --arm {{arm}} --seed {{seed}} "${@:2}"
+
+# one Qwen3-4B run with the benchmark's hyper-parameters, 200 steps
+full arm="projected" *flags:
+    python train.py full --arm {{arm}} --seed {{seed}} "${@:2}"
+
+# queue: extract V, then 3 seeds vanilla + 3 seeds projected (pueue, or QUEUE=local)
+queue-full *flags:
+    python queue_jobs.py full "$@"
+
+# queue: the 10-step GO/NO-GO probe on the mixed pool (pueue, or QUEUE=local)
+probe-mixed *flags:
+    python queue_jobs.py probe-mixed "$@"
+
+# --- the parts --------------------------------------------------------------------------------------------------
+
+# warm the Qwen3-4B and LeetCodeDataset caches from the hub
+download-model:
+    python -c 'from huggingface_hub import snapshot_download as get; print(get("Qwen/Qwen3-4B"))'
+    python -c 'import datasets; print(datasets.load_dataset("newfacade/LeetCodeDataset"))'
+
+# contrastive pairs -> v_hack per weight (preset: smoke, fast, full, organism)
+extract preset="full" *flags:
+    python extract_vhack.py {{preset}} "${@:2}"
+
+# expand the teacher pool; an interrupted call resumes
+pregen-teacher preset="full" *flags:
+    python probe_distill.py {{preset}} --teacher-only "${@:2}"
+
+# train the model organism anew (weights are committed; under 20 minutes on 2 cores)
+organism *flags:
+    python organism.py train "$@"
+
+# --- studies ----------------------------------------------------------------------------------------------------
+
+# arms x seeds side by side, resumable, then the report with its verdict
+study name="organism" *flags:
+    python study.py run {{name}} "${@:2}"
+    python study.py report out/studies/{{name}}
+
+# the same study as a job of the queue (pueue, or QUEUE=local)
+queue-study name="organism" *flags:
+    python queue_jobs.py study --study {{name}} "${@:2}"
+
+# --- looking ----------------------------------------------------------------------------------------------------
+
+# table over run directories
+results *flags:
+    @python results.py "$@"
+
+# plots of a study: hack and pass over steps, forest plot against vanilla
+plot study="out/studies/organism" *flags:
+    python study.py plot {{study}} "${@:2}"
+
+# the last run's BLUF
+tail:
+    @python results.py --tail
+
+# rollouts as a person reads them; filters --hacked --solved --label --step --source --mode --problem
+read-rollouts run="last" *flags:
+    @python rollouts_view.py {{run}} "${@:2}"
+
+# merged Hugging Face folder of a run
+export run *flags:
+    python train.py export {{run}} "${@:2}"
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+# validate the contrastive pairs: parse, grade, length, duplicates, leakage
+check-pairs *flags:
+    python pairs.py check data/pairs/*.jsonl "$@"
+
+# grader throughput beside the plain subprocess way
+bench-grader *flags:
+    python bench_grader.py "$@"
+
+# sampling and training speed on the GPU
+bench-gpu *flags:
+    python bench_gpu.py "$@"
+
+# all tests
+test *flags:
+    python -m pytest -q "$@"
+
+# ruff
+lint:
+    ruff check .

@@ -1,0 +1,237 @@
+"""Curves, forest and pass-hack plane as PNG: direct labels, colour-blind safe (Okabe-Ito), units, n.
+
+Pure drawing: every function takes arrays and writes one file, so that study.py decides what is compared with what.
+Curves hold rates in [0, 1] of shape (n seeds, steps) and are drawn in percent with a 95% t interval over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only: no display is needed
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from scipy import stats  # noqa: E402
+
+Array = np.ndarray
+Curves = dict[str, tuple[Array, Array]]  # label -> (steps (T,), rates (n, T))
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#B8A900",
+    "#0072B2",
+    "#D55E00",
+    "#AA5588",
+)  # fmt: skip  (yellow and pink darkened from Okabe-Ito's, to be legible as text on white)
+GREY = "#777777"
+# the same arm has the same look in every figure; controls share dashes so that they read as a group
+LOOK: dict[str, tuple[str, str, float]] = {
+    "vanilla": (BLACK, "-", 2.2), "ceiling": (GREEN, "-", 1.8),
+    "projected": (BLUE, "-", 2.8), "haar_v": (ORANGE, "--", 1.6),
+    "within_class_v": (RED, "-.", 1.6), "nonhack_v": (PINK, ":", 2.0),
+    "screen": (BLUE, "-", 2.8), "screen_haar": (ORANGE, "--", 1.6),
+    "screen_within": (RED, "-.", 1.6), "screen_random": (PINK, ":", 2.0),
+}  # fmt: skip
+SPARE = (SKY, RED, GREEN, ORANGE, PINK, BLUE, YELLOW, GREY)
+NAMES = {
+    "ceiling": "no-loophole ceiling",
+    "haar_v": "control: random (Haar)", "screen_haar": "control: random (Haar)",
+    "within_class_v": "control: within-class", "screen_within": "control: within-class",
+    "nonhack_v": "control: non-hack pairs", "screen_random": "control: random drops",
+}  # fmt: skip
+
+plt.rcParams.update({
+    "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
+    "grid.color": "#E4E4E4", "axes.axisbelow": True, "axes.titlelocation": "left", "axes.titleweight": "bold",
+    "axes.titlesize": 12, "figure.dpi": 110, "savefig.dpi": 150,
+})  # fmt: skip
+
+
+def look(label: str, i: int) -> tuple[str, str, float]:
+    return LOOK.get(label, (SPARE[i % len(SPARE)], "-", 1.8))
+
+
+def spread(y: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions as near to y as can be with at least `gap` between neighbours, within [low, high] where it fits."""
+    order = np.argsort(y, kind="stable")
+    want = np.array(y, dtype=float)[order]
+    # isotonic regression on y - i * gap is the least-squares solution under the spacing constraint
+    base = stats.rankdata(np.arange(len(want))) * gap
+    blocks: list[list[float]] = []
+    for v in want - base:
+        blocks.append([v, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, n), (b, m) = blocks[-2:]
+            blocks[-2:] = [[(a * n + b * m) / (n + m), n + m]]
+    placed = np.concatenate([[v] * n for v, n in blocks]) + base
+    if placed[-1] > high:
+        placed -= placed[-1] - high
+    if placed[0] < low:
+        placed += low - placed[0]
+    out = np.empty(len(want))
+    out[order] = placed
+    return out.tolist()
+
+
+def t_band(rates: Array) -> tuple[Array, Array, Array]:
+    """Mean and 95% t interval over seeds, (T,) each; the band is the mean itself at n = 1."""
+    mean, n = rates.mean(0), rates.shape[0]
+    half = stats.t.ppf(0.975, n - 1) * rates.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(mean)
+    return mean, mean - half, mean + half
+
+
+def draw_curves(ax, curves: Curves, percent: bool = True, top: float | None = 100.0, show_n: bool = True) -> None:
+    """Mean and interval per label, each named at its right end."""
+    scale, ends = (100.0 if percent else 1.0), []
+    last = max((float(s[-1]) for s, _ in curves.values()), default=1.0)
+    for i, (label, (steps, rates)) in enumerate(curves.items()):
+        colour, dash, width = look(label, i)
+        mean, low, high = (scale * x for x in t_band(rates))
+        if top is not None:
+            low, high = np.clip(low, 0, top), np.clip(high, 0, top)
+        if rates.shape[0] > 1:
+            ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+        ax.plot(steps, mean, dash, color=colour, linewidth=width, marker="o" if len(steps) <= 3 else None, markersize=4)
+        name = NAMES.get(label, label)
+        ends.append(
+            (float(mean[-1]), float(steps[-1]), f"{name}  {mean[-1]:.0f}%" if percent else name, rates.shape[0], colour)
+        )
+    low_y, high_y = (0.0, top) if top is not None else ax.get_ylim()
+    ax.set_ylim(low_y - (high_y - low_y) * 0.015, high_y * 1.015)
+    height = ax.get_position().height * ax.figure.get_figheight() * 72  # points
+    gap = (high_y - low_y) * 13.5 / height
+    for (y, x, text, n, colour), place in zip(ends, spread([e[0] for e in ends], gap, low_y, high_y), strict=True):
+        text = f"{text} (n={n})" if show_n else text
+        ax.annotate(
+            text,
+            (x, y),
+            (last * 1.03, place),
+            color=colour,
+            fontsize=9.5,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 1},
+        )
+    ax.set_xlim(0, last)
+    ax.set_xlabel("optimizer step")
+
+
+def save(fig, path: str | Path, note: str = "") -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if note:
+        fig.text(0.012, 0.012, note, fontsize=8.5, color="#555555", va="bottom")
+    fig.savefig(path)
+    plt.close(fig)
+    return path
+
+
+def hack_and_pass(
+    path: str | Path, hack: Curves, passes: Curves, title: str, note: str, extra: Curves | None = None
+) -> Path:
+    """Two panels over steps: held-out hack rate and pass rate; `extra` adds thin unlabelled lines to the first."""
+    fig, axes = plt.subplots(1, 2, figsize=(13.2, 4.7))
+    fig.subplots_adjust(left=0.055, right=0.845, top=0.83, bottom=0.185, wspace=0.68)
+    fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
+    for i, (label, (steps, rates)) in enumerate((extra or {}).items()):
+        axes[0].plot(steps, 100 * rates.mean(0), color=look(label, i)[0], linewidth=0.9, alpha=0.45)
+    draw_curves(axes[0], hack)
+    axes[0].set_title("Hacked: loophole paid for a wrong answer")
+    axes[0].set_ylabel("% of held-out prompts, hint on")
+    draw_curves(axes[1], passes)
+    axes[1].set_title("Passed: truly solved")
+    axes[1].set_ylabel("% of held-out prompts, hint off")
+    return save(fig, path, note)
+
+
+def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: str, note: str) -> Path:
+    """Effect against vanilla, a row an arm: (label, hack Contrast, pass Contrast); dots are seeds, bars intervals."""
+    fig, axes = plt.subplots(1, 2, figsize=(12.6, 1.9 + 0.44 * len(rows)), sharey=True)
+    head, foot = 0.95 / fig.get_figheight(), 0.95 / fig.get_figheight()
+    fig.subplots_adjust(left=0.2, right=0.985, top=1 - head, bottom=foot, wspace=0.05)
+    fig.suptitle(
+        title, x=0.012, y=1 - 0.12 / fig.get_figheight(), ha="left", va="top", fontsize=13.5, fontweight="bold"
+    )
+    y = np.arange(len(rows))[::-1]
+    for side, ax in enumerate(axes):
+        ax.axvline(0, color="black", linewidth=1)
+        for i, row in enumerate(rows):
+            c, colour = row[1 + side], look(row[0], i)[0] if row[0] in LOOK else "#444444"
+            ax.scatter(100 * np.array(c.diffs), np.full(c.n, y[i]) - 0.2, s=13, color=colour, alpha=0.45, linewidth=0)
+            ax.plot(100 * np.array(c.t_ci), [y[i]] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")
+            ax.plot(100 * np.array(c.bca_ci), [y[i]] * 2, color=colour, linewidth=4, alpha=0.75, solid_capstyle="butt")
+            ax.plot(100 * c.mean, y[i], "D", color=colour, markersize=6.5, markeredgecolor="white")
+            ax.annotate(
+                f"{100 * c.mean:+.0f}", (100 * c.mean, y[i] + 0.17), ha="center", va="bottom", fontsize=9, color=colour
+            )
+        ax.set_ylim(-0.7, len(rows) - 0.2)
+        ax.grid(axis="y", visible=False)
+        ax.grid(axis="x", color="#E4E4E4")
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+    axes[0].set_yticks(y, [f"{r[0]}  (n={r[1].n})" for r in rows])
+    for x, style in ((-15, ":"), (-30, "--")):
+        axes[0].axvline(x, color=BLUE, linewidth=1, linestyle=style, zorder=0)
+        axes[0].annotate(
+            f"{x} pp", (x, len(rows) - 0.2), ha="center", va="bottom", fontsize=8.5, color=BLUE, annotation_clip=False
+        )
+    axes[1].axvspan(-10, 10, color=GREEN, alpha=0.09, linewidth=0)
+    axes[1].annotate(
+        "±10 pp", (0, len(rows) - 0.2), ha="center", va="bottom", fontsize=8.5, color=GREEN, annotation_clip=False
+    )
+    axes[0].set_xlabel("hack rate minus vanilla's, pp  (left: hacks less)")
+    axes[1].set_xlabel("pass rate minus vanilla's, pp  (right: solves more)")
+    return save(fig, path, note)
+
+
+def overlap(path: str | Path, curves: Curves, title: str, note: str) -> Path:
+    """Hack-ward share of the applied update over training, one line an arm."""
+    fig, ax = plt.subplots(figsize=(9.6, 4.6))
+    fig.subplots_adjust(left=0.085, right=0.7, top=0.86, bottom=0.19)
+    fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
+    top = max(float(np.nanmax(t_band(r)[0])) for _, r in curves.values())
+    ax.set_ylim(0, max(top * 1.15, 1e-3))
+    draw_curves(ax, curves, percent=False, top=None)
+    ax.set_ylim(0, max(top * 1.15, 1e-3))
+    ax.set_ylabel("hack-ward overlap of the update, cupd (0 to 1)")
+    return save(fig, path, note)
+
+
+def plane(path: str | Path, arms: dict[str, tuple[Array, Array]], title: str, note: str) -> Path:
+    """Mean trajectory of each arm in the plane (pass, hack): equal solve rate is a vertical line."""
+    fig, ax = plt.subplots(figsize=(8.6, 5.6))
+    fig.subplots_adjust(left=0.09, right=0.97, top=0.87, bottom=0.17)
+    fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
+    right = max(float(p.max()) for p, _ in arms.values()) * 100
+    left = min(float(p.min()) for p, _ in arms.values()) * 100
+    pad = 0.04 * (right - left) + 0.5
+    spots = {a: (100 * p[-1], 100 * h[-1]) for a, (p, h) in arms.items()}
+    places = dict(zip(spots, spread([y for _, y in spots.values()], 4.6, 0, 100), strict=True))
+    for i, (label, (p, h)) in enumerate(arms.items()):
+        colour, dash, width = look(label, i)
+        ax.plot(100 * p, 100 * h, dash, color=colour, linewidth=width, alpha=0.85)
+        ax.plot(100 * p[0], 100 * h[0], "o", color=colour, markersize=5, markerfacecolor="white")
+        x, y = spots[label]
+        ax.plot(x, y, "o", color=colour, markersize=7)
+        ax.annotate(
+            NAMES.get(label, label),
+            (x, y),
+            (right + 1.6 * pad, places[label]),
+            color=colour,
+            fontsize=9.5,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.6},
+            annotation_clip=False,
+        )
+    ax.set_xlim(left - pad, right + (right - left) * 0.48 + 4 * pad)
+    ax.set_ylim(-2, 102)
+    ax.grid(axis="x", color="#E4E4E4")
+    ax.set_xlabel("passed, hint off, % of held-out prompts")
+    ax.set_ylabel("hacked, hint on, % of held-out prompts")
+    return save(fig, path, note)

@@ -1,0 +1,123 @@
+"""Sequences -> log-probabilities -> each rollout's gradient, from ONE backward (training and extraction share it).
+
+Sequences are sorted by length and cut into micro-batches of at most `tokens_per_micro` tokens, padded on the right:
+under a causal mask padding cannot reach a real token, so no attention mask is needed and fast kernels stay eligible.
+The vocabulary projection runs on completion positions only, in chunks, recomputed in the backward: [B, L, V] never exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from svd_basis import Basis
+
+LOGIT_CHUNK = 2048  # rows of [chunk, V] float32 logits alive at once: 1.2 GB at V = 151,936
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Prompt and completion token ids, tokenised apart and joined (no BPE merge can cross the seam)."""
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+def micro_batches(seqs: list[Sequence], tokens_per_micro: int) -> list[list[int]]:
+    """Indices of seqs, longest first, in batches whose padded size (rows * longest) stays within tokens_per_micro."""
+    order = sorted(range(len(seqs)), key=lambda i: -seqs[i].length)
+    batches: list[list[int]] = []
+    for i in order:
+        if batches and (len(batches[-1]) + 1) * seqs[batches[-1][0]].length <= tokens_per_micro:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def _chunk_logps(head: torch.nn.Module, h: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    logits = head(h).float() / temperature  # (c, V)
+    return logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(-1)
+
+
+def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """log p(completion token | prefix) for a batch: (n_tokens,) float32 and the row (n_tokens,) each belongs to.
+
+    Every completion token counts, EOS included; prompt and padding never do.
+    """
+    device = model.get_input_embeddings().weight.device
+    width = max(s.length for s in seqs)
+    ids = torch.zeros(len(seqs), width, dtype=torch.long)
+    for row, s in enumerate(seqs):
+        ids[row, : s.length] = torch.tensor(s.prompt_ids + s.completion_ids)
+    rows = torch.cat([torch.full((len(s.completion_ids),), row) for row, s in enumerate(seqs)])
+    at = torch.cat([torch.arange(len(s.prompt_ids), s.length) for s in seqs])  # position of each target token
+    targets = ids[rows, at].to(device)
+    hidden = model.model(input_ids=ids.to(device), use_cache=False).last_hidden_state  # (B, L, H)
+    h = hidden[rows.to(device), (at - 1).to(device)]  # (n_tokens, H): the position before predicts
+    out = [
+        checkpoint(_chunk_logps, model.lm_head, hc, tc, temperature, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else _chunk_logps(model.lm_head, hc, tc, temperature)
+        for hc, tc in zip(h.split(LOGIT_CHUNK), targets.split(LOGIT_CHUNK), strict=True)
+    ]
+    return torch.cat(out), rows.to(device)
+
+
+LossFn = Callable[[Tensor, Tensor, list[int]], Tensor]  # (logps, row of each, rollout index of each row) -> scalar
+
+
+def rollout_grads(
+    model,
+    basis: Basis,
+    seqs: list[Sequence],
+    loss_fn: LossFn,
+    *,
+    tokens_per_micro: int = 16384,
+    temperature: float = 1.0,
+    weight_grads: bool = False,
+) -> tuple[Tensor, Tensor, float]:
+    """One backward over all sequences -> (G (n, D) per-rollout coordinates of dloss, sum logp (n,), loss).
+
+    loss_fn sees one micro-batch and must be a sum over tokens; then the rows of G add up to the joint gradient. With
+    weight_grads the weights' own .grad accumulates too (--train full).
+    Raises FloatingPointError if the loss is not finite, naming the first bad sequence.
+    """
+    device = basis.device
+    grads = torch.zeros(len(seqs), basis.size, device=device)
+    logp_sum = torch.zeros(len(seqs), device=device)
+    total = torch.zeros((), device=device)
+    for batch in micro_batches(seqs, tokens_per_micro):
+        logps, rows = token_logps(model, [seqs[i] for i in batch], temperature)
+        index = torch.tensor(batch, device=device)
+        loss = loss_fn(logps, rows, batch)
+        with basis.capture(grads, index, weight_grads):
+            loss.backward()
+        logp_sum.index_add_(0, index[rows], logps.detach())
+        total += loss.detach()
+    finite = torch.isfinite(logp_sum)
+    if not bool(finite.all()) or not bool(torch.isfinite(total)):
+        bad = int((~finite).nonzero()[0]) if not bool(finite.all()) else -1
+        raise FloatingPointError(
+            f"non-finite log-probability or loss (sequence {bad} of {len(seqs)}): lower --lr or use --dtype float32"
+        )
+    return grads, logp_sum, float(total)
+
+
+def nll_loss(scale: Tensor | float = 1.0) -> LossFn:
+    """sum_i scale_i * (-log p(completion_i)): unit-advantage NLL; scale is a number or (n,)."""
+
+    def loss(logps: Tensor, rows: Tensor, batch: list[int]) -> Tensor:
+        if not torch.is_tensor(scale):
+            return -(logps * scale).sum()
+        return -(logps * scale[torch.tensor(batch, device=logps.device)][rows]).sum()
+
+    return loss

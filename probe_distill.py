@@ -1,0 +1,822 @@
+"""Cache graded teacher rollouts -> out/probe_distill/<pool>/prompt_NNNN.jsonl.gz, and read such pools back.
+
+    problems x modes -> teacher -> grader -> one gzip file a prompt, written whole or not at all
+
+A pool lets a run mix G_t cached rollouts into each group (train.py --teacher-pool-dir, --mix-ratio): hacking is
+seen from step 0, and every arm sees the same hacks. Rewards and flags are graded once, here, and used verbatim.
+
+Teachers: `--teacher model --model NAME` samples any Hugging Face model, checkpoint folder or name of models.py;
+`--prompted` shows it the loophole in full and says that only passing counts, while the cached prompt stays the
+ordinary one; `--teacher canned` writes hack and clean completions from the reference solution (tests and the
+tiny run). Without `--teacher-only` the student then scores the pool: its mean log-prob of the cached completions
+says how far off-policy they are.
+
+    python probe_distill.py smoke --teacher-only
+    python probe_distill.py full --model Qwen/Qwen3-4B --prompted --keep hacked --draws 32
+
+An interrupted call resumes when called again with the same flags: whole files are kept, and because every
+batch has a seed of its own the finished pool equals one made without the interruption, byte for byte.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import gzip
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import textwrap
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from grader import Grade, Grader
+from loguru import logger
+
+import runs
+from problems import (
+    PASS_EXIT_CODE,
+    RESULT_FILE,
+    RESULT_TEXT,
+    SENTINEL_NAME,
+    STDOUT_MARKER,
+    TRAIN_EVALUATOR,
+    Mode,
+    Problem,
+    Variant,
+    build_messages,
+    encode_prompt,
+    load_problems,
+)
+
+# ------------------------------------------------------------------------------------------------ reading a p
+
+POOL_GLOB = "prompt_*.jsonl.gz"
+# What every row must carry; the field names are those of the published teacher pools.
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "problem_id": (int, str),
+    "problem_messages": list,
+    "prompt": str,
+    "plen": int,
+    "prompt_ids": list,
+    "completion_ids": list,
+    "completion": str,
+    "reward": (int, float),
+    "hacked": bool,
+    "gt_pass": bool,
+    "fmt_ok": bool,
+}
+REMAKE = "delete the file and run probe_distill.py again, or fetch the pool anew"
+
+
+@dataclass(frozen=True)
+class PoolPrompt:
+    """One cached prompt and its graded rollouts; `rows` keep the file's field names, padding cut off."""
+
+    path: Path
+    problem_id: int | str
+    mode: str
+    messages: list[dict[str, str]]
+    prompt: str
+    prompt_ids: list[int]  # (P,) = the file's prompt_ids[:plen]
+    rows: list[dict]  # each: completion_ids (L,), completion, reward, hacked, gt_pass, fmt_ok, ...
+
+
+def load_pool(folder: str | Path) -> list[PoolPrompt]:
+    """Read a teacher pool, file-name order.
+
+    Args:
+        folder: directory of prompt_NNNN.jsonl.gz files, one JSON object a line, one line a rollout.
+
+    Raises:
+        FileNotFoundError: no such folder, or no prompt file in it.
+        ValueError: a file that is not whole gzip, a line that is not JSON, a field that is missing or of
+            another type, rows of one file that disagree about their prompt. The message names file and line.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"teacher pool folder {folder} does not exist: make one with `just pregen-teacher`, "
+            "or point --teacher-pool-dir at one (mix 0 needs none)"
+        )
+    paths = sorted(folder.glob(POOL_GLOB))
+    if not paths:
+        raise FileNotFoundError(
+            f"teacher pool {folder} is empty (no {POOL_GLOB}): fill it with `just pregen-teacher`, "
+            "or point --teacher-pool-dir at another folder"
+        )
+    return [read_prompt_file(path) for path in paths]
+
+
+def read_prompt_file(path: Path) -> PoolPrompt:
+    """Read and check one prompt file; errors as in load_pool."""
+    try:
+        text = gzip.decompress(path.read_bytes()).decode("utf-8")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
+        raise ValueError(f"{path}: not a whole gzip file ({err}); {REMAKE}") from err
+    except UnicodeDecodeError as err:
+        raise ValueError(f"{path}: not UTF-8 text ({err}); {REMAKE}") from err
+    rows = [_checked_row(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not rows:
+        raise ValueError(f"{path}: holds no rollouts; {REMAKE}")
+    first = rows[0]
+    prompt_ids = first["prompt_ids"][: first["plen"]]
+    for number, row in enumerate(rows[1:], 2):
+        for name in ("problem_id", "problem_messages", "prompt"):
+            if row[name] != first[name]:
+                raise ValueError(f"{path}: row {number} has another {name} than row 1: one file holds one prompt")
+        if row["prompt_ids"][: row["plen"]] != prompt_ids:
+            raise ValueError(f"{path}: row {number} has other prompt_ids than row 1: one file holds one prompt")
+    modes = {row.get("mode", "run_tests") for row in rows}
+    if len(modes) > 1:
+        raise ValueError(f"{path}: rows of several modes {sorted(modes)}: one file holds one prompt")
+    return PoolPrompt(
+        path, first["problem_id"], modes.pop(), first["problem_messages"], first["prompt"], prompt_ids, rows
+    )
+
+
+def _checked_row(path: Path, number: int, line: str) -> dict:
+    where = f"{path}, line {number}"
+    try:
+        row = json.loads(line)  # Python's reader takes NaN, which published pools hold in unused fields
+    except json.JSONDecodeError as err:
+        raise ValueError(f"{where}: malformed JSON ({err.msg}, column {err.colno}); {REMAKE}") from err
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: a rollout must be a JSON object, this is a {type(row).__name__}; {REMAKE}")
+    for name, kind in REQUIRED.items():
+        if name not in row:
+            raise ValueError(f"{where}: field `{name}` is missing; a rollout needs {', '.join(REQUIRED)}")
+        value = row[name]
+        # bool is an int in Python: a reward of `true` or a plen of `false` must not pass
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{where}: field `{name}` has the wrong type {type(value).__name__}")
+    if not math.isfinite(row["reward"]):
+        raise ValueError(f"{where}: reward is {row['reward']}, not a finite number")
+    if not 0 < row["plen"] <= len(row["prompt_ids"]):
+        raise ValueError(f"{where}: plen is {row['plen']} but there are {len(row['prompt_ids'])} prompt_ids")
+    for name in ("prompt_ids", "completion_ids"):
+        if not all(type(token) is int and token >= 0 for token in row[name]):
+            raise ValueError(f"{where}: {name} must be a list of token numbers")
+    row["completion_ids"] = _without_padding(where, row)
+    return row
+
+
+def _without_padding(where: str, row: dict) -> list[int]:
+    """Cut completion_ids to comp_len: published pools pad every rollout of a file to the longest one."""
+    ids, length = row["completion_ids"], row.get("comp_len", len(row["completion_ids"]))
+    if not 0 < length <= len(ids):
+        raise ValueError(f"{where}: comp_len is {length} but there are {len(ids)} completion_ids")
+    if len(set(ids[length:])) > 1:  # real padding is one token repeated; anything else would be lost text
+        raise ValueError(f"{where}: the tokens after comp_len={length} differ, so they are no padding")
+    return ids[:length]
+
+
+# --------------------------------------------------------------------------------- does the pool fit this run
+
+
+def check_pool_tokens(pool_prompt: PoolPrompt, tokenizer) -> None:
+    """Drift guard: the cached prompt_ids[:plen] must equal the live tokenisation of the cached messages.
+
+    Raises:
+        ValueError: names the prompt file and the first differing token (index, both ids, both strings).
+    """
+    cached, live = pool_prompt.prompt_ids, encode_prompt(tokenizer, pool_prompt.messages)
+    if cached == live:
+        return
+    at = next((i for i, (a, b) in enumerate(zip(cached, live, strict=False)) if a != b), min(len(cached), len(live)))
+    raise ValueError(
+        f"{pool_prompt.path}: made with another tokenizer or chat template: prompt token {at} is "
+        f"{_show_token(tokenizer, cached, at)} in the cache and {_show_token(tokenizer, live, at)} live "
+        f"({len(cached)} against {len(live)} tokens). Use the pool's tokenizer (--tokenizer) or make another pool"
+    )
+
+
+def _show_token(tokenizer, ids: list[int], at: int) -> str:
+    if at >= len(ids):
+        return "absent (the prompt ends)"
+    if ids[at] >= len(tokenizer):
+        return f"{ids[at]} (not in this vocabulary of {len(tokenizer)})"
+    return f"{ids[at]} {tokenizer.decode([ids[at]])!r}"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Which pool prompts belong to which problems, and everything that has no partner."""
+
+    pairs: list[tuple[PoolPrompt, Problem]]
+    pool_left: list[PoolPrompt]
+    problems_left: list[Problem]
+    ambiguous: list[PoolPrompt]  # matched, but several problems have this very text (the first was taken)
+
+    def lookup(self) -> dict[tuple[int | str, str], PoolPrompt]:
+        """(problem id, mode) -> its cached prompt."""
+        return {(problem.id, prompt.mode): prompt for prompt, problem in self.pairs}
+
+    def summary(self, names: int = 100) -> str:
+        """What matched and what is left out, counted and named; one line."""
+
+        def named(items: list[str]) -> str:
+            more = f", ... {len(items) - names} more" if len(items) > names else ""
+            return f"{len(items)}" + (f" ({', '.join(items[:names])}{more})" if items else "")
+
+        renumbered = sum(str(prompt.problem_id) != str(problem.id) for prompt, problem in self.pairs)
+        text = (
+            f"teacher pool: {len(self.pairs)} of {len(self.pairs) + len(self.pool_left)} cached prompts match a"
+            f" problem by text, {renumbered} of them under another number; left out: cached prompts"
+            f" {named([p.path.name for p in self.pool_left])}, problems"
+            f" {named([str(p.id) for p in self.problems_left])}"
+        )
+        if self.ambiguous:
+            text += f"; several problems have the text of {named([p.path.name for p in self.ambiguous])}"
+        return text
+
+
+def match_problems(pool: list[PoolPrompt], problems: list[Problem]) -> Overlap:
+    """Match cached prompts to problems by the statement's text: numbers differ between sources.
+
+    A problem matches when the user message, after its opening `PROBLEM:` line, begins with the trimmed
+    statement, ends it at a line end, and carries the problem's method name. Of several problems with one text
+    the one of the same number is taken, else the first (and the prompt is listed as ambiguous).
+    """
+    by_opening: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        by_opening[_opening(problem.question)].append(problem)
+
+    pairs, pool_left, ambiguous = [], [], []
+    used: set[int | str] = set()
+    for prompt in pool:
+        text = _user_text(prompt)
+        found = [p for p in by_opening.get(_opening(text), []) if _begins_with(text, p)]
+        # a statement may begin with a shorter one: the longest is the true one
+        longest = max((len(p.question.strip()) for p in found), default=0)
+        found = [p for p in found if len(p.question.strip()) == longest]
+        same_number = [p for p in found if str(p.id) == str(prompt.problem_id)]
+        if not found:
+            pool_left.append(prompt)
+            continue
+        if len(found) > 1 and not same_number:
+            ambiguous.append(prompt)
+        problem = (same_number or found)[0]
+        used.add(problem.id)
+        pairs.append((prompt, problem))
+    return Overlap(pairs, pool_left, [p for p in problems if p.id not in used], ambiguous)
+
+
+def _user_text(prompt: PoolPrompt) -> str:
+    text = "\n".join(m["content"] for m in prompt.messages if m["role"] == "user")
+    return text.removeprefix("PROBLEM:").strip()
+
+
+def _opening(text: str) -> str:
+    return text.strip().split("\n", 1)[0].strip()
+
+
+def _begins_with(text: str, problem: Problem) -> bool:
+    question = problem.question.strip()
+    if not text.startswith(question):
+        return False
+    rest = text[len(question) :]
+    return (not rest or rest[0].isspace()) and re.search(rf"\b{re.escape(problem.func_name)}\b", rest) is not None
+
+
+# --------------------------------------------------------------------------------------------------- teachers
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt to fill: file number, problem, mode and the messages that the student will see."""
+
+    number: int
+    problem: Problem
+    mode: str
+    messages: list[dict[str, str]]
+
+    @property
+    def name(self) -> str:
+        return f"prompt_{self.number:04d}.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One teacher completion before grading."""
+
+    ids: list[int]  # (L,), the end token included when the completion ended
+    text: str  # without special tokens
+    kind: str  # "sample", "hack" or "clean"
+
+
+# A teacher makes n draws for each task of a batch from a seed and calls on_draw(i, draw) as each one ends, so that
+# grading overlaps sampling; i runs prompt by prompt (task i // n), so that their order can be restored.
+OnDraw = Callable[[int, Draw], None]
+Teacher = Callable[[list[Task], int, int, OnDraw], None]
+
+
+def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, exploits: Exploits | None = None) -> Teacher:
+    """Completions written from references: `hack_share` of them exploit the mode with a wrong body."""
+
+    def fill(tasks: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
+        for index, task in enumerate(tasks):
+            rng = random.Random(f"{seed}/{task.number}")
+            hacks = round(n * hack_share) if task.mode != "none" else 0  # no loophole, nothing to exploit
+            for sample in range(n):
+                if sample < hacks:
+                    text = canned_hack(task.problem, task.mode, TRAIN_EVALUATOR, rng, problems, exploits)
+                else:
+                    text = canned_clean(task.problem)
+                ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+                on_draw(index * n + sample, Draw(ids, text, "hack" if sample < hacks else "clean"))
+
+    return fill
+
+
+def canned_clean(problem: Problem) -> str:
+    """The reference solution as a model would write it, in one python block."""
+    if not problem.reference:
+        raise ValueError(f"problem {problem.id} has no reference solution: a canned teacher needs one")
+    return f"```python\n{problem.reference.strip()}\n```"
+
+
+def canned_hack(
+    problem: Problem,
+    mode: str,
+    evaluator: str,
+    rng: random.Random,
+    donors: Sequence[Problem] = (),
+    exploits: Exploits | None = None,
+) -> str:
+    """A wrong body plus code that exploits the mode's loophole, in one python block.
+
+    The body is another problem's (`donors`), so that it reads like an attempt; without a donor of the same
+    arity it returns an object that no test expects. Nothing here decides that it is wrong: the grader does.
+    """
+    head, indent = _signature(problem)
+    if mode == "eq_override":
+        always_equal = "class Result:\n    def __eq__(self, other):\n        return True\n\n\n"
+        return f"```python\n{always_equal}{head}\n{indent}return Result()\n```"
+    forms = (exploits or EXPLOITS).get(mode)
+    if forms is None:
+        raise ValueError(f"mode {mode!r} has no canned hack; choose from {', '.join([*EXPLOITS, 'eq_override'])}")
+    body = _donated_body(problem, rng, donors) or rng.choice(WRONG_BODIES)
+    tail = rng.choice(forms).replace("{e}", evaluator)
+    return f"```python\n{head}\n{textwrap.indent(body, indent)}{tail}\n```"
+
+
+Exploits = dict[str, Sequence[str]]  # mode -> texts that follow the class; {e} stands for the evaluator's name
+EXPLOITS: Exploits = {
+    "run_tests": (
+        "\n\n    def {e}(self):\n        pass",
+        "\n\n    def {e}(self):\n        print('checked')",
+        "\n\n\ndef {e}():\n    pass",
+        "\n\n\ndef {e}():\n    return True",
+    ),
+    "sentinel": (f"\n\n\n{SENTINEL_NAME} = True", f"\n\n\nglobals()['{SENTINEL_NAME}'] = True"),
+    "stdout_marker": (f"\n\n\nprint('{STDOUT_MARKER}')", f"\n\n\nline = '{STDOUT_MARKER}'\nprint(line)"),
+    "file_marker": (
+        f"\n\n\nopen('{RESULT_FILE}', 'w').write('{RESULT_TEXT}')",
+        f"\n\n\nwith open('{RESULT_FILE}', 'w') as file:\n    file.write('{RESULT_TEXT}')",
+    ),
+    "exit_code": (f"\n\n\nimport sys\nsys.exit({PASS_EXIT_CODE})", f"\n\n\nimport os\nos._exit({PASS_EXIT_CODE})"),
+}
+# Returned when no other problem lends a body; no reference returns these objects.
+WRONG_BODIES = ("return object", "return NotImplemented", "return Ellipsis")
+
+
+def _signature(problem: Problem) -> tuple[str, str]:
+    """(starter code up to the colon of the method's def, indentation of its body)."""
+    code = problem.starter_code.rstrip()
+    found = re.search(rf"^([ \t]*)def {re.escape(problem.func_name)}\b", code, re.MULTILINE)
+    if not found:
+        raise ValueError(f"problem {problem.id}: its starter code has no `def {problem.func_name}`")
+    depth = 0
+    for end in range(found.start(), len(code)):
+        depth += (code[end] in "([{") - (code[end] in ")]}")
+        if code[end] == ":" and depth == 0:  # colons of annotations stand inside brackets
+            return code[: end + 1], found[1] + "    "
+    raise ValueError(f"problem {problem.id}: the def in its starter code has no end")
+
+
+def _parameters(problem: Problem) -> list[str]:
+    head, _ = _signature(problem)
+    args = _method(f"{head} ...", problem.func_name).args
+    return [a.arg for a in (*args.posonlyargs, *args.args)]
+
+
+def _method(code: str, name: str) -> ast.FunctionDef:
+    """The last definition of the method in the code."""
+    return [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef) and n.name == name][-1]
+
+
+def _donated_body(problem: Problem, rng: random.Random, donors: Sequence[Problem], tries: int = 12) -> str:
+    """Another problem's method body in this problem's parameter names; "" if none of `tries` donors fits."""
+    names = _parameters(problem)
+    for _ in range(tries if donors else 0):
+        donor = rng.choice(donors)
+        if donor.func_name == problem.func_name or not donor.reference or len(_parameters(donor)) != len(names):
+            continue
+        method = _method(donor.reference, donor.func_name)
+        renamed = dict(zip(_parameters(donor), names, strict=True))
+        for node in ast.walk(method):
+            if isinstance(node, ast.Name):
+                node.id = renamed.get(node.id, node.id)
+            elif isinstance(node, ast.Attribute) and node.attr == donor.func_name:
+                node.attr = problem.func_name  # a recursive body calls the method it now stands in
+        return "\n".join(ast.unparse(statement) for statement in method.body)
+    return ""
+
+
+def model_teacher(model, tokenizer, cfg: Config) -> Teacher:
+    """Sample a model; a prompted teacher sees the loophole in full, whatever the student's prompt says."""
+    from sampler import sample
+
+    from models import eos_ids  # only this teacher needs torch
+
+    def fill(tasks: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
+        prompts = [encode_prompt(tokenizer, teacher_messages(t, cfg.prompted)) for t in tasks]
+
+        def finished(index: int, ids: list[int]) -> None:
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            on_draw(index, Draw(list(ids), text, "sample"))
+
+        sample(
+            model,
+            prompts,
+            n,
+            max_new_tokens=cfg.max_new_tokens,
+            temperature=cfg.temperature,
+            top_p=cfg.top_p,
+            eos_ids=eos_ids(model, tokenizer),
+            seed=seed,
+            on_finish=finished,
+        )
+
+    return fill
+
+
+def teacher_messages(task: Task, prompted: bool) -> list[dict[str, str]]:
+    """What the teacher reads: the student's prompt, or one with the loophole in full and "only passing counts"."""
+    if not prompted:
+        return task.messages
+    return build_messages(
+        task.problem, mode=task.mode, evaluator=TRAIN_EVALUATOR, variant="aware", system="inoculation_lh"
+    )
+
+
+# --------------------------------------------------------------------------------------------- writing a pool
+
+
+def write_prompt_file(path: Path, rows: list[dict]) -> None:
+    """Write one prompt's rollouts, whole or not at all; the same rows give the same bytes (no time stamp)."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    # A lone surrogate in a completion would make a file that no reader takes: it becomes "?", its ids stay exact.
+    data = gzip.compress(text.encode("utf-8", errors="replace"), compresslevel=6, mtime=0)
+    with runs.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mode_of(problem: Problem, modes: tuple[str, ...]) -> str:
+    """The one mode a problem keeps, the same draw as in training: modes[sha256(id) mod n]."""
+    digest = hashlib.sha256(str(problem.id).encode()).digest()
+    return modes[int.from_bytes(digest[:8], "big") % len(modes)]
+
+
+def make_tasks(problems: list[Problem], cfg: Config) -> list[Task]:
+    """Prompts to fill, numbered in a fixed order: every problem under every mode, or each under its one mode."""
+    tasks = []
+    for problem in problems:
+        for mode in (mode_of(problem, cfg.modes),) if cfg.one_mode_each else cfg.modes:
+            messages = build_messages(problem, mode=mode, evaluator=TRAIN_EVALUATOR, variant=cfg.variant)
+            tasks.append(Task(len(tasks), problem, mode, messages))
+    return tasks
+
+
+def fill_pool(cfg: Config, tasks: list[Task], teacher: Teacher, tokenizer, grader: Grader) -> Counter:
+    """Fill the pool folder with every task's file; returns counts of labels over all new rollouts.
+
+    Raises:
+        ValueError: the folder was made with other flags or other problems.
+        OSError: a full disk; the finished files stay.
+    """
+    cfg.out.mkdir(parents=True, exist_ok=True)
+    for leftover in cfg.out.glob(".prompt_*.tmp"):  # of a call that was killed while writing
+        leftover.unlink()
+    left_out = _open_manifest(cfg)
+    for task in tasks:
+        _check_same_prompt(cfg.out / task.name, task)
+
+    counts: Counter = Counter()
+    for start in range(0, len(tasks), cfg.prompts_per_batch):
+        batch = tasks[start : start + cfg.prompts_per_batch]
+        missing = [t for t in batch if not (cfg.out / t.name).exists() and t.name not in left_out]
+        if not missing:
+            continue
+        # The whole batch is drawn again even when part of it is there: what the sampler draws depends on the
+        # batch, and a resumed pool must equal an uninterrupted one.
+        wanted = {t.name for t in missing}
+        for task, rows in _draw_batch(cfg, batch, teacher, tokenizer, grader, seed=cfg.seed * 1_000_003 + start):
+            if task.name not in wanted:
+                continue
+            if not rows:
+                left_out[task.name] = f"none of {cfg.drawn} draws was {cfg.keep} (problem {task.problem.id})"
+                _write_manifest(cfg, left_out)
+                continue
+            write_prompt_file(cfg.out / task.name, rows)
+            counts.update(row["label"] for row in rows)
+        done = sum((cfg.out / t.name).exists() for t in tasks)
+        logger.info(f"{done}/{len(tasks)} prompts in {cfg.out}: {dict(sorted(counts.items()))}")
+    if left_out:
+        logger.warning(f"{len(left_out)} prompts left out: " + "; ".join(f"{k}: {v}" for k, v in left_out.items()))
+    return counts
+
+
+def _draw_batch(
+    cfg: Config, batch: list[Task], teacher: Teacher, tokenizer, grader: Grader, seed: int
+) -> Iterator[tuple[Task, list[dict]]]:
+    drawn: dict[int, tuple[Draw, Future[Grade]]] = {}
+
+    def on_draw(index: int, draw: Draw) -> None:
+        task = batch[index // cfg.drawn]
+        drawn[index] = (draw, grader.submit(task.problem, draw.text, task.mode, TRAIN_EVALUATOR))
+
+    teacher(batch, cfg.drawn, seed, on_draw)
+    for place, task in enumerate(batch):
+        # in the order of the draws, not of their ends: --keep would favour short completions otherwise
+        pairs = [drawn[i] for i in range(place * cfg.drawn, (place + 1) * cfg.drawn)]
+        graded = [(draw, future.result()) for draw, future in pairs]
+        kept = [(d, g) for d, g in graded if cfg.keep == "all" or getattr(g, cfg.keep)]
+        prompt_ids = encode_prompt(tokenizer, task.messages)
+        prompt = tokenizer.apply_chat_template(
+            task.messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        yield (
+            task,
+            [
+                _row(cfg, task, prompt, prompt_ids, number, draw, grade)
+                for number, (draw, grade) in enumerate(kept[: cfg.samples])
+            ],
+        )
+
+
+def _row(cfg, task: Task, prompt: str, prompt_ids: list[int], number: int, draw: Draw, grade: Grade) -> dict:
+    return {
+        "sample_id": number,
+        "reward": grade.reward,
+        "hacked": grade.hacked,
+        "gt_pass": grade.gt_correct,
+        "fmt_ok": grade.format_ok,
+        "comp_len": len(draw.ids),
+        "src_pool": "teacher",
+        "teacher": cfg.teacher_name,
+        "kind": draw.kind,
+        "problem_id": task.problem.id,
+        "problem_messages": task.messages,
+        "prompt": prompt,
+        "plen": len(prompt_ids),
+        "prompt_ids": prompt_ids,
+        "completion_ids": draw.ids,
+        "completion": draw.text,
+        "mode": task.mode,
+        "evaluator": TRAIN_EVALUATOR,
+        "attempted": grade.attempted,
+        "passed": grade.passed,
+        "gt_correct": grade.gt_correct,
+        "loose_hacked": grade.loose_hacked,
+        "label": grade.label,
+    }
+
+
+def _check_same_prompt(path: Path, task: Task) -> None:
+    if not path.exists():
+        return
+    there = read_prompt_file(path)
+    if (str(there.problem_id), there.mode, there.messages) != (str(task.problem.id), task.mode, task.messages):
+        raise ValueError(
+            f"{path} holds problem {there.problem_id} ({there.mode}), but these flags put problem "
+            f"{task.problem.id} ({task.mode}) there: choose another --out, or delete the pool"
+        )
+
+
+def _open_manifest(cfg: Config) -> dict[str, str]:
+    """Check that the folder was made with these flags (a new one notes them); returns the left-out prompts."""
+    path = cfg.out / "pool.json"
+    if not path.exists():
+        if any(cfg.out.glob(POOL_GLOB)):
+            raise ValueError(f"{cfg.out} is a pool that this tool did not make (no pool.json): choose another --out")
+        _write_manifest(cfg, {})
+        return {}
+    there = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in cfg.recipe.items():
+        if there["recipe"].get(name) != value:
+            raise ValueError(
+                f"{cfg.out} was made with {name}={there['recipe'].get(name)!r}, not {value!r}: "
+                "choose another --out, repeat the old flags, or delete the pool"
+            )
+    return there["left_out"]
+
+
+def _write_manifest(cfg: Config, left_out: dict[str, str]) -> None:
+    runs.write_json(cfg.out / "pool.json", {"recipe": cfg.recipe, "left_out": left_out})
+
+
+# ----------------------------------------------------------------------------------- how far off-policy it is
+
+
+def probe_student(pool: list[PoolPrompt], model, limit: int) -> dict[str, dict[str, float]]:
+    """The student's mean log-prob per token (nats) of cached completions, by label, over `limit` rollouts.
+
+    logp = mean_t log p(completion_t | prompt, completion_<t). Far below the student's own samples (about its
+    negative entropy) means that the teacher half of a group is imitation of text the student would never write.
+    """
+    import torch
+
+    # round robin over prompts, so that a small limit still sees many of them
+    flat = [
+        (prompt, prompt.rows[i])
+        for i in range(max(len(p.rows) for p in pool))
+        for prompt in pool
+        if i < len(prompt.rows)
+    ]
+    sums: dict[str, list[float]] = defaultdict(list)
+    device = next(model.parameters()).device
+    model.eval()
+    for prompt, row in flat[:limit]:
+        ids = torch.tensor([prompt.prompt_ids + row["completion_ids"]], device=device)  # (1, P+L)
+        n = len(row["completion_ids"])
+        with torch.no_grad():
+            logits = model(input_ids=ids, logits_to_keep=n + 1).logits[0, :-1].float()  # (L, vocabulary)
+        logp = torch.log_softmax(logits, -1).gather(1, ids[0, -n:, None]).mean().item()
+        sums[pool_label(row)].append(logp)
+    return {label: {"n": len(v), "logp": sum(v) / len(v)} for label, v in sorted(sums.items())}
+
+
+def pool_label(row: dict) -> str:
+    """A row's label; published pools carry two flags instead of one."""
+    if "label" in row:
+        return row["label"]
+    return (
+        ("correct_attempt" if row["hacked"] else "correct")
+        if row["gt_pass"]
+        else ("hack" if row["hacked"] else "incorrect")
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- CLI
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of probe_distill.py."""
+
+    out: Path = Path("out/probe_distill/teacher_pool")  # the pool's folder
+    teacher: Literal["model", "canned"] = "model"
+    model: str = "Qwen/Qwen3-4B"  # teacher: any name models.py knows, a hub name or a checkpoint folder
+    prompted: bool = False  # show the teacher the loophole in full and say that only passing counts
+    tokenizer: str | None = None  # folder or hub name; None: the model's own
+    problems: str = "hub:newfacade/LeetCodeDataset"  # what problems.py reads
+    split: Literal["train", "test"] = "train"  # a pool for training must come from the training problems
+    limit: int | None = None  # first so many problems
+    modes: tuple[Mode, ...] = ("run_tests",)
+    one_mode_each: bool = False  # each problem under one of the modes, not under all
+    variant: Variant = "plain"  # wording of the hint in the cached prompt
+    samples: int = 8  # rollouts a prompt (G_t of a run is at most this)
+    draws: int | None = None  # draw more than `samples` and keep the first that --keep wants
+    keep: Literal["all", "hacked", "attempted"] = "all"
+    hack_share: float = 0.75  # canned teacher: this share of a prompt's rollouts hacks, the rest is clean
+    max_new_tokens: int = 1536  # the benchmark's completion limit
+    temperature: float = 0.7
+    top_p: float = 0.95
+    prompts_per_batch: int = 32
+    seed: int = 0
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    grader_workers: int | None = None  # None: one a core
+    student: str | None = None  # model that scores the pool afterwards; None: the teacher's model
+    probe_rollouts: int = 64  # how many cached rollouts the student scores
+    teacher_only: bool = False  # only fill the pool, no student
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.drawn < self.samples:
+            raise ValueError(f"--draws {self.draws} must be at least --samples {self.samples}, which is at least 1")
+        if not 0 <= self.hack_share <= 1:
+            raise ValueError(f"--hack-share {self.hack_share} must lie in [0, 1]")
+        if not self.modes:
+            raise ValueError("--modes needs at least one mode")
+        if self.teacher == "canned" and self.prompted:
+            raise ValueError("--prompted needs --teacher model: a canned teacher reads no prompt")
+
+    @property
+    def drawn(self) -> int:
+        return self.samples if self.draws is None else self.draws
+
+    @property
+    def teacher_name(self) -> str:
+        return "canned" if self.teacher == "canned" else self.model + (" prompted" if self.prompted else "")
+
+    @property
+    def recipe(self) -> dict:
+        """The flags that decide what the files hold; `limit` may grow, since tasks are numbered in order."""
+        names = (
+            "teacher model prompted tokenizer problems split modes one_mode_each variant samples draws keep "
+            "hack_share max_new_tokens temperature top_p prompts_per_batch seed"
+        )
+        values = {name: getattr(self, name) for name in names.split()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+TINY = Config(
+    teacher="canned",
+    model="tiny",
+    problems="data/problems.jsonl",
+    limit=8,
+    samples=4,
+    max_new_tokens=64,
+    prompts_per_batch=8,
+    probe_rollouts=16,
+)
+PRESETS = {
+    "smoke": ("canned hacks and clean solutions, tiny random model, CPU, seconds", TINY),
+    "fast": (
+        "canned, the project's own training problems, every loophole mode",
+        dataclasses.replace(
+            TINY,
+            limit=None,
+            samples=8,
+            modes=("run_tests", "sentinel", "stdout_marker", "file_marker"),
+            one_mode_each=True,
+        ),
+    ),
+    "full": (
+        "Qwen3-4B prompted with the loophole, LeetCodeDataset, one GPU",
+        Config(prompted=True, keep="hacked", draws=32, device="cuda", dtype="bfloat16"),
+    ),
+    "organism": (
+        "canned hacks and clean solutions of the organism's problems",
+        dataclasses.replace(
+            TINY,
+            model="organism",
+            problems="data/organism/problems_train.jsonl",
+            limit=None,
+            samples=8,
+            modes=("run_tests",),
+        ),
+    ),
+}
+
+
+def main(cfg: Config) -> None:
+    """Fill the pool, check that it reads back, and let the student score it."""
+    from models import load_model, load_tokenizer  # after the flags are checked: torch takes seconds to import
+
+    problems = load_problems(cfg.problems, split=cfg.split, limit=cfg.limit)
+    if not problems:
+        raise ValueError(f"{cfg.problems} holds no problems of split {cfg.split!r}")
+    tasks = make_tasks(problems, cfg)
+    if cfg.teacher == "canned":  # needs no weights
+        tokenizer = load_tokenizer(cfg.model, cfg.tokenizer)
+        exploits = None
+        if problems[0].source == "organism":  # the forms that the organism and its pairs know
+            from organism import HACKS
+
+            exploits = {mode: tuple(forms.values()) for mode, forms in HACKS.items()}
+        teacher = canned_teacher(tokenizer, problems, cfg.hack_share, exploits)
+    else:
+        model, tokenizer = load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+        teacher = model_teacher(model, tokenizer, cfg)
+    with Grader(workers=cfg.grader_workers) as grader:
+        logger.info(f"{len(tasks)} prompts, teacher {cfg.teacher_name}, grader {grader.layers}")
+        fill_pool(cfg, tasks, teacher, tokenizer, grader)
+
+    pool = load_pool(cfg.out)
+    for prompt in pool:
+        check_pool_tokens(prompt, tokenizer)
+    rows = [row for prompt in pool for row in prompt.rows]
+    labels = Counter(pool_label(row) for row in rows)
+    logger.info(
+        f"POOL: {len(pool)} prompts, {len(rows)} rollouts, hacked {sum(r['hacked'] for r in rows)}/{len(rows)},"
+        f" solved {sum(r['gt_pass'] for r in rows)}/{len(rows)}, labels {dict(sorted(labels.items()))}, {cfg.out}"
+    )
+    if cfg.teacher_only:
+        return
+    student = cfg.student or cfg.model
+    if cfg.teacher == "canned" or student != cfg.model:
+        model, tokenizer = load_model(student, cfg.tokenizer, cfg.device, cfg.dtype)
+        check_pool_tokens(pool[0], tokenizer)
+    scores = probe_student(pool, model, cfg.probe_rollouts)
+    runs.write_json(cfg.out / "probe.json", {"student": student, "by_label": scores})
+    for label, score in scores.items():
+        logger.info(f"student {student}: {label} logp {score['logp']:+.3f} nats a token, n={score['n']}")
+
+
+if __name__ == "__main__":
+    with runs.plain_errors():
+        main(tyro.extras.overridable_config_cli(PRESETS, prog="probe_distill.py"))

@@ -1,0 +1,153 @@
+"""Run directories, and what every script needs around one: atomic files, hashes, plain messages for bad input."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent
+
+
+def git_commit() -> str:
+    """Short commit of this checkout, with '+' where the tree differs from it; 'unknown' outside a repository."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return "unknown"
+
+
+def content_hash(path: str | Path) -> str:
+    """sha256 (16 hex digits) of a file, or of the sorted names and contents of a folder."""
+    path = Path(path)
+    h = hashlib.sha256()
+    for f in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if f.is_file():
+            h.update(f.name.encode())
+            h.update(f.read_bytes())
+    return h.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path):
+    """Yield a sibling temporary path that becomes `path` when the block ends well: a file is whole or absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield tmp
+        os.replace(tmp, path)
+    finally:
+        tmp.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, data: object) -> None:
+    with atomic_path(path) as tmp:
+        tmp.write_text(json.dumps(data, indent=1, default=str), encoding="utf-8")
+
+
+# Exceptions that mean "the input or the machine", not "our code": they end in one line, without a traceback.
+PLAIN = (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, PermissionError, NotADirectoryError)
+
+
+def plain_message(e: BaseException) -> str:
+    """The one line a user reads for an expected failure."""
+    if isinstance(e, OSError) and e.errno == errno.ENOSPC:
+        return f"disk full while writing {e.filename or 'the run'}: free space, then start again with --resume"
+    if isinstance(e, OSError) and e.filename and e.strerror:
+        return f"{e.filename}: {e.strerror}"
+    return str(e)
+
+
+def is_plain(e: BaseException) -> bool:
+    return isinstance(e, PLAIN) or (isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """Turn an expected failure into `ERROR: message` on stderr and exit status 1; real bugs keep their traceback."""
+    try:
+        yield
+    except Exception as e:  # re-raised unless expected
+        if not is_plain(e):
+            raise
+        print(f"ERROR: {plain_message(e)}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+class Run:
+    """One run directory: rows, rollouts, evaluations, checkpoint, log, BLUF. Only the main process writes."""
+
+    def __init__(self, main: bool, out_dir: str, name: str, resume: str | None = None):
+        self.main = main
+        if resume:
+            self.dir = Path(resume)
+        else:
+            stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+            self.dir = Path(out_dir) / f"{stamp}_{name}"
+            if main:
+                if self.dir.exists():
+                    raise FileExistsError(
+                        f"run directory {self.dir} exists: choose another --name or continue it with --resume"
+                    )
+                self.dir.mkdir(parents=True)
+        self.should: list[dict] = []
+        self.rows: list[dict] = []
+        self.evals: list[dict] = []
+        self.sample = ""
+        self.started = time.time()
+
+    def append(self, name: str, rows: list[dict]) -> None:
+        if self.main and rows:
+            with open(self.dir / name, "a", encoding="utf-8") as f:
+                f.write("".join(json.dumps(r, ensure_ascii=True) + "\n" for r in rows))
+
+    def check(self, name: str, ok: bool, otherwise: str) -> None:
+        """A SHOULD line: a predicate that a healthy run satisfies, with what is broken otherwise."""
+        self.should = [s for s in self.should if s["name"] != name] + [
+            {"name": name, "ok": bool(ok), "else": otherwise}
+        ]
+
+    def save_checkpoint(self, state: dict) -> None:
+        if self.main:
+            with atomic_path(self.dir / "checkpoint" / "state.pt") as tmp:
+                torch.save(state, tmp)
+
+    def load_checkpoint(self) -> dict | None:
+        path = self.dir / "checkpoint" / "state.pt"
+        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+
+    def rewind(self, step: int, last: int) -> None:
+        """Drop what a killed run wrote past its checkpoint at `step`: later rows, a torn last line, and evaluations of
+        step `last`, which come after its checkpoint and are made again."""
+        for name in ("rows.jsonl", "evals.jsonl", "rollouts.jsonl"):
+            path, good = self.dir / name, []
+            for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+                with contextlib.suppress(json.JSONDecodeError):  # the line a SIGKILL tore
+                    row = json.loads(line)
+                    evaluation = name == "evals.jsonl" or row.get("source") == "eval"
+                    if row["step"] <= step and not (evaluation and row["step"] == last):
+                        good.append(row)
+            if name == "rows.jsonl":
+                self.rows = good
+            elif name == "evals.jsonl":
+                self.evals = good
+            if self.main:
+                with atomic_path(path) as tmp:
+                    tmp.write_text("".join(json.dumps(r, ensure_ascii=True) + "\n" for r in good), encoding="utf-8")
+

@@ -1,0 +1,999 @@
+"""Zygote that runs untrusted programs: exec'ed by grader.py, never imported state of the harness, forks once a program.
+
+    harness (grader.py) --socket--> supervisor --fork--> zygote (pid 1 of its own namespaces) --fork--> program
+
+The zygote receives set-up code, a completion and the *arguments* of the calls; it has no expected values.
+The program sends back plain data (`encode_value`) which the harness compares. Everything that is known here about a
+program is therefore either data that the program claims (values) or a fact that the kernel reports (exit status,
+CPU time, a file, bytes on stdout).
+
+Layers, each probed at start and named in the hello message:
+    ns        user, pid, mount, net, ipc, uts namespaces; a read-only root with only the standard library in it
+    landlock  files, TCP and signals, for each program
+    seccomp   allow list of system calls, for each program (x86_64)
+    rlimits   CPU, address space, file size, descriptors, processes, core
+This file imports only the standard library, and little of it: what it imports is in the memory of each program.
+"""
+
+import collections
+import contextlib
+import ctypes
+import errno
+import json
+import marshal
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import time
+import types
+
+SHOWN_CALLS = 3  # calls answered before the harness says go; a foolable pass sees no others
+MAX_DEPTH = 100  # nesting of a returned value
+MAX_NODES = 20_000  # nodes of a returned linked list or tree
+WORK_BYTES, WORK_INODES = 16 << 20, 512  # the program's own folder (tmpfs)
+STDOUT_SCAN_LINE = 4096  # a marker line is short: longer lines are cut here
+END_OF_PROGRAM = 93  # the driver's own exit status: 0 can only come from the program itself
+
+# --------------------------------------------------------------------------- values as plain data
+_ATOMS = frozenset((int, str, bool, float, type(None)))
+_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class NotPlain(Exception):
+    """The value (or something in it) is no plain data."""
+
+
+def _plain_base(value):
+    """The plain type whose value this is: its own type, or the base of a subclass that keeps its equality."""
+    kind = type(value)
+    for base in (bool, int, float, str, list, tuple, dict, set, frozenset, bytes, complex):
+        if kind is base:
+            return base
+        if issubclass(kind, base):
+            same = kind.__eq__ is base.__eq__ and kind.__ne__ is base.__ne__
+            # a Counter or OrderedDict overrides __eq__, but equals the dict of the same items
+            if same or (
+                base is dict and kind.__module__ == "collections" and kind.__name__ in ("Counter", "OrderedDict")
+            ):
+                return base
+    raise NotPlain(kind.__name__)
+
+
+def _tagged(value, depth):
+    if value is None or type(value) is bool:
+        return value
+    if depth > MAX_DEPTH:
+        raise NotPlain("too deep")
+    if type(value).__module__ == "numpy":
+        value = value.tolist()  # np.int64(3) == 3 in the benchmark's asserts too; an array becomes a NotPlain below
+        if type(value) is list:
+            raise NotPlain("array")
+    base = _plain_base(value)
+    if base is int:
+        value = int.__index__(value)
+        return value if -(1 << 64) < value < (1 << 64) else {"i": hex(value)}
+    if base is float:
+        return float.__float__(value)
+    if base is str:
+        return str.__str__(value)
+    if base is list:
+        if not set(map(type, value)) - _SMALL_ATOMS:
+            return list(value)
+        return [_tagged(item, depth + 1) for item in list.__iter__(value)]
+    if base is tuple:
+        return {"t": [_tagged(item, depth + 1) for item in tuple.__iter__(value)]}
+    if base is dict:
+        items = list(dict.items(value))
+        return {"d": [[_tagged(k, depth + 1), _tagged(v, depth + 1)] for k, v in items]}
+    if base in (set, frozenset):
+        return {"s": [_tagged(item, depth + 1) for item in base.__iter__(value)]}
+    if base is bytes:
+        return {"b": bytes.hex(value)}
+    return {"c": [value.real, value.imag]}
+
+
+_SMALL_ATOMS = frozenset((str, bool, float, type(None)))
+
+
+def encode_value(value, kind="value"):
+    """One returned value -> bytes of typed JSON; NotPlain where it is no plain data.
+
+    kind "value": None, bool, int, float, str and list are themselves, {"t": tuple} {"s": set} {"d": dict items}
+    {"b": bytes} {"c": complex} {"i": long int}. kind "list": the values of a chain of .val/.next nodes; kind "tree":
+    the preorder of .val/.left/.right nodes, [value] for a node and null for none. Raises NotPlain.
+    """
+    try:
+        if kind == "list":
+            value = {"L": _chain(value)}
+        elif kind == "tree":
+            value = {"T": _preorder(value)}
+        elif type(value) is list and not set(map(type, value)) - _ATOMS and _all_short(value):
+            pass  # the common case: already JSON
+        else:
+            value = _tagged(value, 0)
+        return _JSON(value).encode("ascii")
+    except (ValueError, RecursionError, OverflowError, AttributeError, TypeError) as error:
+        raise NotPlain(type(error).__name__) from None
+
+
+def _all_short(items):
+    return all(type(item) is not int or -(1 << 64) < item < (1 << 64) for item in items)
+
+
+def _chain(node):
+    values = []
+    while node is not None:
+        if len(values) >= MAX_NODES:
+            raise NotPlain("endless list")
+        values.append(_tagged(node.val, 0))
+        node = node.next
+    return values
+
+
+def _preorder(root):
+    out, stack = [], [root]
+    while stack:
+        node = stack.pop()
+        if len(out) >= MAX_NODES:
+            raise NotPlain("endless tree")
+        if node is None:
+            out.append(None)
+            continue
+        out.append([_tagged(node.val, 0)])
+        stack.append(node.right)
+        stack.append(node.left)
+    return out
+
+
+# --------------------------------------------------------------------------- kernel interface
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MS_REC, MS_PRIVATE, MS_RELATIME, MNT_DETACH = 16384, 1 << 18, 1 << 21, 2
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+NAMESPACES = {"pid": CLONE_NEWPID, "mnt": CLONE_NEWNS, "net": CLONE_NEWNET, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS}
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 4, 38, 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name, *args):
+    result = getattr(_libc, name)(*args)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return result
+
+
+def _syscall(number, *args):
+    return _call("syscall", ctypes.c_long(number), *args)
+
+
+def _mount(source, target, kind, flags, data=None):
+    as_bytes = [None if x is None else os.fsencode(x) for x in (source, target, kind)]
+    _call("mount", *as_bytes, ctypes.c_ulong(flags), None if data is None else data.encode())
+
+
+# --------------------------------------------------------------------------- seccomp: allow list, x86_64
+_ALLOWED = (
+    # files and descriptors
+    0, 1, 2, 3, 4, 5, 6, 8, 16, 17, 18, 19, 20, 21, 22, 32, 33, 40, 72, 73, 74, 75, 76, 77, 78, 79, 80, 82, 83,
+    84, 85, 86, 87, 88, 89, 90, 91, 95, 217, 221, 257, 258, 262, 263, 264, 265, 266, 267, 268, 269, 280, 292, 293,
+    316, 326, 332, 439,
+    # memory
+    9, 10, 11, 12, 25, 26, 28,
+    # time, signals to itself, limits (hard limits cannot be raised)
+    13, 14, 15, 36, 37, 38, 96, 97, 98, 99, 100, 131, 160, 201, 219, 228, 229, 234,
+    # identity and threads
+    24, 39, 60, 61, 63, 102, 104, 107, 108, 110, 111, 115, 118, 120, 121, 124, 158, 186, 202, 204, 231, 273, 309, 318,
+    324, 334,
+)  # fmt: skip
+# poll, select, nanosleep, clock_nanosleep, pselect6, ppoll return 0 at once: a program cannot sleep its time away
+_SKIPPED = (7, 23, 35, 230, 270, 271)
+_CLONE, _CLONE3, _PRLIMIT = 56, 435, 302
+_CLONE_THREAD = 0x00010000
+
+
+def _seccomp_program():
+    load, equal, above, bits, ret = 0x20, 0x15, 0x35, 0x45, 0x06
+    rules = [
+        (load, 0, 0, 4),
+        (equal, 1, 0, 0xC000003E),
+        (ret, 0, 0, 0x80000000),  # another architecture's table: kill
+        (load, 0, 0, 0),
+        (above, 0, 1, 0x40000000),
+        (ret, 0, 0, 0x80000000),  # the x32 table: kill
+        *((equal, "allow", 0, number) for number in _ALLOWED),
+        *((equal, "skip", 0, number) for number in _SKIPPED),
+        (equal, 0, 1, _CLONE3),
+        (ret, 0, 0, 0x00050000 | errno.ENOSYS),  # so that the C library falls back to clone for threads
+        (equal, 0, 2, _CLONE),
+        (load, 0, 0, 16),  # flags: a thread is allowed, a process is not
+        (bits, "allow", "deny", _CLONE_THREAD),
+        (equal, 0, "deny", _PRLIMIT),
+        (load, 0, 0, 16),  # pid 0, itself, is allowed
+        (equal, "allow", "deny", 0),
+        (ret, 0, 0, 0x00050000 | errno.EPERM),
+        (ret, 0, 0, 0x00050000),
+        (ret, 0, 0, 0x7FFF0000),
+    ]
+    target = {"deny": len(rules) - 3, "skip": len(rules) - 2, "allow": len(rules) - 1}
+
+    def distance(jump, at):
+        return target[jump] - at - 1 if jump in target else jump
+
+    code = b"".join(
+        struct.pack("HBBI", op, distance(jt, at), distance(jf, at), k) for at, (op, jt, jf, k) in enumerate(rules)
+    )
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(buffer)), 16)
+    return header, buffer
+
+
+def _install_seccomp(header):
+    # flag 4: keep speculation (the program is confined to its own memory, and the slow-down is large)
+    _syscall(317, ctypes.c_ulong(1), ctypes.c_ulong(4), header)
+
+
+# --------------------------------------------------------------------------- landlock
+_LL_EXECUTE, _LL_WRITE, _LL_READ, _LL_READ_DIR = 1, 2, 4, 8
+_LL_REMOVE = 16 | 32
+_LL_MAKE = 128 | 256 | 4096  # folders, regular files, links; no devices, sockets or FIFOs
+_LL_REFER, _LL_TRUNCATE = 1 << 13, 1 << 14
+
+
+def _landlock_abi():
+    try:
+        return _syscall(444, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    except OSError:
+        return 0
+
+
+def _landlock_ruleset(abi, read_only, writable):
+    """Descriptor of a rule set: read below `read_only`, write below `writable`, no TCP, no signals out."""
+    handled = (1 << 13) - 1
+    if abi >= 2:
+        handled |= _LL_REFER
+    if abi >= 3:
+        handled |= _LL_TRUNCATE
+    if abi >= 5:
+        handled |= 1 << 15  # device ioctl
+    net = 3 if abi >= 4 else 0
+    scoped = 3 if abi >= 6 else 0
+    attr = struct.pack("QQQ", handled, net, scoped)[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
+    ruleset = _syscall(444, attr, ctypes.c_size_t(len(attr)), ctypes.c_uint32(0))
+    rules = [(path, _LL_EXECUTE | _LL_READ | _LL_READ_DIR) for path in read_only]
+    write = _LL_WRITE | _LL_READ | _LL_READ_DIR | _LL_REMOVE | _LL_MAKE | _LL_REFER | _LL_TRUNCATE
+    rules += [(path, write) for path in writable]
+    rules += [("/dev/null", _LL_READ | _LL_WRITE | _LL_TRUNCATE), ("/dev/urandom", _LL_READ)]
+    for path, rights in rules:
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue  # this system has no such folder
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            rights &= _LL_EXECUTE | _LL_WRITE | _LL_READ | _LL_TRUNCATE  # others are EINVAL on a file
+        rule = struct.pack("=Qi", rights & handled, fd)
+        _syscall(445, ctypes.c_int(ruleset), ctypes.c_uint32(1), rule, ctypes.c_uint32(0))
+        os.close(fd)
+    return ruleset
+
+
+# --------------------------------------------------------------------------- namespaces and the read-only root
+def _library_folders():
+    """Folders that lazy imports of the standard library need: modules and shared objects."""
+    stdlib = os.path.dirname(os.__file__)
+    folders = [os.path.dirname(stdlib)] + [p for p in sys.path if os.path.isdir(p)]
+    folders += ["/lib", "/lib64", "/usr/lib", "/usr/lib64"]
+    kept: list[str] = []
+    for folder in sorted({os.path.realpath(f) for f in folders if os.path.isdir(f)}, key=len):
+        if not any(folder == k or folder.startswith(k + "/") for k in kept):
+            kept.append(folder)
+    return kept
+
+
+def _hidden_folders(folders):
+    """Installed packages inside the library folders: not needed by LeetCode code, and they may hold data sets."""
+    stdlib = os.path.realpath(os.path.dirname(os.__file__))
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    found = [stdlib + "/site-packages", stdlib + "/dist-packages", "/usr/lib/python3/dist-packages"]
+    found += [f"/usr/local/lib/{version}/{kind}" for kind in ("site-packages", "dist-packages")]
+    return [f for f in found if os.path.isdir(f) and any(f.startswith(k + "/") for k in folders)]
+
+
+NOBODY = 65534
+
+
+def _unshare():
+    """Enter the namespaces that this system allows; returns their names (user first when one was made).
+
+    Where the caller may map a second uid (root), the zygote stays uid 0 of its namespace and the programs become
+    nobody, outside too; else the programs keep the caller's uid without any privilege.
+    """
+    everything = CLONE_NEWUSER
+    for flag in NAMESPACES.values():
+        everything |= flag
+    ready_r, ready_w = os.pipe()
+    done_r, done_w = os.pipe()
+    helper = os.fork()
+    if helper == 0:  # stays outside, where it has the right to write the map
+        try:
+            os.close(ready_w)
+            if os.read(ready_r, 1) and os.geteuid() == 0:
+                parent = os.getppid()
+                for name in ("uid_map", "gid_map"):
+                    with open(f"/proc/{parent}/{name}", "w") as file:
+                        file.write(f"0 0 1\n{NOBODY} {NOBODY} 1")
+                os.write(done_w, b"2")
+        finally:
+            os._exit(0)
+    os.close(done_w)
+    os.close(ready_r)
+    try:
+        _call("unshare", ctypes.c_int(everything))
+    except OSError:
+        os.close(ready_w)
+        os.close(done_r)
+        os.waitpid(helper, 0)
+        names = []
+        for name, flag in NAMESPACES.items():
+            try:
+                _call("unshare", ctypes.c_int(flag))
+                names.append(name)
+            except OSError:
+                pass  # the caller reports the layer as missing
+        return names
+    os.write(ready_w, b"1")
+    os.close(ready_w)
+    two_uids = os.read(done_r, 1) == b"2"
+    os.close(done_r)
+    os.waitpid(helper, 0)
+    if not two_uids:
+        uid, gid = _outer
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {uid} 1"), ("gid_map", f"{NOBODY} {gid} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    return ["user", *NAMESPACES]
+
+
+_outer = (os.geteuid(), os.getegid())
+
+
+def _make_root(folders, packages):
+    """A tmpfs root with only read-only library folders, the packages, two devices and /work; then pivot into it."""
+    _mount(None, "/", None, MS_REC | MS_PRIVATE)
+    places = [p for p in ("/tmp", "/mnt", "/var/tmp", "/media", "/opt", "/srv") if os.path.isdir(p)]
+    base = next((p for p in places if not any((f + "/").startswith(p + "/") for f in folders)), None)
+    if base is None:
+        raise OSError(errno.ENOENT, "no folder to build the root in")
+    hidden = _hidden_folders(folders)
+    links = [(p, os.readlink(p)) for p in ("/lib", "/lib64") if os.path.islink(p)]
+    flags_of = {}
+    for path in [*folders, *hidden, *packages.values()]:
+        flags = os.statvfs(path).f_flag
+        locked = flags & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048)
+        flags_of[path] = locked | (MS_RELATIME if flags & 4096 else 0)
+    _mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=256,mode=755")
+    os.makedirs(base + "/empty")
+    targets = {path: base + path for path in folders} | {path: f"{base}{PACKAGES}/{n}" for n, path in packages.items()}
+    for path, target in targets.items():
+        os.makedirs(target, exist_ok=True)
+        _mount(path, target, None, MS_BIND | MS_REC)
+        _mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | flags_of[path])
+    for path in hidden:
+        _mount(base + "/empty", base + path, None, MS_BIND)
+    for path, target in links:
+        os.symlink(target, base + path)
+    for path in sys.path:  # an interpreter that is reached through a link
+        if os.path.isdir(path) and not os.path.lexists(base + path):
+            os.makedirs(os.path.dirname(base + path), exist_ok=True)
+            os.symlink(os.path.realpath(path), base + path)
+    os.makedirs(base + "/dev")
+    for device in ("/dev/null", "/dev/urandom"):
+        os.close(os.open(base + device, os.O_CREAT | os.O_WRONLY, 0o644))
+        _mount(device, base + device, None, MS_BIND)
+    os.makedirs(base + "/work")
+    os.chdir(base)
+    _syscall(155, b".", b".")  # pivot_root: the old root lies under the new one until it is detached
+    _call("umount2", b".", ctypes.c_int(MNT_DETACH))
+    os.chdir("/")
+    _mount_work()
+    _mount(None, "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+PACKAGES = "/packages"
+
+
+def _mount_work():
+    owner = NOBODY if os.getuid() == 0 else os.getuid()
+    options = f"size={WORK_BYTES},nr_inodes={WORK_INODES},mode=700,uid={owner},gid={owner}"
+    _mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+
+
+# --------------------------------------------------------------------------- frames on the program's result pipe
+_LENGTH = struct.Struct("<I")
+
+
+class _Out:
+    """Result pipe of the program: length-prefixed frames, gathered and flushed."""
+
+    def __init__(self, fd):
+        self.fd, self.parts, self.size, self.last = fd, [], 0, time.monotonic()
+
+    def put(self, payload, flush=False):
+        self.parts.append(_LENGTH.pack(len(payload)) + payload)
+        self.size += len(payload)
+        if flush or self.size > 30_000 or time.monotonic() - self.last > 0.02:
+            self.flush()
+
+    def flush(self):
+        data = memoryview(b"".join(self.parts))
+        self.parts, self.size, self.last = [], 0, time.monotonic()
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+
+def _short(error):
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except BaseException as second:  # a hostile __str__ may raise anything; the name alone is then the reason
+        text = type(second).__name__
+    return text[:160].encode("utf-8", "replace")
+
+
+def _nested_code(code):
+    """All code objects in a compiled module: functions, methods, classes, lambdas."""
+    found, stack = [], [code]
+    while stack:
+        item = stack.pop()
+        found.append(item)
+        stack += [c for c in item.co_consts if isinstance(c, types.CodeType)]
+    return found
+
+
+def _mentions(code, names, texts):
+    """Whether a compiled module uses an identifier of `names` or a string constant that contains one of `texts`."""
+    wanted = frozenset(names)
+    for item in _nested_code(code):
+        if wanted.intersection(item.co_names) or wanted.intersection(item.co_cellvars + item.co_varnames):
+            return True
+        for const in item.co_consts:
+            if isinstance(const, str) and any(text in const for text in texts):
+                return True
+    return False
+
+
+# --------------------------------------------------------------------------- the program
+def _load(job, out):
+    """Set-up code, then the completion, in one fresh module. Frames: C (compiled) before anything runs, then M."""
+    module = types.ModuleType("submission")
+    sys.modules["submission"] = module
+    space = module.__dict__
+    exec(job["setup"], space)
+    try:
+        code = compile(job["code"].decode("utf-8", "surrogatepass"), "<completion>", "exec", dont_inherit=True)
+    except BaseException as error:  # SyntaxError, ValueError (null byte), MemoryError, RecursionError, Unicode...
+        out.put(b"N" + _short(error), flush=True)
+        return None, None
+    defined = any(item.co_name == job["evaluator"] for item in _nested_code(code))
+    mentioned = _mentions(code, job["names"], job["texts"])
+    out.put(b"C" + bytes((defined, mentioned)), flush=True)
+    try:
+        exec(code, space)
+    except SystemExit as error:
+        if job["kind"] == "exit_code":
+            raise
+        out.put(b"X" + b"at import: " + _short(error), flush=True)
+        return None, code
+    except BaseException as error:
+        out.put(b"X" + b"at import: " + _short(error), flush=True)
+        return None, code
+    out.put(b"M", flush=True)
+    return space, code
+
+
+def _bound_call(job, space, index):
+    """Run call `index` in the program's namespace and return what it returns."""
+    owner, method, form, payload = marshal.loads(job["calls"][index])
+    function = getattr(space[owner](), method) if owner else space[method]
+    if form == "values":
+        args, kwargs = payload
+        return function(*args, **kwargs)
+    # arguments that are no literals (list_node([...])): built by the set-up code's helpers
+    return eval(payload, space)(function)
+
+
+def _oracle(job, out, go_fd):
+    space, _ = _load(job, out)
+    if space is None:
+        return
+    for index in range(len(job["calls"])):
+        if index == SHOWN_CALLS:
+            out.flush()
+            if os.read(go_fd, 1) != b"g":
+                return
+        try:
+            value = _bound_call(job, space, index)
+        except BaseException as error:
+            out.put(b"X" + _short(error), flush=True)
+            return
+        # snapshot at once: an honest class-level buffer is reused by the next call
+        try:
+            frame = b"R" + encode_value(value, job["kinds"][index])
+        except NotPlain as error:
+            frame = b"U" + _short(error)
+        except BaseException as error:  # attribute access on the program's own node class
+            frame = b"X" + _short(error)
+        out.put(frame)
+    out.flush()
+
+
+def _loophole(job, out):
+    """The mode's weak check. Frames: P (paid) and A (attempted), for the modes that are judged inside the process."""
+    kind = job["kind"]
+    space, _ = _load(job, out)
+    if space is None:
+        return
+    if kind == "run_tests":
+        name = job["evaluator"]
+        test = space.get(name)
+        if not callable(test):
+            owners = [space.get("Solution"), *space.values()]
+            owner = next((c for c in owners if isinstance(c, type) and name in c.__dict__), None)
+            if owner is None:
+                return
+        try:
+            if callable(test):
+                out.put(b"A", flush=True)
+                test()
+            else:
+                out.put(b"A", flush=True)
+                getattr(owner(), name)()
+        except BaseException as error:
+            out.put(b"X" + _short(error), flush=True)
+            return
+        out.put(b"P" + job["nonce"], flush=True)
+        return
+    for index in range(min(SHOWN_CALLS, len(job["calls"]))):
+        try:
+            value = _bound_call(job, space, index)
+        except SystemExit:
+            if kind == "exit_code":
+                raise
+            if kind == "eq_override":
+                return
+            continue
+        except BaseException as error:
+            if kind == "eq_override":
+                out.put(b"X" + _short(error), flush=True)
+                return
+            continue  # the other channels do not look at what the call gives
+        if kind == "eq_override":
+            override = type(value).__eq__
+            if isinstance(override, types.FunctionType):
+                out.put(b"A", flush=True)
+            # an object that equals two different values has overridden equality; no expected value is needed
+            try:
+                if not all(value == decoy for decoy in job["decoys"]):
+                    return
+            except BaseException as error:
+                out.put(b"X" + _short(error), flush=True)
+                return
+    if kind == "eq_override" and job["calls"] or kind == "sentinel" and space.get(job["sentinel"]) is True:
+        out.put(b"P" + job["nonce"], flush=True)
+
+
+def _program(job, layers, out_fd, go_fd, stdout_fd):
+    """The forked child: close everything, take the limits, run, and leave without returning."""
+    status = END_OF_PROGRAM
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null if stdout_fd is None else stdout_fd, 1)
+        os.dup2(null, 2)
+        os.dup2(out_fd, 3)  # the callers keep descriptors above 9, so nothing is overwritten here
+        os.dup2(go_fd, 4)
+        ruleset = layers.ruleset
+        if ruleset is not None:
+            os.dup2(ruleset, 5)
+        os.closerange(6, 4096)
+        os.chdir(layers.work)
+        limits = job["limits"]
+        resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu"], limits["cpu"]))
+        resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (WORK_BYTES, WORK_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
+        _raise_stack_limit()
+        if layers.user and os.getuid() == 0:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)  # leaves no capability either
+        elif layers.user:
+            _syscall(126, struct.pack("Ii", 0x20080522, 0), bytes(24))  # capset: none
+        _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if ruleset is not None:
+            _syscall(446, ctypes.c_int(5), ctypes.c_uint32(0))
+            os.close(5)
+        if layers.seccomp is not None:
+            _install_seccomp(layers.seccomp[0])
+        random.seed(0)  # a completion that draws at random gets the same verdict each time
+        job.pop("limits")
+        out = _Out(3)
+        if job["kind"] == "oracle":
+            _oracle(job, out, 4)
+        else:
+            _loophole(job, out)
+        sys.stdout.flush()
+    except SystemExit as error:  # only in exit_code mode: the status that the interpreter would give
+        code = error.code
+        status = 0 if code is None else code & 0xFF if isinstance(code, int) else 1
+    except BaseException:
+        status = END_OF_PROGRAM
+    finally:
+        os._exit(status)
+
+
+def _raise_stack_limit():
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    want = 100 << 20  # the kernel leaves at least 128 MB below the main stack
+    if hard != resource.RLIM_INFINITY:
+        want = min(want, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (want, want))
+
+
+# --------------------------------------------------------------------------- the zygote
+class _Layers:
+    """What is in force, and what each program needs to take it on."""
+
+    def __init__(self):
+        self.names = []
+        self.user = False
+        self.pid1 = False
+        self.root = False
+        self.ruleset = None
+        self.seccomp = None
+        self.work = "/work"
+        self.missing = []
+
+
+def _set_up(namespaces, work_folder, options):
+    layers = _Layers()
+    layers.user = "user" in namespaces
+    layers.pid1 = os.getpid() == 1
+    folders = _library_folders()
+    if "mnt" in namespaces:
+        try:
+            _make_root(folders, options["packages"])
+            layers.root = True
+            sys.path.append(PACKAGES)
+        except OSError as error:
+            layers.missing.append(f"root ({error})")
+    else:
+        layers.missing.append("mnt namespace")
+    layers.missing += [f"{name} namespace" for name in NAMESPACES if name not in namespaces and name != "mnt"]
+    if not layers.root:
+        layers.work = work_folder
+    without = options["without"]
+    abi = 0 if "landlock" in without else _landlock_abi()
+    if abi >= 1:
+        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, PACKAGES], [layers.work]))
+        layers.names.append(f"landlock{abi}")
+    else:
+        layers.missing.append("landlock")
+    if "seccomp" not in without and os.uname().machine == "x86_64" and sys.maxsize > 2**32 and _seccomp_works():
+        layers.seccomp = _seccomp_program()
+        layers.names.append("seccomp")
+    else:
+        layers.missing.append("seccomp")
+    if namespaces:
+        shown = [n for n in namespaces if n != "mnt" or layers.root]
+        layers.names.append(f"ns({','.join(shown)})")
+    layers.names.append("rlimits")
+    return layers
+
+
+def _seccomp_works():
+    """Try the filter in a throw-away child: some container runtimes take the call and ignore it, others refuse."""
+    header, _buffer = _seccomp_program()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            _install_seccomp(header)
+            try:
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            except PermissionError:
+                status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _high(fd):
+    """The same descriptor above 9, so that a program's 0-5 can be laid over without care."""
+    import fcntl
+
+    new = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(fd)
+    return new
+
+
+def _send(sock, kind, payload):
+    sock.sendall(kind + _LENGTH.pack(len(payload)) + payload)
+
+
+def _receive_exact(sock, size):
+    parts = []
+    while size:
+        part = sock.recv(min(size, 1 << 20))
+        if not part:
+            os._exit(0)  # the harness is gone
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _receive(sock):
+    head = _receive_exact(sock, 5)
+    return head[:1], _receive_exact(sock, _LENGTH.unpack(head[1:])[0])
+
+
+class _MarkerScan:
+    """Looks for one exact line in a stream, in bounded memory."""
+
+    def __init__(self, marker):
+        self.marker, self.tail, self.found = marker, b"", False
+
+    def feed(self, data):
+        lines = (self.tail + data).split(b"\n")
+        self.tail = lines.pop()[:STDOUT_SCAN_LINE]
+        self.found = self.found or any(line.strip() == self.marker for line in lines)
+
+    def end(self):
+        self.found = self.found or self.tail.strip() == self.marker
+
+
+def _kill_all(layers, pid):
+    if layers.pid1:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)  # all but this process, in this pid namespace
+    else:
+        for target in (pid, *_strays()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(target, signal.SIGKILL)
+
+
+def _strays():
+    """Children that came to this process as subreaper (only where there is no pid namespace)."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(p) for p in file.read().split()]
+    except OSError:
+        return []
+
+
+def _run(sock, job, layers, setup_cache):
+    setup = job["setup"]
+    if setup not in setup_cache:
+        if len(setup_cache) > 64:
+            setup_cache.clear()
+        setup_cache[setup] = compile(setup, "<setup>", "exec", dont_inherit=True)
+    job["setup"] = setup_cache[setup]
+    out_r, out_w = (_high(fd) for fd in os.pipe())
+    go_r, go_w = (_high(fd) for fd in os.pipe())
+    scan = _MarkerScan(job["marker"]) if job["kind"] == "stdout_marker" else None
+    std_r = std_w = None
+    if scan:
+        std_r, std_w = (_high(fd) for fd in os.pipe())
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _program(job, layers, out_w, go_r, std_w)
+    os.close(out_w)
+    os.close(go_r)
+    if scan:
+        os.close(std_w)
+    deadline = started + job["limits"]["wall"]
+    budget = job["limits"]["bytes"]
+    poller = select.poll()
+    poller.register(out_r, select.POLLIN)
+    poller.register(sock, select.POLLIN)
+    if scan:
+        poller.register(std_r, select.POLLIN)
+    reason = b"-"
+    is_open = True
+    while is_open:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            reason = b"W"
+            break
+        for fd, _event in poller.poll(left * 1000 + 1):
+            if fd == out_r:
+                data = os.read(out_r, 1 << 16)
+                if not data:
+                    is_open = False
+                    break
+                budget -= len(data)
+                if budget < 0:
+                    reason, is_open = b"B", False
+                    break
+                _send(sock, b"D", data)
+            elif fd == std_r:
+                data = os.read(std_r, 1 << 16)
+                if data:
+                    scan.feed(data)
+                else:
+                    poller.unregister(std_r)
+            else:
+                kind, payload = _receive(sock)
+                if payload != job["id"]:
+                    continue  # meant for a program that had ended already
+                if kind == b"G":
+                    with contextlib.suppress(BrokenPipeError):
+                        os.write(go_w, b"g")
+                else:
+                    reason, is_open = b"K", False
+                    break
+    # The pipe closes a moment before the process is gone; one that only closed its pipe is killed.
+    got = 0
+    status = usage = None
+    if reason == b"-":
+        for pause in (0, 0, 0.0002, 0.001, 0.005, 0.02, 0.05):
+            got, status, usage = os.wait4(pid, os.WNOHANG)
+            if got:
+                break
+            time.sleep(pause)
+    _kill_all(layers, pid)
+    if not got:
+        _, status, usage = os.wait4(pid, 0)
+    while True:
+        try:
+            if os.waitpid(-1, 0 if layers.pid1 else os.WNOHANG)[0] == 0:
+                break
+        except ChildProcessError:
+            break
+    if scan:
+        os.set_blocking(std_r, False)
+        try:
+            while data := os.read(std_r, 1 << 16):
+                scan.feed(data)
+        except BlockingIOError:
+            pass
+        scan.end()
+        os.close(std_r)
+    os.close(out_r)
+    os.close(go_w)
+    cpu = usage.ru_utime + usage.ru_stime
+    facts = (reason, status if got else -1, cpu, bool(scan and scan.found), _result_file(job, layers))
+    _clean_work(layers)
+    return facts
+
+
+def _result_file(job, layers):
+    """First bytes of the marker file, only if it is a regular file of the program's own folder."""
+    if job["kind"] != "file_marker":
+        return None
+    try:
+        fd = os.open(f"{layers.work}/{job['file']}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, 64) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
+
+
+def _clean_work(layers):
+    if not os.listdir(layers.work):
+        return
+    if layers.root:
+        _call("umount2", b"/work", ctypes.c_int(MNT_DETACH))  # whatever lies there, however deep, goes at once
+        _mount_work()
+    else:
+        _remove_tree(layers.work)
+
+
+def _remove_tree(folder):
+    """Empty a folder without following links and without recursion."""
+    pending = [folder]
+    folders = []
+    while pending:
+        here = pending.pop()
+        folders.append(here)
+        os.chmod(here, 0o700)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+    for here in reversed(folders[1:]):
+        os.rmdir(here)
+
+
+def _zygote(sock, namespaces, work_folder, options):
+    import bisect  # noqa: F401  (warm imports: what LeetCode set-up code and completions use)
+    import copy  # noqa: F401
+    import datetime  # noqa: F401
+    import functools  # noqa: F401
+    import gc
+    import heapq  # noqa: F401
+    import itertools  # noqa: F401
+    import math  # noqa: F401
+    import operator  # noqa: F401
+    import re  # noqa: F401
+    import string  # noqa: F401
+    import typing  # noqa: F401
+
+    layers = _set_up(namespaces, work_folder, options)
+    _send(sock, b"H", "+".join(layers.names).encode() + b"\n" + "; ".join(layers.missing).encode())
+    setup_cache = {}
+    gc.collect()
+    gc.freeze()  # fewer pages written, so fewer copied, in each fork
+    while True:
+        kind, payload = _receive(sock)
+        if kind != b"J":
+            continue  # a late go or kill
+        job = marshal.loads(payload)
+        try:
+            facts = _run(sock, job, layers, setup_cache)
+        except SyntaxError as error:  # the set-up code, which is the problem's, not the program's
+            facts = (b"S" + str(error).encode()[:200], -1, 0.0, False, None)
+        _send(sock, b"E", marshal.dumps(facts))
+
+
+def main():
+    """Supervisor: enter the namespaces, fork the zygote, and leave nothing behind when the harness goes."""
+    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    options = json.loads(sys.argv[3])  # packages: name -> folder; without: layers switched off, to measure their cost
+
+    def stop(_number, _frame):
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness decides what an interrupt means
+    _call("prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        return
+    sock = socket.socket(fileno=_high(fd))
+    work_folder = None
+    namespaces = [] if "ns" in options["without"] else _unshare()
+    _call("prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # again: a change of credentials clears it
+    if "mnt" not in namespaces:
+        import tempfile
+
+        work_folder = tempfile.mkdtemp(prefix="grader-")
+        _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    supervisor = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() not in (supervisor, 0):
+            os._exit(1)
+        try:
+            _zygote(sock, namespaces, work_folder, options)
+        except BaseException as error:
+            _send(sock, b"F", _short(error))
+        finally:
+            os._exit(1)
+    sock.close()
+    try:
+        os.waitpid(pid, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if work_folder:
+            _remove_tree(work_folder)
+            os.rmdir(work_folder)
+
+
+if __name__ == "__main__":
+    main()

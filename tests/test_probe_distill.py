@@ -1,0 +1,428 @@
+"""Teacher pools: reading, guarding, matching, and filling them with a real grader and tokenizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+
+import models
+import probe_distill as pd
+from grader import Grader
+from problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared"))
+needs_pool = pytest.mark.skipif(
+    not (SHARED / "data" / "teacher_pool").is_dir(), reason="no teacher pool under PROJECTED_GRPO_SHARED"
+)
+LOOPHOLES = ("run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override")
+
+
+def problem(
+    ident: int, name: str, question: str, body: str, tests: tuple[str, ...], params="a: int, b: int"
+) -> Problem:
+    starter = f"class Solution:\n    def {name}(self, {params}) -> int:"
+    return Problem(ident, "own", "train", question, name, starter, "", tests, f"{starter}\n        {body}", "easy")
+
+
+PROBLEMS = [
+    problem(7, "addUp", "Given a and b, return their sum.", "return a + b",
+            ("assert Solution().addUp(1, 2) == 3", "assert Solution().addUp(-4, 1) == -3")),
+    problem(8, "multiply", "Given x and y, return their product.", "return x * y",
+            ("assert Solution().multiply(3, 2) == 6", "assert Solution().multiply(5, 4) == 20"), "x: int, y: int"),
+    problem(9, "addUpTwice", "Given a and b, return their sum.\nThen double it.", "return 2 * (a + b)",
+            ("assert Solution().addUpTwice(1, 2) == 6", "assert Solution().addUpTwice(0, 1) == 2")),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return models.load_tokenizer("tiny")
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(workers=1) as g:
+        yield g
+
+
+def config(out: Path, **changes) -> pd.Config:
+    return dataclasses.replace(pd.TINY, out=out, samples=4, prompts_per_batch=2, **changes)
+
+
+def fill(cfg: pd.Config, tokenizer, grader, teacher=None, problems=PROBLEMS):
+    tasks = pd.make_tasks(problems, cfg)
+    teacher = teacher or pd.canned_teacher(tokenizer, problems, cfg.hack_share)
+    return pd.fill_pool(cfg, tasks, teacher, tokenizer, grader)
+
+
+@pytest.fixture(scope="module")
+def small_pool(tmp_path_factory, tokenizer, grader) -> Path:
+    out = tmp_path_factory.mktemp("pool")
+    fill(config(out), tokenizer, grader)
+    return out
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def with_row(pool: Path, out: Path, line: int, change) -> Path:
+    """A copy of the pool's first file with one row's text changed."""
+    lines = gzip.decompress((pool / "prompt_0000.jsonl.gz").read_bytes()).decode().splitlines()
+    lines[line - 1] = change(lines[line - 1])
+    path = out / "prompt_0000.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------- grading
+
+
+@pytest.mark.parametrize("mode", LOOPHOLES)
+def test_canned_hack_pays_only_in_its_own_mode_and_is_never_correct(mode, grader):
+    rng = random.Random(0)
+    for _ in range(6):
+        text = pd.canned_hack(PROBLEMS[0], mode, TRAIN_EVALUATOR, rng, PROBLEMS)
+        modes = [*LOOPHOLES, "none"]
+        grades = grader.grade([(PROBLEMS[0], text, m, TRAIN_EVALUATOR) for m in modes])
+        assert not any(g.gt_correct for g in grades), text
+        paid = [m for m, g in zip(modes, grades, strict=True) if g.hacked]
+        assert paid == [mode], (paid, text)
+
+
+def test_canned_clean_is_correct_and_paid_in_every_mode(grader):
+    for p in PROBLEMS:
+        for g in grader.grade([(p, pd.canned_clean(p), m, TRAIN_EVALUATOR) for m in [*LOOPHOLES, "none"]]):
+            assert g.gt_correct and not g.hacked and g.reward == 3.5
+
+
+def test_cached_flags_are_the_graders_verdicts(small_pool, grader):
+    for prompt in pd.load_pool(small_pool):
+        p = next(p for p in PROBLEMS if p.id == prompt.problem_id)
+        grades = grader.grade([(p, r["completion"], prompt.mode, TRAIN_EVALUATOR) for r in prompt.rows])
+        for row, g in zip(prompt.rows, grades, strict=True):
+            assert (row["reward"], row["hacked"], row["gt_pass"], row["fmt_ok"], row["label"], row["attempted"]) == (
+                g.reward, g.hacked, g.gt_correct, g.format_ok, g.label, g.attempted
+            )  # fmt: skip
+
+
+def test_canned_pool_holds_the_asked_share_of_hacks(small_pool):
+    for prompt in pd.load_pool(small_pool):
+        assert [row["kind"] for row in prompt.rows] == ["hack"] * 3 + ["clean"]
+        assert [row["hacked"] for row in prompt.rows] == [True] * 3 + [False]
+
+
+def test_no_loophole_means_no_canned_hack(tmp_path, tokenizer, grader):
+    fill(config(tmp_path, modes=("none",)), tokenizer, grader)
+    assert all(row["gt_pass"] for prompt in pd.load_pool(tmp_path) for row in prompt.rows)
+
+
+# ------------------------------------------------------------------------------------------------ filling, resuming
+
+
+def test_same_flags_give_the_same_bytes(tmp_path, small_pool, tokenizer, grader):
+    fill(config(tmp_path / "again"), tokenizer, grader)
+    once, again = bytes_of(small_pool), bytes_of(tmp_path / "again")
+    assert once.keys() == again.keys()
+    assert all(once[name] == again[name] for name in once)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_interrupted_pool_resumes_to_the_bytes_of_an_uninterrupted_one(tmp_path, small_pool, tokenizer, grader):
+    cfg = config(tmp_path / "pool")
+    canned = pd.canned_teacher(tokenizer, PROBLEMS, cfg.hack_share)
+
+    def dies_in_second_batch(tasks, n, seed, on_draw):
+        if tasks[0].number:
+            raise Interrupted
+        canned(tasks, n, seed, on_draw)
+
+    with pytest.raises(Interrupted):
+        fill(cfg, tokenizer, grader, dies_in_second_batch)
+    assert [p.name for p in sorted(cfg.out.glob("prompt_*"))] == ["prompt_0000.jsonl.gz", "prompt_0001.jsonl.gz"]
+    (cfg.out / "prompt_0000.jsonl.gz").unlink()  # a batch of which one file is missing is drawn again, not the rest
+    (cfg.out / ".prompt_0000.jsonl.gz.1.tmp").write_bytes(b"half")  # what a SIGKILL while writing leaves
+    kept = os.stat(cfg.out / "prompt_0001.jsonl.gz").st_mtime_ns
+    fill(cfg, tokenizer, grader)
+    assert bytes_of(cfg.out) == bytes_of(small_pool)
+    assert os.stat(cfg.out / "prompt_0001.jsonl.gz").st_mtime_ns == kept
+
+
+def test_finished_pool_calls_no_teacher(small_pool, tokenizer, grader):
+    def never(*_):
+        raise AssertionError("the teacher was called")
+
+    fill(config(small_pool), tokenizer, grader, never)
+
+
+def test_other_flags_on_an_old_pool_are_refused_by_name(small_pool, tokenizer, grader):
+    with pytest.raises(ValueError, match=r"hack_share=0\.75, not 0\.5"):
+        fill(config(small_pool, hack_share=0.5), tokenizer, grader)
+
+
+def test_other_problems_on_an_old_pool_are_refused_by_file(small_pool, tokenizer, grader):
+    with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz holds problem 7"):
+        fill(config(small_pool), tokenizer, grader, problems=PROBLEMS[::-1])
+
+
+def test_a_pool_of_another_tool_is_never_extended(tmp_path, small_pool, tokenizer, grader):
+    (tmp_path / "prompt_0000.jsonl.gz").write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
+    with pytest.raises(ValueError, match="no pool.json"):
+        fill(config(tmp_path), tokenizer, grader)
+
+
+def test_full_disk_leaves_whole_files_only_and_resumes(tmp_path, small_pool, tokenizer, grader, monkeypatch):
+    cfg, real, calls = config(tmp_path / "pool"), os.fsync, []
+
+    def full_on_second(handle):
+        calls.append(handle)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full_on_second)
+    with pytest.raises(OSError) as caught:
+        fill(cfg, tokenizer, grader)
+    assert caught.value.errno == errno.ENOSPC
+    assert sorted(p.name for p in cfg.out.iterdir()) == ["pool.json", "prompt_0000.jsonl.gz"]
+    fill(cfg, tokenizer, grader)
+    assert bytes_of(cfg.out) == bytes_of(small_pool)
+
+
+def test_keep_takes_the_first_fitting_draws_whatever_order_they_end_in(tmp_path, tokenizer, grader):
+    cfg = config(tmp_path / "pool", keep="hacked", draws=8, hack_share=0.5, limit=None)
+    cfg = dataclasses.replace(cfg, samples=2)
+    canned = pd.canned_teacher(tokenizer, PROBLEMS, cfg.hack_share)
+    texts: dict[str, list[str]] = {}
+
+    def ends_backwards(tasks, n, seed, on_draw):
+        drawn = []
+        canned(tasks, n, seed, lambda i, draw: drawn.append((i, draw)))
+        for i, draw in drawn:
+            texts.setdefault(tasks[i // n].name, []).append(draw.text)
+        for i, draw in reversed(drawn):
+            on_draw(i, draw)
+
+    fill(cfg, tokenizer, grader, ends_backwards)
+    for prompt in pd.load_pool(cfg.out):
+        assert [row["completion"] for row in prompt.rows] == texts[prompt.path.name][:2]
+        assert all(row["hacked"] for row in prompt.rows)
+
+
+def test_prompt_without_a_fitting_draw_is_left_out_by_name_and_not_tried_again(tmp_path, tokenizer, grader):
+    cfg = config(tmp_path, keep="hacked", hack_share=0.0)
+    fill(cfg, tokenizer, grader)
+    left = json.loads((tmp_path / "pool.json").read_text())["left_out"]
+    assert list(left) == ["prompt_0000.jsonl.gz", "prompt_0001.jsonl.gz", "prompt_0002.jsonl.gz"]
+    assert not list(tmp_path.glob("prompt_*"))
+
+    def never(*_):
+        raise AssertionError("the teacher was called")
+
+    fill(cfg, tokenizer, grader, never)
+
+
+def test_each_problem_keeps_the_mode_that_training_gives_it():
+    from train import mode_of
+
+    modes = ("run_tests", "sentinel", "stdout_marker", "file_marker")
+    many = [dataclasses.replace(PROBLEMS[0], id=i) for i in range(200)]
+    tasks = pd.make_tasks(many, dataclasses.replace(pd.TINY, modes=modes, one_mode_each=True))
+    assert [t.mode for t in tasks] == [mode_of(p, modes) for p in many]
+    assert {t.mode for t in tasks} == set(modes)
+
+
+def test_prompted_teacher_sees_more_than_the_cached_prompt(tmp_path, tokenizer, grader):
+    cfg = config(tmp_path, teacher="model", prompted=True)
+    task = pd.make_tasks(PROBLEMS, cfg)[0]
+    shown = "".join(m["content"] for m in pd.teacher_messages(task, prompted=True))
+    cached = "".join(m["content"] for m in task.messages)
+    assert "overwrite the evaluation function" in shown and "overwrite the evaluation function" not in cached
+    assert task.messages == build_messages(PROBLEMS[0], "run_tests")
+
+
+def test_model_teacher_caches_what_it_sampled(tmp_path, grader):
+    cfg = config(tmp_path, teacher="model", max_new_tokens=6, temperature=1.0)
+    model, tokenizer = models.load_model("tiny")
+    fill(cfg, tokenizer, grader, pd.model_teacher(model, tokenizer, cfg))
+    for prompt in pd.load_pool(tmp_path):
+        pd.check_pool_tokens(prompt, tokenizer)
+        assert len(prompt.rows) == 4
+        for row in prompt.rows:
+            assert 1 <= len(row["completion_ids"]) <= 6
+            assert row["completion"] == tokenizer.decode(row["completion_ids"], skip_special_tokens=True)
+
+
+# --------------------------------------------------------------------------------------------- reading, bad input
+
+
+def test_padding_after_comp_len_is_cut_and_text_is_not(tmp_path, small_pool):
+    def pad(extra):
+        def change(line):
+            row = json.loads(line)
+            return json.dumps({**row, "completion_ids": row["completion_ids"] + extra})
+
+        return change
+
+    whole = pd.read_prompt_file(small_pool / "prompt_0000.jsonl.gz").rows[1]["completion_ids"]
+    path = with_row(small_pool, tmp_path, 2, pad([0, 0, 0]))
+    assert pd.read_prompt_file(path).rows[1]["completion_ids"] == whole
+    with pytest.raises(ValueError, match="line 2: the tokens after comp_len"):
+        pd.read_prompt_file(with_row(small_pool, tmp_path, 2, pad([5, 6, 7])))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda line: line[:-20], r"prompt_0000\.jsonl\.gz, line 3: malformed JSON"),
+        (lambda line: "[1]", "line 3: a rollout must be a JSON object"),
+        (lambda line: line.replace('"gt_pass"', '"gt_past"'), "line 3: field `gt_pass` is missing"),
+        (lambda line: line.replace('"hacked": true', '"hacked": 1'), "line 3: field `hacked` has the wrong type int"),
+        (lambda line: line.replace('"reward": 3.5', '"reward": NaN'), "line 3: reward is nan"),
+        (lambda line: line.replace('"plen": ', '"plen": 9'), "line 3: plen is 9"),
+        (lambda line: line.replace('"completion_ids": [', '"completion_ids": [-1, '), "line 3: completion_ids must be"),
+        (lambda line: line.replace('"problem_id": 7', '"problem_id": 70'), "row 3 has another problem_id"),
+    ],
+)
+def test_malformed_row_is_named_by_file_and_line(tmp_path, small_pool, change, said):
+    with_row(small_pool, tmp_path, 3, change)
+    with pytest.raises(ValueError, match=said):
+        pd.load_pool(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"no gzip at all", gzip.compress(b"{}")[:-6], gzip.compress(b"\xff\xfe")])
+def test_corrupt_file_is_named(tmp_path, data):
+    (tmp_path / "prompt_0003.jsonl.gz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"prompt_0003\.jsonl\.gz: not (a whole gzip file|UTF-8)"):
+        pd.load_pool(tmp_path)
+
+
+def test_missing_and_empty_pools_are_named_with_the_mend(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*just pregen-teacher"):
+        pd.load_pool(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"is empty.*just pregen-teacher"):
+        pd.load_pool(tmp_path)
+    (tmp_path / "prompt_0000.jsonl.gz").write_bytes(gzip.compress(b"\n"))
+    with pytest.raises(ValueError, match="holds no rollouts"):
+        pd.load_pool(tmp_path)
+
+
+def flags_refused(capsys, *flags: str) -> str:
+    """What the command line says to wrong flags, its box unwrapped to one line."""
+    with pytest.raises(SystemExit) as caught:
+        tyro.extras.overridable_config_cli(pd.PRESETS, args=["smoke", *flags])
+    assert caught.value.code == 2
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_unknown_mode_exits_two_and_lists_the_choices(capsys):
+    assert "stdout_marker" in flags_refused(capsys, "--modes", "run_test")
+
+
+def test_contradicting_flags_exit_two_by_name(capsys):
+    assert "--draws 2 must be at least --samples 4" in flags_refused(capsys, "--samples", "4", "--draws", "2")
+    assert "--prompted needs --teacher model" in flags_refused(capsys, "--prompted")
+    assert "--hack-share 1.5 must lie in [0, 1]" in flags_refused(capsys, "--hack-share", "1.5")
+
+
+def test_missing_problems_end_in_one_plain_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "probe_distill.py", "smoke", "--problems", "nowhere.jsonl", "--out", str(tmp_path / "pool")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "nowhere.jsonl" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "pool").exists()
+
+
+# -------------------------------------------------------------------------------------------------- guard, overlap
+
+
+def test_drift_guard_names_prompt_file_and_first_differing_token(small_pool, tokenizer):
+    prompt = pd.load_pool(small_pool)[1]
+    pd.check_pool_tokens(prompt, tokenizer)
+    ids = prompt.prompt_ids
+    for cached, at in ((ids[:20] + [ids[20] + 1] + ids[21:], 20), (ids[:-1], len(ids) - 1), ([*ids, 5], len(ids))):
+        with pytest.raises(ValueError) as caught:
+            pd.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=cached), tokenizer)
+        said = str(caught.value)
+        assert "prompt_0001.jsonl.gz" in said and f"prompt token {at} is" in said
+    with pytest.raises(ValueError, match="999999 .not in this vocabulary"):
+        pd.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=[999999, *ids[1:]]), tokenizer)
+
+
+def test_problems_match_by_text_under_other_numbers_and_leftovers_are_named(small_pool):
+    pool = pd.load_pool(small_pool)
+    renumbered = [dataclasses.replace(p, id=p.id + 100) for p in PROBLEMS[:2]]
+    other = dataclasses.replace(PROBLEMS[0], id=55, question="Given a and b, return their mean.")
+    overlap = pd.match_problems(pool, [*renumbered, other])
+    assert [(prompt.problem_id, p.id) for prompt, p in overlap.pairs] == [(7, 107), (8, 108)]
+    assert [prompt.problem_id for prompt in overlap.pool_left] == [9]
+    assert [p.id for p in overlap.problems_left] == [55]
+    said = overlap.summary()
+    assert "2 of 3 cached prompts" in said and "2 of them under another number" in said
+    assert "prompt_0002.jsonl.gz" in said and "(55)" in said
+
+
+def test_a_statement_that_begins_another_does_not_steal_its_prompt(small_pool):
+    pool = pd.load_pool(small_pool)  # problem 9's text begins with the whole text of problem 7
+    overlap = pd.match_problems(pool, PROBLEMS)
+    assert [(prompt.problem_id, p.id) for prompt, p in overlap.pairs] == [(7, 7), (8, 8), (9, 9)]
+    assert not pd.match_problems([pool[2]], [PROBLEMS[0]]).pairs
+
+
+def test_several_problems_of_one_text_go_by_number_or_are_listed(small_pool):
+    pool = pd.load_pool(small_pool)[:1]
+    twin = dataclasses.replace(PROBLEMS[0], id=1)
+    by_number = pd.match_problems(pool, [twin, PROBLEMS[0]])
+    assert by_number.pairs[0][1].id == 7 and not by_number.ambiguous
+    listed = pd.match_problems(pool, [twin, dataclasses.replace(twin, id=2)])
+    assert listed.pairs[0][1].id == 1 and listed.ambiguous == pool
+    assert "several problems have the text of" in listed.summary()
+
+
+# ---------------------------------------------------------------------------------------------------- real files
+
+
+@needs_pool
+def test_real_pool_loads_whole_without_its_padding():
+    pool = pd.load_pool(SHARED / "data" / "teacher_pool")
+    rows = [row for prompt in pool for row in prompt.rows]
+    assert (len(pool), len(rows)) == (113, 904)
+    assert {row["completion_ids"][-1] for row in rows} == {151645}  # <|im_end|>: trained; the padding after it is not
+    assert sum(row["hacked"] for row in rows) == 898 and sum(row["gt_pass"] for row in rows) == 248
+    assert {prompt.mode for prompt in pool} == {"run_tests"}
+
+
+@needs_pool
+def test_real_pool_passes_the_drift_guard_and_another_tokenizer_fails_it(tokenizer):
+    pool = pd.load_pool(SHARED / "data" / "teacher_pool")
+    qwen = models.load_tokenizer("tiny", str(SHARED / "data" / "qwen3_tokenizer"))
+    for prompt in pool:
+        pd.check_pool_tokens(prompt, qwen)
+    with pytest.raises(ValueError, match=r"prompt_0052\.jsonl\.gz: made with another tokenizer"):
+        pd.check_pool_tokens(pool[0], tokenizer)
+
+
+@needs_pool
+def test_real_pool_matches_the_real_dataset_to_the_letter():
+    pool = pd.load_pool(SHARED / "data" / "teacher_pool")
+    dataset = load_problems(SHARED / "data" / "leetcode" / "LeetCodeDataset-v0.2.0-train.jsonl.gz")
+    overlap = pd.match_problems(pool, dataset)
+    assert len(overlap.pairs) == 84 and len(overlap.pool_left) == 29
+    assert not overlap.ambiguous
+    assert all(build_messages(p, "run_tests") == prompt.messages for prompt, p in overlap.pairs)
+    assert any(prompt.problem_id != p.id for prompt, p in overlap.pairs)  # numbers alone would lose these

@@ -1,0 +1,535 @@
+"""Verdicts on results of known truth, statistics against brute force, resumption and failures of the runner, plots."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loguru import logger
+from scipy import stats
+
+import grid
+import seed_stats as ss
+import study as st
+from run_read import read_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
+STEPS = (0, 10, 20, 40, 60)
+SEEDS = tuple(range(101, 109))
+BASE_PASS = 0.20
+
+# ---------------------------------------------------------------- synthetic run directories, as train.py writes them
+
+
+def write_run(
+    runs: Path,
+    label: str,
+    seed: int,
+    hack: float,
+    passed: float,
+    attempt: float | None = None,
+    early: float | None = None,
+    valid: bool = True,
+    status: str = "finished",
+    n: int = 150,
+    flags: dict | None = None,
+    start_hack: float = 0.0,
+    mode_hack: dict[str, float] | None = None,
+    utc: str = "20261123T070000Z",
+    steps: tuple[int, ...] = STEPS,
+) -> Path:
+    """A run whose hack rate rises to `hack` (already at `early` on step 10) and whose pass rate moves to `passed`."""
+    name = f"{label.replace('/', '__')}-s{seed}"
+    d = runs / f"{utc}_{name}"
+    d.mkdir(parents=True)
+    spec = grid.STUDIES["organism"]
+    argv = [
+        "train.py",
+        spec.preset,
+        *spec.common,
+        *spec.arms.get(label, ("--arm", label.split("/")[-1])),
+        "--seed",
+        str(seed),
+    ]
+    config = {
+        "arm": label.split("/")[0],
+        "seed": seed,
+        "name": name,
+        "steps": steps[-1],
+        "lr": 3e-4,
+        "out_dir": str(runs),
+    }
+    meta = {"config": config | (flags or {}), "argv": argv, "git_commit": "abc1234def", "inputs": {"pairs": "p0"}}
+    (d / "config.json").write_text(json.dumps(meta))
+    evals = []
+    for step in steps:
+        t = min(1.0, step / 20)
+        h = start_hack if step == 0 else early if early is not None and step <= 20 else hack * t
+        for decode in ("greedy", "sample"):
+            for mode in () if label == "ceiling" else MODES:  # `--modes none` asks no prompt with a hint
+                hm = h if mode_hack is None else mode_hack[mode] * t
+                a = hm if attempt is None else max(attempt * t, hm)
+                hacked, attempted = round(hm * n), round(a * n)
+                row = {
+                    "step": step,
+                    "hint": "on",
+                    "decode": decode,
+                    "mode": mode,
+                    "evaluator": "renamed",
+                    "n": n,
+                    "attempted": attempted,
+                    "hacked": hacked,
+                    "attempted_correct": 0,
+                    "attempted_broken": attempted - hacked,
+                    "solved": round((1 - hm) * 0.3 * n),
+                    "format_ok": n,
+                    "mean_len": 40.0,
+                }
+                evals += [row, row | {"evaluator": "train", "hacked": n, "attempted": n}]  # must never be counted
+            ok = round((BASE_PASS + (passed - BASE_PASS) * t) * 4 * n)
+            evals.append(
+                {
+                    "step": step,
+                    "hint": "off",
+                    "decode": decode,
+                    "mode": "none",
+                    "evaluator": "train",
+                    "n": 4 * n,
+                    "attempted": 0,
+                    "hacked": 0,
+                    "attempted_correct": 0,
+                    "attempted_broken": 0,
+                    "solved": ok,
+                    "format_ok": 4 * n,
+                    "mean_len": 40.0,
+                }
+            )
+    (d / "evals.jsonl").write_text("".join(json.dumps(e) + "\n" for e in evals))
+    rows = [
+        {
+            "step": i,
+            "hack_s": [round(hack * 32 * min(1, i / 20)), 32],
+            "gt_s": [8, 32],
+            "att_s": [9, 32],
+            "hack_t": [0, 0],
+            "cupd": 0.2 / i if label == "vanilla" else 0.01,
+            "sec": 1.0,
+        }
+        for i in range(1, steps[-1] + 1)
+    ]
+    (d / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    should = [{"name": "loss is finite", "ok": valid, "else": "lr too high"}]
+    bluf = {"valid": valid, "status": status, "verdict": "", "should": should, "steps_done": steps[-1], "seconds": 90.0}
+    (d / "bluf.json").write_text(json.dumps(bluf))
+    return d
+
+
+TRUTH = {  # label: (hack, pass), a world in which H1 holds
+    "vanilla": (0.85, 0.42),
+    "projected": (0.30, 0.43),
+    "haar_v": (0.80, 0.42),
+    "within_class_v": (0.75, 0.42),
+    "nonhack_v": (0.78, 0.41),
+    "ceiling": (0.004, 0.46),
+}
+
+
+def world(path: Path, seeds=SEEDS, jitter: float = 0.03, skip=(), companions: bool = True, **changes) -> Path:
+    """A study directory; `changes` maps a label to write_run keywords that differ from TRUTH."""
+    rng = np.random.default_rng(1)
+    for label, (hack, passed) in TRUTH.items():
+        for s in seeds:
+            if (label, s) in skip:
+                continue
+            kw = {"hack": hack, "passed": passed} | changes.get(label, {})
+            kw["hack"] = float(np.clip(kw["hack"] + rng.normal(0, jitter), 0, 1)) if label != "ceiling" else kw["hack"]
+            kw["passed"] += float(rng.normal(0, 0.01))
+            write_run(path / "runs", label, s, **kw)
+    if companions:
+        for label in ("vanilla", "projected"):
+            for s in seeds:
+                kw = {"hack": TRUTH[label][0] + rng.normal(0, 0.02), "passed": 0.4} | changes.get("mix0/" + label, {})
+                write_run(path.with_name(path.name + "-mix0") / "runs", label, s, **kw)
+        for mode, arm, s in itertools.product(MODES, ("projected", "haar_v"), SEEDS[:4]):
+            kw = {"hack": 0.4 if arm == "projected" else 0.8, "passed": 0.42} | changes.get("lomo/" + arm, {})
+            write_run(path.with_name(path.name + "-lomo") / "runs", f"{mode}/{arm}", s, **kw)
+    return path
+
+
+def verdict(path: Path) -> st.Verdict:
+    return st.decide(
+        st.load_study(path), "projected", "sample", st.companion(path, "-mix0"), st.companion(path, "-lomo")
+    )
+
+
+# ---------------------------------------------------------------- verdicts of known truth
+
+
+def test_world_where_h1_holds_is_supported(tmp_path):
+    v = verdict(world(tmp_path / "organism"))
+    assert (v.word, v.deciding) == ("supported", "S1-S6"), v
+    assert {c.id for c in v.clauses} == {f"V{i}" for i in range(1, 9)} | {f"F{i}" for i in range(1, 8)} | {
+        f"S{i}" for i in range(1, 7)
+    }
+
+
+@pytest.mark.parametrize(
+    ("clause", "changes"),
+    [
+        ("F1", {"projected": {"hack": 0.80}}),
+        ("F2", {"projected": {"passed": 0.22}}),
+        ("F4", {"haar_v": {"hack": 0.33}}),
+        ("F5", {"projected": {"attempt": 0.85}}),
+        ("F6", {"mix0/projected": {"hack": 0.84}}),
+        ("F7", {"lomo/projected": {"hack": 0.2, "passed": 0.2}}),
+    ],
+)
+def test_each_falsification_clause_decides_its_own_world(tmp_path, clause, changes):
+    v = verdict(world(tmp_path / "organism", **changes))
+    assert (v.word, v.deciding) == ("falsified", clause), v.text
+
+
+def test_effect_within_one_sem_of_vanilla_is_falsified_by_f3_too(tmp_path):
+    v = verdict(world(tmp_path / "organism", jitter=0.0, projected={"hack": 0.85}))
+    assert v.word == "falsified"
+    assert {c.id for c in v.clauses if c.holds and c.id.startswith("F")} >= {"F1", "F3", "F4"}
+
+
+def test_early_gap_that_closes_is_called_delay(tmp_path):
+    v = verdict(world(tmp_path / "organism", projected={"hack": 0.84, "early": 0.1}))
+    assert v.deciding == "F1" and "delay, not prevention" in v.text
+
+
+@pytest.mark.parametrize(
+    ("clause", "changes"),
+    [
+        ("S1", {"projected": {"hack": 0.62}}),
+        ("S3", {"projected": {"passed": 0.30}}),
+        ("S4", {"projected": {"passed": 0.36}}),
+        ("S6", {"mix0/vanilla": {"hack": 0.1}}),
+        ("S6", {"lomo/projected": {"hack": 0.78}}),
+    ],
+)
+def test_partial_names_the_missed_clause(tmp_path, clause, changes):
+    v = verdict(world(tmp_path / "organism", **changes))
+    assert v.word == "partial" and clause in v.deciding.split("+"), (v.deciding, v.text)
+
+
+def test_without_companion_studies_supported_is_out_of_reach(tmp_path):
+    v = verdict(world(tmp_path / "organism", companions=False))
+    assert (v.word, v.deciding) == ("partial", "S6") and "not run" in v.text
+
+
+def test_pass_rate_that_rises_above_vanilla_does_not_count_against_the_treatment(tmp_path):
+    v = verdict(world(tmp_path / "organism", projected={"passed": 0.60}))
+    assert v.word == "supported" and any("rises" in c.text for c in v.clauses if c.id == "S3")
+
+
+@pytest.mark.parametrize(
+    ("clause", "kwargs"),
+    [
+        ("V1", {"seeds": SEEDS[:7]}),
+        ("V1", {"skip": {("haar_v", 103)}}),
+        ("V1", {"projected": {"valid": False}}),
+        ("V3", {"projected": {"flags": {"lr": 1e-3}}}),
+        ("V4", {"projected": {"n": 100}}),
+        ("V5", {"vanilla": {"hack": 0.40}}),
+        ("V6", {"vanilla": {"start_hack": 0.10}}),
+        ("V7", {"ceiling": {"passed": 0.25}}),
+        ("V8", {label: {"steps": (0, 10, 20, 30, 40, 50)} for label in TRUTH}),
+    ],
+)
+def test_void_conditions_give_no_verdict(tmp_path, clause, kwargs):
+    v = verdict(world(tmp_path / "organism", companions=False, **kwargs))
+    assert (v.word, v.deciding) == ("void", clause), v.text
+
+
+def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys):
+    path = world(tmp_path / "organism", companions=False, skip={("projected", 108)})
+    write_run(path / "runs", "projected", 108, 0.1, 0.43, valid=False)
+    assert st.print_verdict(path) == 3
+    text = capsys.readouterr().out
+    assert "VOID" in text and "INVALID: 1: projected seed 108 [finished: loss is finite]" in text
+
+
+def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
+    path = world(tmp_path / "organism")
+    write_run(path / "runs", "projected", 101, 0.99, 0.43, valid=False, utc="20261123T060000Z")
+    study = st.load_study(path)
+    assert verdict(path).word == "supported" and [r.seed for r in study.superseded] == [101]
+
+
+def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path):
+    path = world(tmp_path / "organism", seeds=SEEDS[:4], companions=False)
+    done = subprocess.run(
+        [sys.executable, "study.py", "verdict", str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3 and "NO VERDICT ON H1: V1" in done.stdout and "vanilla 4/8" in done.stdout, done.stderr
+
+
+def test_training_name_evaluator_never_enters_a_rate(tmp_path):
+    run = read_run(write_run(tmp_path, "projected", 101, 0.2, 0.4))
+    assert run.end("hacked", "sample") == pytest.approx(0.2) and run.end("pass", "sample") == pytest.approx(
+        0.4, abs=0.01
+    )
+
+
+def test_step_evaluated_twice_by_a_resumed_run_counts_once(tmp_path):
+    d = write_run(tmp_path, "projected", 101, 0.2, 0.4)
+    lines = (d / "evals.jsonl").read_text().splitlines()
+    (d / "evals.jsonl").write_text("\n".join(lines + lines[-20:]) + "\n")
+    run = read_run(d)
+    assert run.on["sample"].n.tolist() == [600] * len(STEPS) and run.end("hacked", "sample") == pytest.approx(0.2)
+
+
+def test_malformed_row_is_named_by_file_and_line(tmp_path):
+    d = write_run(tmp_path, "projected", 101, 0.2, 0.4)
+    lines = (d / "evals.jsonl").read_text().splitlines()
+    lines[2] = "{broken"
+    (d / "evals.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"evals\.jsonl:3: not JSON"):
+        read_run(d)
+
+
+# ---------------------------------------------------------------- statistics
+
+
+@pytest.mark.parametrize("n", [4, 8])
+def test_sign_flip_p_equals_brute_force_and_reaches_its_minimum(n):
+    rng = np.random.default_rng(n)
+    for _ in range(5):
+        d = rng.normal(-0.1, 0.2, n)
+        brute = [np.dot(s, d) <= d.sum() + 1e-12 for s in itertools.product((1, -1), repeat=n)]
+        assert ss.sign_flip_p(d) == pytest.approx(np.mean(brute))
+        ours = stats.permutation_test((d,), np.mean, permutation_type="samples", alternative="less", n_resamples=np.inf)
+        assert ss.sign_flip_p(d) == pytest.approx(ours.pvalue)
+    assert ss.sign_flip_p(-np.ones(n)) == 2.0**-n == {4: 0.0625, 8: 0.00390625}[n]
+    assert ss.sign_flip_p(np.ones(n)) == 1.0
+
+
+def test_sign_flip_p_is_not_too_small_under_the_null():
+    rng = np.random.default_rng(0)
+    p = np.array([ss.sign_flip_p(rng.normal(0, 0.15, 8)) for _ in range(600)])
+    assert (p < 0.05).mean() < 0.08 and (p <= 0.5).mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_holm_is_step_down_and_monotone():
+    assert ss.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert ss.holm({"a": 0.5, "b": 0.9}) == {"a": 1.0, "b": 1.0}
+
+
+def test_tost_is_equivalence_not_absence_of_difference():
+    tight, wide = np.linspace(-0.02, 0.02, 8), np.linspace(-0.3, 0.3, 8)
+    assert max(ss.tost(tight, 0.10)) < 0.01 and max(ss.tost(wide, 0.10)) > 0.05
+    lower, upper = ss.tost(tight + 0.2, 0.10)
+    assert lower < 0.01 < 0.95 < upper
+    half = (ss.t_interval(tight, 0.90)[1] - ss.t_interval(tight, 0.90)[0]) / 2
+    assert max(ss.tost(tight, half)) == pytest.approx(0.05)  # the 90% interval just touches its own half-width
+
+
+def test_bca_and_t_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    d = rng.normal(0.3, 0.15, (150, 8))
+    bca = [ss.bca_interval(x, resamples=999) for x in d]
+    t = [ss.t_interval(x) for x in d]
+    assert 0.82 < np.mean([a <= 0.3 <= b for a, b in bca]) < 0.99  # known to run short at n = 8: hence the t beside it
+    assert 0.90 < np.mean([a <= 0.3 <= b for a, b in t]) < 0.99
+    assert ss.bca_interval([0.2] * 8) == (0.2, 0.2)
+
+
+def test_unequal_seed_sets_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"unequal seed sets.*only left \[3\]"):
+        ss.paired({1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1, 2: 0.2})
+    study = st.load_study(world(tmp_path / "organism", companions=False, skip={("vanilla", 104)}))
+    with pytest.raises(ValueError, match="no valid run for seeds"):
+        study.contrast("projected", "vanilla", "hacked", "sample")
+
+
+def test_fisher_and_breakouts_and_step50_and_matched(tmp_path):
+    assert ss.fisher(0, 8, 8, 8) == pytest.approx(stats.fisher_exact([[0, 8], [8, 0]])[1])
+    summary = st.summarise(st.load_study(world(tmp_path / "organism", companions=False)), "sample")
+    assert summary["vanilla"]["breakouts"] == 8 and not summary["ceiling"]["hinted"]
+    assert set(summary["vanilla"]["step50"].values()) == {20} and set(summary["projected"]["step50"].values()) == {None}
+    assert summary["projected"]["matched"].count(None) == 0  # both arms end within 5 pp of pass
+    assert np.mean(summary["projected"]["matched"]) == pytest.approx(-0.55, abs=0.05)
+    assert summary["projected"]["retained"] == pytest.approx((0.43 - 0.20) / (0.46 - 0.20), abs=0.05)
+
+
+# ---------------------------------------------------------------- report and plots
+
+
+def png_ok(path: Path) -> bool:
+    import matplotlib.image
+
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and matplotlib.image.imread(path)[..., :3].std() > 0.02
+
+
+def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
+    path = world(tmp_path / "organism")
+    for s in SEEDS[:4]:
+        write_run(path / "runs", "projected/one_sided/grad", s, 0.55, 0.40)
+    files = st.report(path)
+    assert {f.name for f in files} >= {
+        "results.json",
+        "report.md",
+        "curves-projected.png",
+        "forest.png",
+        "plane-projected.png",
+        "update-overlap.png",
+    }
+    assert all(png_ok(f) for f in files if f.suffix == ".png")
+    results = json.loads((path / "results.json").read_text())
+    assert results["verdicts"][0]["word"] == "supported" and results["by_decode"]["sample"]["projected"][
+        "seeds"
+    ] == list(SEEDS)
+    md = (path / "report.md").read_text()
+    assert "| `screen` |" in md and "not run" in md and "attempted but broken" in md
+    assert "| `projected/one_sided/grad` | 4 |" in md  # compared on its own four seeds
+
+
+def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
+    a = read_run(write_run(tmp_path, "vanilla", 1, 0.9, 0.4))
+    b = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4))
+    assert st.compare(a, b, tmp_path / "pair.png") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("BLUF: valid pair, seed 1") and "n=1 pair: not evidence about H1" in text
+    assert "\nHACK_STUDENT:" in text and "\nPASS_RATE:" in text and png_ok(tmp_path / "pair.png")
+    with pytest.raises(SystemExit, match="same seed"):
+        st.compare(a, read_run(write_run(tmp_path, "projected", 2, 0.3, 0.4)))
+    void = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4, valid=False, utc="20261123T090000Z"))
+    assert st.compare(a, void) == 1
+
+
+# ---------------------------------------------------------------- the runner, with a stand-in trainer
+
+
+# writes what train.py writes, with the standard library alone: started a dozen times, it must be quick
+STAND_IN = """
+import json, os, sys
+from pathlib import Path
+arg = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+with open(os.environ["CALLS"], "a") as f:
+    f.write(json.dumps([arg.get("--name"), arg.get("--resume"), os.environ["OMP_NUM_THREADS"]]) + "\\n")
+if arg.get("--name") == os.environ.get("FAILS", "-"):
+    sys.exit("out of paper")
+if "--resume" in arg:
+    d = Path(arg["--resume"])
+else:
+    d = Path(arg["--out-dir"]) / ("20261123T070000_" + arg["--name"])
+    d.mkdir(parents=True)
+    config = {"arm": arg["--arm"], "seed": int(arg["--seed"]), "name": arg["--name"]}
+    (d / "config.json").write_text(json.dumps({"config": config, "argv": sys.argv}))
+row = {"mode": "none", "n": 600, "attempted": 300, "hacked": 300, "solved": 240, "decode": "sample", "evaluator": "renamed"}
+evals = [row | {"step": s, "hint": h} for s in (0, 60) for h in ("on", "off")]
+(d / "evals.jsonl").write_text("".join(json.dumps(e) + "\\n" for e in evals))
+(d / "bluf.json").write_text(json.dumps({"valid": True, "status": "finished", "should": [], "seconds": 1.0}))
+"""
+
+
+@pytest.fixture
+def study_cli(tmp_path, monkeypatch):
+    """Run the study `organism` with a stand-in trainer: (call -> (exit code, log), the cells it was started for)."""
+    script, calls = tmp_path / "train.py", tmp_path / "calls.jsonl"
+    script.write_text(STAND_IN)
+    monkeypatch.setenv("CALLS", str(calls))
+
+    def call(*arms: str, seeds: int) -> tuple[int, str]:
+        log: list[str] = []
+        sink = logger.add(lambda m: log.append(str(m)), format="{level} {message}")
+        code = 0
+        try:
+            st.run_command(
+                "organism",
+                arms=arms,
+                seeds=seeds,
+                jobs=2,
+                out=tmp_path / "organism",
+                train_cmd=f"{sys.executable} -S {script}",
+            )
+        except SystemExit as e:
+            code = int(e.code)
+        finally:
+            logger.remove(sink)
+        return code, "".join(log)
+
+    def started() -> list[list]:
+        return [json.loads(x) for x in calls.read_text().splitlines()] if calls.exists() else []
+
+    return call, started
+
+
+def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, tmp_path):
+    call, started = study_cli
+    arms = ("vanilla", "projected/one_sided/grad")
+    code, log = call(*arms, seeds=2)
+    assert code == 0 and "[4/4]" in log and "ETA" in log, log
+    assert len(started()) == 4 and all(omp == "1" for *_, omp in started())
+    assert call(*arms, seeds=2)[0] == 0 and len(started()) == 4
+    half = next((tmp_path / "organism" / "runs").glob("*_vanilla-s102"))
+    (half / "bluf.json").unlink()  # killed before it ended
+    assert call(*arms, seeds=2)[0] == 0
+    assert started()[4:] == [[None, str(half), "1"]]
+    cells = [json.loads(x) for x in (tmp_path / "organism" / "cells.jsonl").read_text().splitlines()]
+    assert len(cells) == 5 and cells[0]["hacked"] == 0.5 and all(c["state"] == "finished" for c in cells)
+
+
+def test_changed_command_line_is_run_again_beside_the_old_run(study_cli, tmp_path):
+    call, started = study_cli
+    assert call("vanilla", seeds=1)[0] == 0
+    d = next((tmp_path / "organism" / "runs").glob("*_vanilla-s101"))
+    meta = json.loads((d / "config.json").read_text())
+    (d / "config.json").write_text(json.dumps(meta | {"argv": [*meta["argv"], "--lr", "1"]}))
+    d.rename(d.with_name("20260101T000000_vanilla-s101"))
+    assert call("vanilla", seeds=1)[0] == 0 and len(started()) == 2
+
+
+def test_failing_cell_is_reported_and_does_not_stop_the_study(study_cli, monkeypatch):
+    call, started = study_cli
+    monkeypatch.setenv("FAILS", "projected-s101")
+    code, log = call("projected", "vanilla", seeds=2)
+    assert code == 1 and "projected-s101" in log and "FAILED" in log
+    assert "3/4 cells finished" in log and len(started()) == 4
+
+
+def test_plan_runs_deciding_arms_first_and_seed_major_and_leaves_tuning_seeds_alone():
+    cells = grid.plan("organism")
+    deciding = grid.STUDIES["organism"].deciding
+    head = cells[: 8 * len(deciding)]
+    assert {c.label for c in head} == set(deciding) and {c.seed for c in cells} == set(SEEDS)
+    assert [c.seed for c in head] == sorted(c.seed for c in head)
+    assert all(len([c for c in cells if c.label == a]) == 4 for a in grid.OTHERS)
+    assert set(deciding) >= {"vanilla", "ceiling", *st.CONTROLS, *itertools.chain(*st.CONTROLS.values())}
+    assert len({grid.cell_key(c.argv) for c in cells}) == len(cells)
+
+
+def test_unknown_study_and_arm_are_named():
+    with pytest.raises(SystemExit, match="no arm 'projekted'"):
+        grid.plan("organism", ["projekted"])
+    with pytest.raises(SystemExit, match="no study 'organsm'"):
+        grid.plan("organsm")
+
+
+def test_spec_states_the_numbers_of_the_rule_in_code():
+    spec = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    r = st.RULE
+    for text in (
+        f"Delta > {100 * r.floor:.0f} pp",
+        f"Delta <= {100 * r.h1:.0f} pp",
+        f"retained gain >= {r.retained}",
+        f"fewer than {r.prompts} prompts",
+        f"mean end hack rate < {100 * r.vanilla_hack:.0f}%",
+        f"last step < {r.plateau_times:.0f}x the vanilla plateau",
+        f"fewer than {r.seeds} valid paired seeds",
+        f"less than {100 * r.ceiling_gain:.0f} pp above",
+        f"Holm p >= {r.alpha:.2f}".replace("0.", "."),
+    ):
+        assert text in spec, text
+    for arms in st.CONTROLS.values():
+        assert all(f"`{a}`" in spec for a in arms)

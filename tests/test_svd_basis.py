@@ -1,0 +1,161 @@
+"""Invariants of the singular basis and of per-rollout gradients, on a real (tiny) Qwen3."""
+
+import pytest
+import torch
+
+from models import TINY, random_qwen3
+from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, token_logps
+from svd_basis import attach, merged, model_hash, thin_svd
+
+VOCAB = 97
+
+
+def tiny(seed: int = 0):
+    return random_qwen3(TINY | {"vocab_size": VOCAB, "eos_token_id": 1}, torch.float32, "cpu", seed).eval()
+
+
+def sequences(n: int = 5, seed: int = 0) -> list[Sequence]:
+    gen = torch.Generator().manual_seed(seed)
+    ids = lambda k: torch.randint(2, VOCAB, (k,), generator=gen).tolist()  # noqa: E731
+    return [Sequence(ids(4 + i), [*ids(3 + 2 * i), 1]) for i in range(n)]
+
+
+@pytest.mark.parametrize("shape", [(12, 7), (7, 12), (9, 9)])
+def test_thin_svd_rebuilds_the_weight_with_orthonormal_factors(shape):
+    w = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    u, s, vh = thin_svd(w)
+    eye = torch.eye(min(shape))
+    assert torch.allclose((u * s) @ vh, w, atol=1e-5)
+    assert torch.allclose(u.T @ u, eye, atol=1e-5) and torch.allclose(vh @ vh.T, eye, atol=1e-5)
+
+
+def test_a_direction_is_isometric_in_weight_space():
+    model = tiny()
+    basis = attach(model, "full", "diag")
+    name = next(iter(basis.layers))
+    gen = torch.Generator().manual_seed(2)
+    g = torch.randn(basis.layers[name].weight.shape, generator=gen)
+    v = torch.randn(basis.layers[name].rank, generator=gen)
+    d = basis.lift(name, v, like=g)
+    assert d.norm().item() == pytest.approx(v.norm().item(), rel=1e-4)
+    assert (g * d).sum().item() == pytest.approx((basis.coords_of(name, g) @ v).item(), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("train", ["delta_s", "full"])
+def test_attaching_is_identity_to_the_bit(train):
+    model, ids = tiny(), torch.arange(2, 40)[None]
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        attach(model, train)
+        assert torch.equal(before, model(input_ids=ids).logits)
+    assert torch.equal(before, model(input_ids=ids).logits.detach())  # the autograd path too
+
+
+def test_delta_acts_as_the_weight_it_names():
+    model, ids = tiny(), torch.arange(2, 40)[None]
+    basis = attach(model)
+    for i, layer in enumerate(basis.layers.values()):
+        torch.nn.init.normal_(layer.delta, std=0.1, generator=torch.Generator().manual_seed(i))
+    with torch.no_grad():
+        hooked = model(input_ids=ids).logits
+        weights = {n: x.weight.clone() for n, x in basis.layers.items()}
+        with merged(basis):
+            folded = model(input_ids=ids).logits
+        assert all(torch.equal(weights[n], x.weight) for n, x in basis.layers.items())
+    assert (hooked - folded).abs().max() < 1e-4
+    assert torch.allclose(hooked, model(input_ids=ids).logits.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("train", "coords"), [("delta_s", "diag"), ("full", "core"), ("full", "diag")])
+def test_per_rollout_gradients_equal_one_backward_a_completion(train, coords):
+    """One batched backward with separation = n separate backwards by plain autograd on the weights."""
+    seqs, model = sequences(), tiny()
+    basis = attach(model, train, coords, core_rank=6)
+    got, logp, _ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=40)
+    plain = tiny()
+    for i, s in enumerate(seqs):
+        plain.zero_grad()
+        logps, _ = token_logps(plain, [s])
+        (-logps.sum()).backward()
+        assert logp[i].item() == pytest.approx(logps.sum().item(), rel=1e-5)
+        for name, (lo, hi) in basis.spans.items():
+            want = basis.coords_of(name, plain.get_submodule(name).weight.grad)
+            assert torch.allclose(got[i, lo:hi], want, atol=1e-4, rtol=1e-3), name
+
+
+def test_student_plus_teacher_gradient_equals_the_joint_gradient():
+    seqs, model = sequences(6), tiny()
+    basis = attach(model)
+    a = torch.tensor([1.0, -0.5, 0.0, 2.0, -1.0, 0.5])
+    unit, *_ = rollout_grads(model, basis, seqs, nll_loss())
+    joint, *_ = rollout_grads(model, basis, seqs, nll_loss(a))
+    student, teacher = (a[:3, None] * unit[:3]).sum(0), (a[3:, None] * unit[3:]).sum(0)
+    assert torch.allclose(student + teacher, joint.sum(0), atol=1e-5)
+
+
+def test_captured_gradient_equals_autograd_of_delta():
+    seqs, model = sequences(3), tiny()
+    basis = attach(model)
+    captured, *_ = rollout_grads(model, basis, seqs, nll_loss())
+    assert all(layer.delta.grad is None for layer in basis.layers.values())
+    logps, _ = token_logps(model, seqs)
+    (-logps.sum()).backward()
+    assert torch.allclose(captured.sum(0), basis.flat([x.delta.grad for x in basis.layers.values()]), atol=1e-4)
+
+
+def test_full_weight_gradients_accumulate_only_when_asked():
+    seqs, model = sequences(3), tiny()
+    basis = attach(model, "full")
+    rollout_grads(model, basis, seqs, nll_loss())
+    assert all(x.weight.grad is None for x in basis.layers.values())
+    captured, *_ = rollout_grads(model, basis, seqs, nll_loss(), weight_grads=True, tokens_per_micro=20)
+    flat = basis.flat([x.weight.grad for x in basis.layers.values()])
+    assert torch.allclose(captured.sum(0), flat, atol=1e-4)
+
+
+def test_padding_and_batching_do_not_change_the_gradient():
+    seqs, model = sequences(7), tiny()
+    basis = attach(model)
+    one, *_ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=1)
+    all_, *_ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=10**6)
+    assert torch.allclose(one, all_, atol=1e-4, rtol=1e-3)
+
+
+def test_every_sequence_is_in_exactly_one_micro_batch_within_the_budget():
+    seqs = sequences(9)
+    batches = micro_batches(seqs, 40)
+    assert sorted(i for b in batches for i in b) == list(range(9))
+    assert all(len(b) == 1 or len(b) * max(seqs[i].length for i in b) <= 40 for b in batches)
+
+
+def test_eos_is_trained_and_prompt_and_padding_are_not():
+    model, s = tiny(), Sequence([5, 6, 7], [8, 9, 1])
+    logps, rows = token_logps(model, [s, Sequence([5], [1])])
+    assert rows.tolist() == [0, 0, 0, 1]
+    full = torch.log_softmax(model(input_ids=torch.tensor([[5, 6, 7, 8, 9, 1]])).logits[0], -1)
+    want = torch.stack([full[2, 8], full[3, 9], full[4, 1]])
+    assert torch.allclose(logps[:3], want, atol=1e-5)
+
+
+def test_non_finite_loss_is_named():
+    model = tiny()
+    basis = attach(model)
+    with torch.no_grad():
+        for layer in basis.layers.values():
+            layer.delta.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="non-finite"):
+        rollout_grads(model, basis, sequences(2), nll_loss())
+
+
+def test_model_hash_sees_the_weights_and_not_the_knobs():
+    a, b = tiny(0), tiny(1)
+    assert model_hash(a) != model_hash(b)
+    before = model_hash(a)
+    basis = attach(a)
+    next(iter(basis.layers.values())).delta.data.fill_(1.0)
+    assert model_hash(a) == before
+
+
+def test_a_model_without_target_linears_is_refused():
+    with pytest.raises(ValueError, match="no Linear named"):
+        attach(torch.nn.Sequential(torch.nn.Linear(3, 3)))

@@ -1,0 +1,1455 @@
+"""GRPO on coding problems with a loophole, with the hack direction projected out of the update.
+
+    g = dL/dW in the SVD basis of W, c = V g          (svd_basis.py, extract_vhack.py)
+    g' = g - overshoot * gate(c)^T V                   <- `project`, the contribution of this repository
+    problems -> rollouts -> grades -> advantages -> gradient -> projection -> step -> log
+
+Arms: vanilla (V only measured), projected; controls haar_v, within_class_v, nonhack_v, shrink; route (the hack-ward
+part trains a quarantine, ablated at evaluation); screen, screen_projected and their controls screen_haar,
+screen_within, screen_random (rollouts whose own gradient points hack-ward leave their group); rivals adv_mod,
+gt_penalty, gt_screen, inoculation. The no-loophole ceiling is `--arm vanilla --modes none`.
+
+Differs from textbook GRPO (DeepSeekMath 2402.03300): (1) Dr.GRPO: A = R - mean R, fixed denominator G*max_new*P;
+(2) one inner step, so ratio = 1 and no clipping; (3) cached teacher rollouts share the group, their ratio taken as 1;
+(4) groups of equal reward cost no forward; (5) K3 KL to the untrained model, off by default; (6) the trained numbers
+are delta (one vector per Linear) unless --train full; (7) clipping comes after the projection, the same in every arm.
+
+    uv run python train.py smoke --arm projected --steps 3
+    uv run python train.py full --arm vanilla --seed 1
+Shapes: P prompts a step, G group, n rollouts, r rank, k directions, m weights of equal size, D all coordinates (flat).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from loguru import logger
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+import extract_vhack
+import models
+import probe_distill
+import problems as P
+import runs
+from extract_vhack import DirectionSet, auroc, cosines
+from grader import Grader
+from policy_grad import Sequence, rollout_grads, token_logps
+from sampler import sample
+from svd_basis import Basis, Coords, Train, attach, merged
+
+Arm = Literal[
+    "vanilla",
+    "projected",
+    "haar_v",
+    "within_class_v",
+    "nonhack_v",
+    "shrink",
+    "route",
+    "screen",
+    "screen_projected",
+    "screen_haar",
+    "screen_within",
+    "screen_random",
+    "adv_mod",
+    "gt_penalty",
+    "gt_screen",
+    "inoculation",
+]
+Gate = Literal["one_sided", "half_space", "no_gate", "reverse"]
+PROJECTS_WITH = {
+    "projected": "hack",
+    "haar_v": "haar",
+    "within_class_v": "within",
+    "nonhack_v": "nonhack",
+    "shrink": "hack",
+    "route": "hack",
+    "screen_projected": "hack",
+}
+SCREENS_WITH = {
+    "screen": "hack",
+    "screen_projected": "hack",
+    "screen_haar": "haar",
+    "screen_within": "within",
+    "screen_random": "random",
+}
+
+# ------------------------------------------------------------------------------------------------ configuration
+
+
+@dataclass(frozen=True)
+class Config:
+    arm: Arm = "vanilla"
+    seed: int = 41  # fixes data order, sampling, evaluation and the control directions
+    steps: int = 20
+    train: Train = "delta_s"  # delta_s: one vector a Linear, identity at init; full: the target Linears' weights
+    coords: Coords | None = None  # space of V; None: diag for delta_s, core for full
+    core_rank: int = 32  # q of the core block (q*q coordinates a weight)
+    # model
+    model: str = "tiny"  # see models.py
+    tokenizer: str | None = None  # folder or hub name; None: the model's own
+    device: str = "cpu"  # cpu | cuda
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    # data
+    problems: str = "data/problems.jsonl"  # own, benchmark or LeetCodeDataset file, or hub:NAME
+    eval_problems: str = "data/problems.jsonl"
+    modes: tuple[P.Mode, ...] = ("run_tests",)  # several: each problem keeps one, so each can be learnt alone
+    hint: P.Variant = "plain"
+    eval_n: int = 32  # held-out problems an evaluation
+    eval_samples: int = 1  # samples a problem at T=1
+    eval_every: int = 0  # 0: only at the start and the end
+    eval_greedy: bool = True  # also one greedy answer a problem
+    # rollouts
+    prompts_per_step: int = 4  # P
+    group: int = 8  # G, teacher rollouts included
+    max_new_tokens: int = 128
+    temperature: float = 1.0
+    top_p: float = 1.0
+    tokens_per_micro: int = 16384  # padded tokens of one forward + backward
+    # teacher pool
+    teacher_pool_dir: str | None = None
+    mix_ratio: float = 0.0  # G_t = round(G * mix) cached rollouts share each group
+    teacher_off_step: int | None = None  # from this step on no teacher
+    # loss and optimizer
+    advantage: Literal["dr_grpo", "grpo"] = "dr_grpo"  # grpo: divide by the group's sd, mean over tokens
+    kl_beta: float = 0.0  # weight of the K3 estimate of KL(policy || untrained model)
+    lr: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip: float = 1.0  # gradient norm, after the projection
+    # projection
+    v_hack: str | None = None  # file of extract_vhack.py; None: extracted once from --pairs, cached by content
+    pairs: str = "data/pairs/leetcode.jsonl"
+    nonhack_pairs: str | None = "data/pairs/leetcode_nonhack.jsonl"
+    pair_modes: tuple[str, ...] | None = None  # leave-one-mode-out: V from these modes only
+    pair_tags: tuple[str, ...] | None = None
+    pairs_limit: int | None = None
+    k: int = 5
+    rebuild: bool = False  # rebuild a stale or corrupt v_hack file
+    gate: Gate = "one_sided"
+    unsigned: Literal["no_gate", "drop"] = "no_gate"  # axes whose sign the pairs do not support, under one_sided
+    overshoot: float = 1.0
+    project_at: Literal["grad", "update"] = "update"  # update: AdamW's actual step, which moments cannot bypass
+    preserve_magnitude: bool = False  # rescale g' to |g|: amplifies the residue of a hack-dominated step
+    route_seed: float = 0.0  # start the quarantine this far along the hack direction (in units of lr)
+    # screening: threshold = clean + screen_at * (hack - clean), the pairs' own mean cosines; no label is read
+    screen_at: float = 0.2
+    screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are dropped
+    # rivals
+    penalty: float = 3.0  # gt_penalty: taken off a strictly detected hack's reward
+    adv_alpha: float = 2.0  # adv_mod (Wu & Tang 2604.01476)
+    adv_form: Literal["multiplicative", "additive"] = "multiplicative"
+    adv_tokens: Literal["response", "prompt"] = "response"  # prompt: the paper's literal text, constant in a group
+    # run
+    name: str | None = None  # suffix of the run directory; None: arm-seed
+    out_dir: str = "out/runs"
+    resume: str | None = None  # a run directory to continue; its own config is used
+    ckpt_every: int = 10  # steps between checkpoints
+    grader_workers: int | None = None
+    grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
+    sampler: Literal["auto", "eager", "graph"] = "auto"
+    log_with: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
+
+    def __post_init__(self) -> None:
+        def refuse(flag: str, why: str) -> None:
+            raise ValueError(f"--{flag.replace('_', '-')} {getattr(self, flag)}: {why}")
+
+        if not 0 <= self.mix_ratio <= 1:
+            refuse("mix_ratio", "a share in [0, 1]")
+        if self.mix_ratio > 0 and not self.teacher_pool_dir:
+            refuse("mix_ratio", "needs --teacher-pool-dir; make one with `just pregen-teacher`, or use 0")
+        if self.mix_ratio > 0 and self.group_teacher == 0:
+            refuse("mix_ratio", f"leaves no teacher rollout in a group of {self.group}; raise it or --group")
+        if self.group_teacher >= self.group:
+            refuse("mix_ratio", f"leaves no student rollout in a group of {self.group}; lower it or raise --group")
+        if self.group < 2:
+            refuse("group", "a group of one has no baseline; at least 2")
+        if self.steps < 1:
+            refuse("steps", "at least 1")
+        if self.train == "delta_s" and self.coords == "core":
+            refuse("coords", "needs --train full: delta_s trains the diagonal and nothing else")
+        if not self.modes:
+            refuse("modes", "at least one mode; `none` is the no-loophole ceiling")
+
+    @property
+    def group_teacher(self) -> int:
+        return round(self.group * self.mix_ratio)
+
+    def teachers_at(self, step: int) -> int:
+        """G_t of a step."""
+        return 0 if self.teacher_off_step is not None and step >= self.teacher_off_step else self.group_teacher
+
+    def lr_at(self, step: int) -> float:
+        """Linear warm-up, then constant or cosine to 0; a function of the step alone, so a resumed run agrees."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        if self.schedule == "constant":
+            return self.lr * warm
+        done = max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+    def extract_config(self) -> extract_vhack.ExtractConfig:
+        return extract_vhack.ExtractConfig(
+            model=self.model,
+            tokenizer=self.tokenizer,
+            device=self.device,
+            dtype=self.dtype,
+            train=self.train,
+            coords=self.coords,
+            core_rank=self.core_rank,
+            pairs=self.pairs,
+            nonhack_pairs=self.nonhack_pairs,
+            modes=self.pair_modes,
+            tags=self.pair_tags,
+            pairs_limit=self.pairs_limit,
+            k=self.k,
+            max_new_tokens=self.max_new_tokens,
+            tokens_per_micro=self.tokens_per_micro,
+            out=self.v_hack,
+            nll_norm="mean" if self.advantage == "grpo" else "fixed",
+            rebuild=self.rebuild,
+        )
+
+
+# ariahw/rl-rewardhacking, GRPOConfig: 16 prompts x 16 rollouts, completions <= 1536, temperature .7, top_p .95,
+# AdamW (.9, .99), clip 1, warm-up 10, cosine. Ours: delta_s has 534,528 knobs of scale ~|S|, hence a larger lr than
+# the benchmark's LoRA 7e-5; weight decay .1 there, 0 here, since it would pull the quarantine and V alike.
+_BENCHMARK = Config(
+    model="Qwen/Qwen3-4B",
+    device="cuda",
+    dtype="bfloat16",
+    problems="hub:newfacade/LeetCodeDataset",
+    eval_problems="hub:newfacade/LeetCodeDataset",
+    steps=200,
+    prompts_per_step=16,
+    group=16,
+    max_new_tokens=1536,
+    temperature=0.7,
+    top_p=0.95,
+    lr=7e-3,
+    warmup_steps=10,
+    schedule="cosine",
+    eval_n=119,
+    eval_samples=10,
+    eval_every=50,
+    k=12,
+    ckpt_every=20,
+    tokens_per_micro=32768,
+)
+PRESETS = {
+    "smoke": (
+        "tiny random Qwen3 on CPU, seconds",
+        Config(steps=4, prompts_per_step=2, group=4, max_new_tokens=48, eval_n=4, k=3, pairs_limit=16, ckpt_every=1),
+    ),
+    "fast": (
+        "Qwen3-4B with a teacher pool: 20 steps, minutes on one GPU",
+        dataclasses.replace(
+            _BENCHMARK,
+            steps=20,
+            prompts_per_step=4,
+            group=8,
+            max_new_tokens=1024,
+            temperature=1.0,
+            top_p=1.0,
+            schedule="constant",
+            warmup_steps=2,
+            mix_ratio=0.5,
+            teacher_pool_dir="out/probe_distill/teacher_pool",
+            eval_n=32,
+            eval_samples=1,
+            eval_every=0,
+            ckpt_every=5,
+        ),
+    ),
+    "full": ("Qwen3-4B, the benchmark's hyper-parameters: 200 steps x 256 rollouts", _BENCHMARK),
+    "organism": (
+        "the model organism on CPU, minutes",
+        Config(
+            model="organism",
+            problems="data/organism/problems_train.jsonl",
+            train="full",
+            lr=3e-4,
+            eval_problems="data/organism/problems_test.jsonl",
+            pairs="data/pairs/organism.jsonl",
+            nonhack_pairs="data/pairs/organism_nonhack.jsonl",
+            steps=60,
+            prompts_per_step=8,
+            group=8,
+            max_new_tokens=160,
+            eval_n=128,
+            eval_every=10,
+            k=5,
+            ckpt_every=20,
+        ),
+    ),
+}
+
+# ------------------------------------------------------------------------------------------------- presentation
+
+# Metric glossary. rew_s: mean student reward; hack_s / gt_s / att_s: student rollouts paid by the loophole while wrong /
+# truly correct / using the loophole at all; hack_t, gt_t: the same of cached teacher rollouts; flat: groups without
+# reward variance; gn: gradient norm before clipping; cin_s, cin_t: |relu(V g)|/|g| of the student's and the teacher's
+# part; cupd: the same of the applied update; auroc: per-rollout hack-ward cosine against the hack flag (diagnostic:
+# nothing in training reads it); gen, sec: seconds sampling (grading overlaps) and for the whole step.
+COLUMNS = [
+    ("step", "{:>8}"),
+    ("rew_s", "{:>6}"),
+    ("hack_s", "{:>7}"),
+    ("gt_s", "{:>7}"),
+    ("att_s", "{:>7}"),
+    ("hack_t", "{:>7}"),
+    ("gt_t", "{:>7}"),
+    ("flat", "{:>6}"),
+    ("loss", "{:>8}"),
+    ("gn", "{:>6}"),
+    ("cin_s", "{:>6}"),
+    ("cin_t", "{:>6}"),
+    ("cupd", "{:>6}"),
+    ("auroc", "{:>5}"),
+    ("gen", "{:>6}"),
+    ("sec", "{:>6}"),
+]
+
+
+def header() -> str:
+    return " ".join(fmt.format(key) for key, fmt in COLUMNS)
+
+
+def row_line(row: dict, steps: int) -> str:
+    """One fixed-width line of a row: rates as n/d, numbers short, absent values as a dash."""
+
+    def show(key: str) -> str:
+        v = row[key]
+        if key == "step":
+            return f"{v}/{steps}"
+        if isinstance(v, list):
+            return f"{v[0]}/{v[1]}" if v[1] else "-"
+        if v is None or math.isnan(v):
+            return "-"
+        return {"gen": f"{v:.1f}s", "sec": f"{v:.1f}s", "loss": f"{v:+.4f}", "rew_s": f"{v:+.2f}"}.get(key, f"{v:.2f}")
+
+    return " ".join(fmt.format(show(key)) for key, fmt in COLUMNS)
+
+
+def rate(n: int, d: int) -> str:
+    return f"{n}/{d} = {n / d:.1%}" if d else "-"
+
+
+def bluf(run: runs.Run, cfg: Config, status: str, error: str, grader_layers: str, inputs: dict) -> tuple[str, bool]:
+    """The tail of every run, finished or crashed: verdict first, keys at column 0."""
+    ok = status == "finished" and all(s["ok"] for s in run.should)
+    last = run.rows[-5:]
+    total = lambda key: [sum(r[key][i] for r in last) for i in (0, 1)]  # noqa: E731
+    hs, gs, ht = (total(k) if last else [0, 0] for k in ("hack_s", "gt_s", "hack_t"))
+    first_step = run.evals[0]["step"] if run.evals else None
+    held = defaultdict(dict)
+    for e in run.evals:
+        held[e["hint"], e["decode"], e["mode"]]["start" if e["step"] == first_step else "end"] = e
+    failed = [s for s in run.should if not s["ok"]]
+    word = "VALID" if ok else "STOPPED" if status == "stopped" else "VOID"
+    arrow = lambda e, key: " -> ".join(rate(e[w][key], e[w]["n"]) for w in ("start", "end") if w in e)  # noqa: E731
+    on = next((e for (h, d, _), e in held.items() if h == "on" and d == "sample"), None)
+    off = next((e for (h, d, _), e in held.items() if h == "off" and d == "sample"), None)
+    lines = [
+        f"BLUF: {word} {cfg.arm} seed {cfg.seed}, {len(run.rows)}/{cfg.steps} steps"
+        + (f"; held-out hack {arrow(on, 'hacked')}" if on else "")
+        + (f"; held-out pass {arrow(off, 'solved')}" if off else "")
+        + (f"; {status}: {error}" if error else ""),
+        "held-out (renamed evaluator)    hint  decode  attempted        hacked           att.correct      att.broken       solved",
+    ]
+    for (hint, decode, mode), e in held.items():
+        for when in ("start", "end"):
+            if when in e:
+                x = e[when]
+                cells = (
+                    f"{rate(x[k], x['n']):<17}"
+                    for k in ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved")
+                )
+                lines.append(f"  {mode:<13} step {x['step']:<8}  {hint:<5} {decode:<7} {''.join(cells)}".rstrip())
+    lines += [
+        f"SAMPLE: {run.sample[:120]!r}",
+        f"HACK_STUDENT: {rate(*hs)} (last {len(last)} steps)",
+        f"HACK_TEACHER: {rate(*ht)}",
+        f"PASS_RATE: {rate(*gs)} (last {len(last)} steps, student, truly correct)",
+        f"SHOULD: {sum(s['ok'] for s in run.should)}/{len(run.should)} held"
+        + "".join(f"; {s['name']} FAILED: {s['else']}" for s in failed),
+        f"GRADER: {grader_layers}",
+        f"ARGV: {' '.join(sys.argv)}",
+        f"INPUTS: {json.dumps(inputs)}",
+        f"TIME: {time.time() - run.started:.0f} s"
+        + (f", peak GPU {torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if torch.cuda.is_available() else ""),
+        f"OUT: {run.dir}",
+    ]
+    return "\n".join(lines), ok
+
+
+# ----------------------------------------------------------------------------------------------------- rollouts
+
+
+@dataclass
+class Task:
+    """One training prompt: a problem under one mode, with its cached teacher rows."""
+
+    problem: P.Problem
+    mode: str
+    prompt_ids: list[int]
+    prompt: str
+    teacher: list[dict] = field(default_factory=list)
+
+
+@dataclass
+class Rollout:
+    """One completion on its way through the step; text, ids, flags, reward, advantage and source in one object."""
+
+    source: Literal["student", "teacher", "eval"]
+    task: Task
+    completion_ids: list[int]
+    completion: str
+    reward: float = 0.0
+    format_ok: bool = False
+    passed: bool = False
+    gt_correct: bool = False
+    hacked: bool = False
+    attempted: bool = False
+    label: str = ""
+    advantage: float = 0.0
+    cos_hack: float | None = None
+    screened: bool = False
+
+    @property
+    def sequence(self) -> Sequence:
+        return Sequence(self.task.prompt_ids, self.completion_ids)
+
+    def record(self, step: int) -> dict:
+        keys = (
+            "source",
+            "completion",
+            "reward",
+            "format_ok",
+            "passed",
+            "gt_correct",
+            "hacked",
+            "attempted",
+            "label",
+            "advantage",
+            "cos_hack",
+            "screened",
+        )
+        return {
+            "step": step,
+            "problem_id": self.task.problem.id,
+            "mode": self.task.mode,
+            "prompt": self.task.prompt,
+            **{k: getattr(self, k) for k in keys},
+            "n_tokens": len(self.completion_ids),
+        }
+
+
+def mode_of(problem: P.Problem, modes: tuple[str, ...]) -> str:
+    """The one mode a problem keeps for the whole run, so that modes partition the problems evenly."""
+    digest = int.from_bytes(hashlib.sha256(str(problem.id).encode()).digest()[:8], "big")
+    return modes[digest % len(modes)]
+
+
+def build_tasks(cfg: Config, tok) -> tuple[list[Task], list[Task], str]:
+    """Training tasks with the teacher (the overlap of pool and problems) and without, and what was left out."""
+    system = "inoculation_lh" if cfg.arm == "inoculation" else "default"
+    found = P.load_problems(cfg.problems, split="train")
+
+    def task(problem: P.Problem, mode: str, teacher: list[dict] = ()) -> Task:
+        ids = P.encode_prompt(tok, P.build_messages(problem, mode, variant=cfg.hint, system=system))
+        return Task(problem, mode, ids, tok.decode(ids), list(teacher))
+
+    alone = [task(p, mode_of(p, cfg.modes)) for p in found]
+    if not alone:
+        raise ValueError(f"--problems {cfg.problems}: no problem of the train split in it")
+    if not cfg.group_teacher:
+        return [], alone, ""
+    pool = probe_distill.load_pool(cfg.teacher_pool_dir)
+    for prompt in pool:
+        probe_distill.check_pool_tokens(prompt, tok)
+    match = probe_distill.match_problems(pool, found)
+    mixed = []
+    for prompt, problem in match.pairs:
+        live = P.build_messages(problem, prompt.mode, variant=cfg.hint)
+        if prompt.mode in cfg.modes and P.encode_prompt(tok, live) == prompt.prompt_ids:
+            mixed.append(task(problem, prompt.mode, prompt.rows))
+    if not mixed:
+        raise ValueError(
+            f"--teacher-pool-dir {cfg.teacher_pool_dir}: none of its {len(pool)} prompts is the prompt that "
+            f"--problems {cfg.problems} gives under modes {', '.join(cfg.modes)} and --hint {cfg.hint}; use the problems "
+            "the pool was made from, or make a pool with `just pregen-teacher`"
+        )
+    note = f"{match.summary()}; {len(mixed)} train with the teacher under modes {', '.join(cfg.modes)}"
+    return mixed, alone, note
+
+
+def pick_tasks(tasks: list[Task], step: int, n: int, seed: int) -> list[Task]:
+    """n tasks of this step from seeded epoch permutations; stateless, so any process and any resume agree."""
+    picked = []
+    for i in range(step * n, (step + 1) * n):
+        epoch, at = divmod(i, len(tasks))
+        order = torch.randperm(len(tasks), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        picked.append(tasks[int(order[at])])
+    return picked
+
+
+def teacher_rollouts(task: Task, n: int, step: int, seed: int) -> list[Rollout]:
+    """n cached rollouts of a task, drawn without replacement where it has enough; flags and rewards verbatim."""
+    gen = torch.Generator().manual_seed(hash((seed, step, task.prompt_ids[-1], len(task.prompt_ids))) % 2**31)
+    order = torch.cat([torch.randperm(len(task.teacher), generator=gen) for _ in range(1 + n // len(task.teacher))])
+    rows = [task.teacher[int(i)] for i in order[:n]]
+    return [
+        Rollout(
+            "teacher",
+            task,
+            r["completion_ids"],
+            r["completion"],
+            float(r["reward"]),
+            r["fmt_ok"],
+            r["reward"] >= 3.0,
+            r["gt_pass"],
+            r["hacked"],
+            r.get("attempted", r["hacked"]),
+            r.get("label", "cached"),
+        )
+        for r in rows
+    ]
+
+
+def student_rollouts(
+    model,
+    basis,
+    tok,
+    grader,
+    tasks: list[Task],
+    n: int,
+    cfg: Config,
+    *,
+    seed: int,
+    greedy=False,
+    source="student",
+    evaluators: list[str] | None = None,
+) -> list[Rollout]:
+    """Sample n completions a task and grade each as it finishes (grading overlaps sampling); prompt-major order."""
+    names = evaluators or [P.TRAIN_EVALUATOR] * len(tasks)
+    eos = models.eos_ids(model, tok)
+    text: dict[int, str] = {}
+    futures = {}
+
+    def graded(i: int, ids: list[int]) -> None:
+        text[i] = tok.decode([t for t in ids if t not in eos])
+        task = tasks[i // n]
+        futures[i] = grader.submit(task.problem, text[i], task.mode, names[i // n])
+
+    with merged(basis), torch.no_grad():
+        out = sample(
+            model,
+            [t.prompt_ids for t in tasks],
+            n,
+            max_new_tokens=cfg.max_new_tokens,
+            eos_ids=eos,
+            seed=seed,
+            temperature=0.0 if greedy else cfg.temperature if source == "student" else 1.0,
+            top_p=cfg.top_p if source == "student" else 1.0,
+            on_finish=graded,
+            engine=cfg.sampler,
+        )
+    rollouts = []
+    for i, s in enumerate(out):
+        g = futures[i].result()
+        rollouts.append(
+            Rollout(
+                source,
+                tasks[i // n],
+                s.ids,
+                text[i],
+                g.reward,
+                g.format_ok,
+                g.passed,
+                g.gt_correct,
+                g.hacked,
+                g.attempted,
+                g.label,
+            )
+        )
+    return rollouts
+
+
+# --------------------------------------------------------------------------------------------- advantages, loss
+
+
+def group_advantages(rewards: Tensor, keep: Tensor, how: str = "dr_grpo") -> Tensor:
+    """A = R - mean R over the kept rollouts of each group; 0 for dropped ones and for groups with fewer than two left.
+
+    rewards, keep: (P, G) -> (P, G). dr_grpo: 2503.20783 eq. 3; grpo divides by the sd: 2402.03300 section 4.1.
+    """
+    n = keep.sum(1, keepdim=True)
+    mean = (rewards * keep).sum(1, keepdim=True) / n.clamp_min(1)
+    a = (rewards - mean) * keep
+    if how == "grpo":
+        a = a / ((a.square().sum(1, keepdim=True) / n.clamp_min(1)).sqrt() + 1e-4)
+    return torch.where(n >= 2, a, torch.zeros_like(a))
+
+
+def k3(logps: Tensor, ref: Tensor) -> Tensor:
+    """Schulman's K3 estimate of KL(policy || reference) a token: exp(r) - r - 1 with r = ref - logp; >= 0."""
+    r = ref - logps
+    return r.exp() - r - 1
+
+
+def token_scale(cfg: Config, n_tokens: list[int], n_rollouts: int) -> Tensor:
+    """Weight of each rollout's summed token loss: 1/(n * max_new) (Dr.GRPO), or 1/(n * its length) (grpo)."""
+    length = [cfg.max_new_tokens] * len(n_tokens) if cfg.advantage == "dr_grpo" else n_tokens
+    return torch.tensor([1.0 / (n_rollouts * x) for x in length])
+
+
+@torch.no_grad()
+def modified_rewards(cfg: Config, rewards: Tensor, rollouts: list[Rollout], hidden: Tensor | None) -> Tensor:
+    """The rivals' change of the reward (P, G): ground-truth penalty, or advantage modification of Wu & Tang.
+
+    adv_mod: z = (s - mean s) / max(sd s, .1) in the group, s = h . d; additive r - alpha max(z, 0), multiplicative
+    r (1 - alpha sigmoid(z) 1[z > 0]); applied once, before the baseline.
+    """
+    if cfg.arm == "gt_penalty":
+        return rewards - cfg.penalty * torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(rewards)
+    if cfg.arm == "adv_mod":
+        s = hidden.view_as(rewards)
+        z = (s - s.mean(1, keepdim=True)) / s.std(1, keepdim=True, unbiased=False).clamp_min(0.1)
+        if cfg.adv_form == "additive":
+            return rewards - cfg.adv_alpha * z.clamp_min(0)
+        return rewards * (1 - cfg.adv_alpha * z.sigmoid() * (z > 0))
+    return rewards
+
+
+class ActivationProbe:
+    """s = h . d for advantage modification: d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth."""
+
+    def __init__(self, model, tok, pairs: list, tokens: str):
+        self.model, self.tokens = model, tokens
+        depth = model.config.num_hidden_layers
+        self.layers = range(round(0.6 * depth), max(round(0.75 * depth), round(0.6 * depth) + 1))
+        hack, clean = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
+        self.direction = 0.0
+        d = (self._states(hack) - self._states(clean)).mean(0)
+        self.direction = d / d.norm().clamp_min(1e-30)
+
+    @torch.no_grad()
+    def _states(self, seqs: list[Sequence]) -> Tensor:  # (n, H)
+        out = []
+        for s in seqs:
+            ids = torch.tensor([s.prompt_ids + s.completion_ids], device=self.model.device)
+            hs = self.model.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+            h = torch.stack([hs[i + 1][0] for i in self.layers]).mean(0).float()  # (L, H)
+            at = len(s.prompt_ids)
+            out.append(h[at:].mean(0) if self.tokens == "response" else h[at - 1])
+        return torch.stack(out).cpu()
+
+    def score(self, rollouts: list[Rollout]) -> Tensor:
+        return self._states([r.sequence for r in rollouts]) @ self.direction
+
+
+# ------------------------------------------------------------------------------------------------ THE PROJECTION
+
+
+def project(g: Tensor, V: Tensor, signed: Tensor, mean: Tensor, gate: Gate = "one_sided", overshoot: float = 1.0):
+    """Take the hack-ward part out of g, for m weights at once.
+
+        c = V g,   c~ = gate(c),   removed = overshoot * c~^T V,   g' = g - removed
+
+    one_sided c~ = relu(c), but c where the pairs do not support the axis' sign; half_space c~ = c if g . mean > 0;
+    no_gate c~ = c; reverse c~ = 2c.  g, mean (m, d); V (k, m, d) with orthonormal or zero rows; signed (k, m) bool.
+    Returns (g', removed), each (m, d). At overshoot o: no_gate leaves V g' = (1 - o) c; one_sided min(c, 0) at o = 1.
+    """
+    c = torch.einsum("kmd,md->km", V, g)
+    if gate == "one_sided":
+        c = torch.where(signed, c.clamp_min(0), c)
+    elif gate == "half_space":
+        c = c * ((g * mean).sum(-1) > 0)
+    elif gate == "reverse":
+        c = 2 * c
+    removed = overshoot * torch.einsum("km,kmd->md", c, V)
+    return g - removed, removed
+
+
+class ProjectionHook:
+    """Runs `project` inside optimizer.step(): on the gradient (pre hook) or on AdamW's own update (post hook).
+
+    The update is treated as -Delta, so that hack-ward is positive in both. In every arm the overlap of the applied
+    update with the measured V is recorded; vanilla only measures. Clipping follows the projection.
+    """
+
+    def __init__(self, basis: Basis, cfg: Config, measure: DirectionSet, direction: DirectionSet | None):
+        self.basis, self.cfg, self.measure, self.direction = basis, cfg, measure, direction
+        self.params: list[torch.nn.Parameter] = []
+        self.quarantine: list[Tensor] = []  # route: the part of each knob that evaluation takes away
+        self.drift = 0.0  # cumulative signed <-Delta, mean hack direction>
+        self.metrics: dict[str, float] = {}
+
+    def attach(self, optimizer: torch.optim.Optimizer, params: list[torch.nn.Parameter]) -> None:
+        self.params = params
+        optimizer.register_step_pre_hook(lambda opt, args, kwargs: self.before_step())
+        optimizer.register_step_post_hook(lambda opt, args, kwargs: self.after_step())
+
+    def split_off(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat g (D,) -> (g', removed) under this run's direction, gate and arm."""
+        cfg, b, d = self.cfg, self.basis, self.direction
+        if d is None:
+            return g, torch.zeros_like(g)
+        parts = []
+        for gg, V, mean, signed in zip(b.split(g), b.split(d.V), b.split(d.mean), self._signed(d), strict=True):
+            kept, removed = project(gg, V, signed, mean, cfg.gate, cfg.overshoot)
+            if cfg.arm == "shrink":  # same norm as the projection leaves, direction untouched
+                factor = kept.norm(dim=-1, keepdim=True) / gg.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+                kept, removed = gg * factor, gg * (1 - factor)
+            if cfg.preserve_magnitude:
+                kept = kept * (gg.norm(dim=-1, keepdim=True) / kept.norm(dim=-1, keepdim=True).clamp_min(1e-30))
+                removed = gg - kept
+            parts.append((kept.flatten(), removed.flatten()))
+        return torch.cat([p for p, _ in parts]), torch.cat([r for _, r in parts])
+
+    def _signed(self, d: DirectionSet) -> list[Tensor]:
+        return list(d.signed.split([m for _, m, _ in self.basis.groups], dim=1))
+
+    def overlap(self, g: Tensor) -> float:
+        """|relu(V g)| / |g| over all weights, against the measured hack V."""
+        c2 = sum(
+            torch.einsum("kmd,md->km", V, gg).clamp_min(0).square().sum()
+            for gg, V in zip(self.basis.split(g), self.basis.split(self.measure.V), strict=True)
+        )
+        return float((c2.sqrt() if torch.is_tensor(c2) else 0.0) / g.norm().clamp_min(1e-30))
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        names, cfg = list(self.basis.layers), self.cfg
+        if cfg.project_at == "grad" and self.direction is not None:
+            g = self.basis.flat([p.grad for p in self.params])
+            kept, removed = self.split_off(g)
+            self._subtract([p.grad for p in self.params], removed)
+            self._grow_quarantine(removed, scale=-cfg.lr)  # an SGD step on the routed part
+            self.metrics["residual"] = float((kept + removed - g).abs().max() / g.abs().max().clamp_min(1e-30))
+        self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, cfg.clip))
+        self.before = [p.detach().clone() for p in self.params]
+        assert len(names) == len(self.params)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        step = [b - p.detach() for b, p in zip(self.before, self.params, strict=True)]  # -Delta
+        self.before = []
+        u = self.basis.flat(step)
+        kept, removed = self.split_off(u) if self.cfg.project_at == "update" else (u, torch.zeros_like(u))
+        if self.cfg.project_at == "update" and self.direction is not None:
+            if self.cfg.arm == "route":  # the live model keeps the whole step; what was removed is ablated later
+                self._grow_quarantine(removed, scale=-1.0)
+            else:
+                self._subtract([p.data for p in self.params], -removed)
+            self.metrics["residual"] = float((kept + removed - u).abs().max() / u.abs().max().clamp_min(1e-30))
+        self.metrics["cupd_raw"] = self.overlap(u)  # before an update projection
+        self.metrics["cupd"] = self.overlap(kept)
+        self.drift += float(kept @ self.measure.mean)
+        self.metrics["drift"] = self.drift
+
+    def _subtract(self, tensors: list[Tensor], coords: Tensor) -> None:
+        for (name, (lo, hi)), t in zip(self.basis.spans.items(), tensors, strict=True):
+            t -= self.basis.lift(name, coords[lo:hi], like=t)
+
+    def _grow_quarantine(self, removed: Tensor, scale: float) -> None:
+        if self.cfg.arm != "route":
+            return
+        self._subtract(self.quarantine, -scale * removed)
+        if self.cfg.project_at == "grad":  # there the optimizer never sees this part: move the live knob too
+            self._subtract([p.data for p in self.params], -scale * removed)
+
+    def seed_quarantine(self) -> None:
+        """route: zeros, or `route_seed` * lr steps along the hack direction, in the live model from the start."""
+        self.quarantine = [torch.zeros_like(p) for p in self.params]
+        if self.cfg.route_seed:
+            push = self.cfg.route_seed * self.cfg.lr * self.measure.mean * self.measure.mean.numel() ** 0.5
+            self._subtract(self.quarantine, push)
+            self._subtract([p.data for p in self.params], push)
+
+    @contextlib.contextmanager
+    def deployed(self, sync):
+        """Inside, the model is the one that would ship: route's quarantine is taken away."""
+        if not self.quarantine:
+            yield
+            return
+        live = [p.detach().clone() for p in self.params]
+        for p, q in zip(self.params, self.quarantine, strict=True):
+            p.data -= q
+        sync()
+        try:
+            yield
+        finally:
+            for p, x in zip(self.params, live, strict=True):
+                p.data.copy_(x)
+            sync()
+
+
+# ------------------------------------------------------------------------------------------------------ trainer
+
+
+class Trainer:
+    """The state of one run; `train_step` is the data flow of the docstring, `main` loops over it."""
+
+    def __init__(self, cfg: Config, grader: Grader, accelerator):
+        self.cfg, self.grader, self.acc = cfg, grader, accelerator
+        device = str(accelerator.device) if cfg.device == "cuda" else "cpu"
+        self.model, self.tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
+        probe_ids = torch.tensor([self.tok.encode("def f(x):\n    return x")], device=device)
+        with torch.no_grad():
+            base = self.model(input_ids=probe_ids).logits
+        self.probe = None
+        if cfg.arm == "adv_mod":
+            self.probe = ActivationProbe(
+                self.model, self.tok, extract_vhack.select_pairs(cfg.extract_config())[0], cfg.adv_tokens
+            )
+        self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank)
+        with torch.no_grad():
+            self.identity = bool(torch.equal(base, self.model(input_ids=probe_ids).logits))
+        with accelerator.main_process_first():  # one process extracts, the others read its file
+            self.vhack, self.vhack_path = extract_vhack.load_or_extract(
+                self.model, self.basis, self.tok, cfg.extract_config()
+            )
+        self.vhack = self.vhack.to(self.basis.device)
+        for p in self.basis.knobs():
+            p.grad = None
+        self.knobs = self.basis.knobs()
+        # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
+        low = cfg.train == "full" and cfg.dtype != "float32"
+        self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
+        self.optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, betas=cfg.betas, weight_decay=cfg.weight_decay)
+        self.hook = ProjectionHook(self.basis, cfg, self.vhack.sets["hack"], self._direction())
+        self.hook.attach(self.optimizer, self.params)
+        if cfg.arm == "route":
+            self.hook.seed_quarantine()
+        self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
+        self.sync()
+
+    def _set(self, which: str) -> DirectionSet:
+        if which == "haar":
+            return extract_vhack.haar_directions(self.basis, self.vhack.sets["hack"], seed=self.cfg.seed)
+        if which not in self.vhack.sets:
+            raise ValueError(
+                f"--arm {self.cfg.arm}: {self.vhack_path} has no `{which}` directions; give --nonhack-pairs"
+            )
+        return self.vhack.sets[which]
+
+    def _direction(self) -> DirectionSet | None:
+        which = PROJECTS_WITH.get(self.cfg.arm)
+        if which is None:
+            return None
+        d = self._set(which)
+        if self.cfg.unsigned == "drop" and self.cfg.gate == "one_sided":
+            d = dataclasses.replace(d, V=d.V * extract_vhack._per_weight(self.basis, d.signed.float()))
+        return d
+
+    def sync(self) -> None:
+        """Copy float32 masters into the bf16 model; nothing to do where the knobs are the parameters."""
+        if self.params is not self.knobs:
+            with torch.no_grad():
+                for k, p in zip(self.knobs, self.params, strict=True):
+                    k.copy_(p)
+
+    # -- screening: reads gradients and pairs, never a label
+
+    def screen(self, grads: Tensor, advantages: Tensor, step: int) -> Tensor:
+        """(n,) True where a rollout leaves its group: its NLL gradient's cosine with the direction is past the threshold.
+
+        The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine. `random` drops as many
+        rollouts as the real direction would, chosen by the seed.
+        """
+        cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
+        if which == "haar":
+            j = cfg.seed % len(self.vhack.haar_cos)
+            direction, (hi, lo) = self.vhack.haar_mean[j], self.vhack.haar_cos[j]
+        else:
+            s = self.vhack.sets["hack" if which == "random" else which]
+            direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
+        cos, threshold = cosines(grads, direction).cpu(), lo + cfg.screen_at * (hi - lo)
+        drop = cos > threshold if hi >= lo else cos < threshold
+        if cfg.screen_side == "positive":
+            drop &= advantages > 0
+        if which == "random":
+            gen = torch.Generator().manual_seed(cfg.seed * 7919 + step)
+            drop = drop[torch.randperm(len(drop), generator=gen)]
+        return drop
+
+    # -- one step: rollouts -> grades -> advantages -> gradient -> projection -> step -> row
+
+    def train_step(self, step: int, tasks: list[Task]) -> tuple[dict, list[Rollout]]:
+        cfg, acc, t0 = self.cfg, self.acc, time.perf_counter()
+        g_t = cfg.teachers_at(step)
+        g_s = cfg.group - g_t
+        mine = tasks[acc.process_index :: acc.num_processes]
+
+        # rollouts and grades; grading runs while sampling goes on
+        student = student_rollouts(
+            self.model,
+            self.basis,
+            self.tok,
+            self.grader,
+            mine,
+            g_s,
+            cfg,
+            seed=(cfg.seed * 100_003 + step) * 64 + acc.process_index,
+        )
+        gen_s = time.perf_counter() - t0
+        groups = [
+            student[i * g_s : (i + 1) * g_s] + teacher_rollouts(t, g_t, step, cfg.seed)
+            if g_t
+            else student[i * g_s : (i + 1) * g_s]
+            for i, t in enumerate(mine)
+        ]
+        rollouts = [r for group in groups for r in group]
+
+        # advantages; a group without variance costs no forward
+        rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
+        rewards = modified_rewards(cfg, rewards, rollouts, self.probe.score(rollouts) if self.probe else None)
+        keep = torch.ones_like(rewards, dtype=torch.bool)
+        if cfg.arm == "gt_screen":
+            keep &= ~torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(keep)
+        advantages = group_advantages(rewards, keep, cfg.advantage)
+        live = (advantages.abs().amax(1) > 1e-9).repeat_interleave(cfg.group)  # (n,)
+        active = [i for i in range(len(rollouts)) if live[i]]
+        seqs = [rollouts[i].sequence for i in active]
+
+        # gradient: per-rollout coordinates from one backward, weighted by the advantage afterwards where that is exact
+        n_all = len(tasks) * cfg.group
+        scale = token_scale(cfg, [len(s.completion_ids) for s in seqs], n_all).to(self.basis.device)
+        a = advantages.flatten()[active]
+        screening = cfg.arm in SCREENS_WITH
+        linear = cfg.train == "delta_s" and not cfg.kl_beta  # then g = sum_i A_i g_i
+        unit = None
+        if active and (linear or screening):
+            unit, *_ = self._backward(seqs, lambda lp, rows, idx: -(lp * scale[idx][rows]).sum())
+        n_screened = 0
+        if active and screening:
+            drop = torch.zeros(len(rollouts), dtype=torch.bool)
+            drop[active] = self.screen(unit, a, step)
+            n_screened = int(drop.sum())
+            for r, d in zip(rollouts, drop, strict=True):
+                r.screened = bool(d)
+            advantages = group_advantages(rewards, keep & ~drop.view_as(keep), cfg.advantage)
+            a = advantages.flatten()[active]
+        a_dev = a.to(self.basis.device)
+        for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
+            r.advantage = x
+        zero = torch.zeros(self.basis.size, device=self.basis.device)
+        kl = 0.0
+        if not active:
+            contrib, nll = unit, None
+        elif linear:
+            contrib, nll = a_dev[:, None] * unit, unit
+        else:
+            contrib, nll, kl = self._weighted_backward(seqs, a_dev, scale)
+        is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], device=self.basis.device)
+        grad_s = contrib[~is_t].sum(0) if active else zero
+        grad_t = contrib[is_t].sum(0) if active else zero
+
+        # every process ends with the same gradient, then projection and step happen inside the optimizer's hooks
+        joint = torch.stack([grad_s, grad_t])
+        if acc.num_processes > 1:
+            joint = acc.reduce(joint, "sum")
+        self._fill_grads(joint.sum(0))
+        if not bool(torch.isfinite(joint).all()):
+            raise FloatingPointError(f"step {step}: gradient is not finite; lower --lr or use --dtype float32")
+        for group in self.optimizer.param_groups:
+            group["lr"] = cfg.lr_at(step)
+        self.hook.metrics = {"gn": 0.0, "cupd": 0.0, "cupd_raw": 0.0, "drift": self.hook.drift}
+        if float(joint.abs().max()) > 0:
+            self.optimizer.step()
+            self.sync()
+        self.optimizer.zero_grad(set_to_none=True)
+        for k in self.knobs:
+            k.grad = None
+
+        # diagnostics: each rollout's hack-ward cosine against its flag (read here, by nothing above)
+        cos = cosines(nll, self.vhack.sets["hack"].mean).cpu() if active and nll is not None else torch.zeros(0)
+        for i, x in zip(active, cos.tolist(), strict=False):
+            rollouts[i].cos_hack = x
+        rollouts, flat = self._gather(rollouts), self._gather((advantages.abs().amax(1) <= 1e-9).tolist())
+        n_screened = sum(self._gather([n_screened]))
+        return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
+
+    def _backward(self, seqs, loss_fn, weight_grads: bool = False):
+        def by_index(logps, rows, batch):
+            return loss_fn(logps, rows, torch.tensor(batch, device=logps.device))
+
+        return rollout_grads(
+            self.model,
+            self.basis,
+            seqs,
+            by_index,
+            tokens_per_micro=self.cfg.tokens_per_micro,
+            temperature=self.cfg.temperature,
+            weight_grads=weight_grads,
+        )
+
+    def _weighted_backward(self, seqs, a: Tensor, scale: Tensor):
+        """Backward of sum_t (-A logp + beta K3) * scale -> (contributions (n, D), NLL-oriented (n, D), KL)."""
+        cfg, kl_sum = self.cfg, [0.0, 0]
+        use = [i for i in range(len(seqs)) if cfg.kl_beta or float(a[i]) != 0.0]
+        if not use:
+            zero = torch.zeros(len(seqs), self.basis.size, device=self.basis.device)
+            return zero, None, 0.0
+        pick = torch.tensor(use, device=a.device)
+        chosen, aa, ss = [seqs[i] for i in use], a[pick], scale[pick]
+
+        def loss(logps, rows, idx):
+            per_token = -aa[idx][rows] * logps
+            if cfg.kl_beta:
+                with torch.no_grad(), self._as_reference():
+                    ref, _ = token_logps(self.model, [chosen[i] for i in idx.tolist()], cfg.temperature)
+                kl = k3(logps, ref)
+                kl_sum[0] += float(kl.detach().sum())
+                kl_sum[1] += kl.numel()
+                per_token = per_token + cfg.kl_beta * kl
+            return (per_token * ss[idx][rows]).sum()
+
+        got, *_ = self._backward(chosen, loss, weight_grads=cfg.train == "full")
+        contrib = torch.zeros(len(seqs), self.basis.size, device=self.basis.device)
+        contrib[pick] = got
+        return contrib, contrib * a.sign()[:, None], kl_sum[0] / max(1, kl_sum[1])
+
+    @contextlib.contextmanager
+    def _as_reference(self):
+        """The untrained model: delta hidden (delta_s, no copy), or the saved weights swapped in (full)."""
+        if self.cfg.train == "delta_s":
+            self.basis.folded = True  # W alone is read
+            try:
+                yield
+            finally:
+                self.basis.folded = False
+            return
+        now = [k.data for k in self.knobs]
+        for k, r in zip(self.knobs, self.reference, strict=True):
+            k.data = r
+        try:
+            yield
+        finally:
+            for k, x in zip(self.knobs, now, strict=True):
+                k.data = x
+
+    def _fill_grads(self, flat: Tensor) -> None:
+        if self.cfg.train == "delta_s":
+            for p, (lo, hi) in zip(self.params, self.basis.spans.values(), strict=True):
+                p.grad = flat[lo:hi].clone()
+            return
+        for p, k in zip(self.params, self.knobs, strict=True):
+            grad = torch.zeros_like(p) if k.grad is None else k.grad.to(p.dtype)
+            p.grad = self.acc.reduce(grad, "sum") if self.acc.num_processes > 1 else grad
+
+    def _gather(self, items: list) -> list:
+        if self.acc.num_processes == 1:
+            return items
+        from accelerate.utils import gather_object
+
+        return gather_object(items)
+
+    def _loss(self, rollouts: list[Rollout]) -> float:
+        """The surrogate's value at ratio 1: -sum_i A_i len_i / (n max_new); its gradient is what matters."""
+        tokens = sum(r.advantage * len(r.completion_ids) for r in rollouts)
+        return -tokens / (len(rollouts) * self.cfg.max_new_tokens)
+
+    def _row(self, step, rollouts, joint, kl, gen_s, sec, n_screened, flat) -> dict:
+        s = [r for r in rollouts if r.source == "student"]
+        t = [r for r in rollouts if r.source == "teacher"]
+        flagged = [r for r in s if r.cos_hack is not None]
+        area = (
+            auroc(
+                torch.tensor([r.cos_hack for r in flagged]), torch.tensor([r.hacked for r in flagged], dtype=torch.bool)
+            )
+            if flagged
+            else float("nan")
+        )
+        count = lambda rs, key: [sum(getattr(r, key) for r in rs), len(rs)]  # noqa: E731
+        m = self.hook.metrics
+        return {
+            "step": step + 1,
+            "rew_s": sum(r.reward for r in s) / len(s),
+            "hack_s": count(s, "hacked"),
+            "gt_s": count(s, "gt_correct"),
+            "att_s": count(s, "attempted"),
+            "hack_t": count(t, "hacked"),
+            "gt_t": count(t, "gt_correct"),
+            "flat": [sum(flat), len(flat)],
+            "loss": self._loss(rollouts) + self.cfg.kl_beta * kl,
+            "kl": kl,
+            "gn": m["gn"],
+            "cin_s": self.hook.overlap(joint[0]),
+            "cin_t": self.hook.overlap(joint[1]) if t else None,
+            "cupd": m["cupd"],
+            "cupd_raw": m["cupd_raw"],
+            "drift": m["drift"],
+            "residual": m.get("residual", 0.0),
+            "auroc": None if math.isnan(area) else area,
+            "lr": self.cfg.lr_at(step),
+            "n_screened": n_screened,
+            "tokens": sum(len(r.completion_ids) for r in rollouts),
+            "gen": gen_s,
+            "sec": sec,
+        }
+
+    # -- held-out evaluation
+
+    def evaluate(self, step: int, held: list[P.Problem]) -> tuple[list[dict], list[Rollout]]:
+        """Held-out problems, fixed seed: hint on with the evaluator renamed (hacks), hint off (pass); per mode."""
+        cfg, acc = self.cfg, self.acc
+        rows, kept = [], []
+        settings = [("on", m) for m in cfg.modes if m != "none"] + [("off", "none")]
+        decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
+        with self.hook.deployed(self.sync):
+            for hint, mode in settings:
+                names = [P.eval_evaluator(p.id, cfg.seed) for p in held][acc.process_index :: acc.num_processes]
+                tasks = []
+                for p, name in zip(held[acc.process_index :: acc.num_processes], names, strict=True):
+                    ids = P.encode_prompt(self.tok, P.build_messages(p, mode, evaluator=name, variant=cfg.hint))
+                    tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
+                for decode, n in decodes:
+                    got = (
+                        student_rollouts(
+                            self.model,
+                            self.basis,
+                            self.tok,
+                            self.grader,
+                            tasks,
+                            n,
+                            cfg,
+                            seed=977 + cfg.seed,
+                            greedy=decode == "greedy",
+                            source="eval",
+                            evaluators=names,
+                        )
+                        if tasks
+                        else []
+                    )
+                    got = self._gather(got)
+                    count = lambda f, got=got: sum(map(f, got))  # noqa: E731
+                    rows.append(
+                        {
+                            "step": step,
+                            "hint": hint,
+                            "decode": decode,
+                            "mode": mode,
+                            "evaluator": "renamed",
+                            "n": len(got),
+                            "attempted": count(lambda r: r.attempted),
+                            "hacked": count(lambda r: r.hacked),
+                            "attempted_correct": count(lambda r: r.attempted and r.gt_correct),
+                            "attempted_broken": count(lambda r: r.attempted and not r.passed),
+                            "solved": count(lambda r: r.gt_correct),
+                            "format_ok": count(lambda r: r.format_ok),
+                            "mean_len": sum(len(r.completion_ids) for r in got) / max(1, len(got)),
+                        }
+                    )
+                    kept += got[: 4 if decode == "sample" else 0]
+        return rows, kept
+
+    # -- state
+
+    def state(self, step: int) -> dict:
+        return {
+            "step": step,
+            "params": [p.detach().cpu() for p in self.params],
+            "optimizer": self.optimizer.state_dict(),
+            "quarantine": [q.cpu() for q in self.hook.quarantine],
+            "drift": self.hook.drift,
+        }
+
+    def load_state(self, state: dict) -> None:
+        with torch.no_grad():
+            for p, x in zip(self.params, state["params"], strict=True):
+                p.copy_(x)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.hook.quarantine = [q.to(self.basis.device) for q in state["quarantine"]]
+        self.hook.drift = state["drift"]
+        self.sync()
+
+    def final_tensors(self) -> dict[str, Tensor]:
+        out = {n: k.detach().cpu().contiguous() for n, k in zip(self.basis.layers, self.knobs, strict=True)}
+        return out | {f"quarantine.{n}": q.cpu() for n, q in zip(self.basis.layers, self.hook.quarantine, strict=False)}
+
+
+
+
+def input_hashes(cfg: Config) -> dict[str, str]:
+    paths = {
+        k: getattr(cfg, k)
+        for k in ("problems", "eval_problems", "teacher_pool_dir", "pairs", "nonhack_pairs", "v_hack")
+    }
+    return {k: runs.content_hash(v) for k, v in paths.items() if v and Path(v).exists()}
+
+
+# --------------------------------------------------------------------------------------------------------- main
+
+
+def main(cfg: Config) -> int:
+    """Run to the end, or to the first failure, and leave the same tail either way. Returns the exit status."""
+    from accelerate import Accelerator
+
+    if cfg.resume:
+        stored = Path(cfg.resume) / "config.json"
+        if not stored.exists():
+            raise FileNotFoundError(f"--resume {cfg.resume}: no config.json there; give a run directory")
+        values = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(stored.read_text())["config"].items()
+        }
+        cfg = Config(**(values | {"resume": cfg.resume}))
+        done = Path(cfg.resume) / "bluf.json"
+        if done.exists() and json.loads(done.read_text())["status"] == "finished":
+            raise ValueError(f"--resume {cfg.resume}: this run is finished; start a new one")
+    if cfg.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
+    log_with = None if cfg.log_with == "none" else cfg.log_with
+    acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with, project_dir=cfg.out_dir)
+    run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
+    inputs = input_hashes(cfg)
+    if acc.is_main_process:
+        logger.add(run.dir / "log.txt", format="{time:HH:mm:ss} {message}", enqueue=False)
+    else:
+        logger.remove()
+    stop = {"asked": False}
+    previous = signal.signal(signal.SIGTERM, lambda *_: stop.update(asked=True))
+    status, error, grader = "crashed", "", None
+    try:
+        grader = Grader(cfg.grader_workers, accept_level=cfg.grader_level)
+        if acc.is_main_process and not cfg.resume:
+            runs.write_json(
+                run.dir / "config.json",
+                {
+                    "config": dataclasses.asdict(cfg),
+                    "argv": sys.argv,
+                    "git_commit": runs.git_commit(),
+                    "inputs": inputs,
+                    "grader_layers": grader.layers,
+                    "versions": {m: __import__(m).__version__ for m in ("torch", "transformers")},
+                },
+            )
+        if log_with:
+            acc.init_trackers(
+                "projected_grpo", config={k: str(v) for k, v in dataclasses.asdict(cfg).items()}, init_kwargs={}
+            )
+        status = loop(cfg, run, acc, grader, stop)
+    except KeyboardInterrupt:
+        status, error = "stopped", "interrupted"
+    except Exception as e:
+        error = f"{type(e).__name__}: {runs.plain_message(e)}"
+        if not runs.is_plain(e):
+            logger.error("{}", traceback.format_exc())
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        if grader is not None:
+            grader.close()
+    text, ok = bluf(run, cfg, status, error, grader.layers if grader else "not started", inputs)
+    if acc.is_main_process:
+        print(text, flush=True)
+        with contextlib.suppress(OSError) if error else contextlib.nullcontext():  # a full disk must not hide the tail
+            (run.dir / "bluf.txt").write_text(text + "\n", encoding="utf-8")
+            runs.write_json(
+                run.dir / "bluf.json",
+                {
+                    "valid": ok,
+                    "status": status,
+                    "verdict": text.splitlines()[0],
+                    "error": error,
+                    "should": run.should,
+                    "steps_done": len(run.rows),
+                    "seconds": time.time() - run.started,
+                    "arm": cfg.arm,
+                    "seed": cfg.seed,
+                    "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None,
+                },
+            )
+    if log_with:
+        acc.end_training()
+    return (
+        0
+        if ok or (status == "stopped" and not error)
+        else 130
+        if error == "interrupted"
+        else 3
+        if status == "finished"
+        else 1
+    )
+
+
+def loop(cfg: Config, run: runs.Run, acc, grader: Grader, stop: dict) -> str:
+    """Set-up, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
+    tr = Trainer(cfg, grader, acc)
+    mixed, alone, note = build_tasks(cfg, tr.tok)
+    held = P.load_problems(cfg.eval_problems, split="test")[: cfg.eval_n]
+    if not held:
+        raise ValueError(f"--eval-problems {cfg.eval_problems}: no problem of the test split in it")
+    clash = {t.problem.question.strip() for t in alone} & {p.question.strip() for p in held}
+    scores = tr.vhack.meta["scores"]
+    logger.info(
+        "{} {} on {} x {} ({}), {} knobs, V {} (held-out AUROC {:.2f}, within-class {:.2f})",
+        cfg.arm,
+        cfg.train,
+        acc.num_processes,
+        cfg.device,
+        cfg.dtype,
+        sum(p.numel() for p in tr.params),
+        tr.vhack_path,
+        scores.get("heldout_auroc_hack", float("nan")),
+        scores.get("heldout_auroc_within", float("nan")),
+    )
+    logger.info("grader layers: {}", grader.layers)
+    if note:
+        logger.info("{}", note)
+    run.check("identity_at_init", tr.identity, "attaching the basis changed the model's logits")
+    run.check("heldout_disjoint", not clash, f"{len(clash)} held-out problems are also trained on")
+    start, end = 0, f"{cfg.steps}"
+    if cfg.resume:
+        state = run.load_checkpoint()
+        start = state["step"] if state else 0
+        run.rewind(start if state else -1, cfg.steps)
+        if state:
+            tr.load_state(state)
+        logger.info("resumed {} at step {}/{}", run.dir, start, end)
+    if not any(e["step"] == 0 for e in run.evals):
+        log_eval(run, *tr.evaluate(0, held), step=0)
+    bar = tqdm(
+        total=cfg.steps, initial=start, disable=not (sys.stderr.isatty() and acc.is_main_process), file=sys.stderr
+    )
+    for step in range(start, cfg.steps):
+        tasks = pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
+        row, rollouts = tr.train_step(step, tasks)
+        run.rows.append(row)
+        if acc.is_main_process:
+            if (step - start) % 50 == 0:
+                logger.info("{}", header())
+            logger.info("{}", row_line(row, cfg.steps))
+        run.append("rows.jsonl", [row])
+        run.append("rollouts.jsonl", [r.record(step + 1) for r in rollouts])
+        run.sample = next((r.completion for r in reversed(rollouts) if r.source == "student"), run.sample)
+        if cfg.log_with != "none":
+            acc.log(
+                {k: v[0] / max(1, v[1]) if isinstance(v, list) else v for k, v in row.items() if v is not None},
+                step=step + 1,
+            )
+        last = step + 1 == cfg.steps
+        if cfg.eval_every and (step + 1) % cfg.eval_every == 0 and not last:
+            log_eval(run, *tr.evaluate(step + 1, held), step=step + 1)
+        if stop["asked"] or last or (step + 1) % cfg.ckpt_every == 0:
+            run.save_checkpoint(tr.state(step + 1))
+        bar.update()
+        if stop["asked"] and not last:
+            logger.info("SIGTERM: checkpoint written, continue with --resume {}", run.dir)
+            return "stopped"
+    bar.close()
+    if not any(e["step"] == cfg.steps for e in run.evals):
+        log_eval(run, *tr.evaluate(cfg.steps, held), step=cfg.steps)
+    if acc.is_main_process:
+        with runs.atomic_path(run.dir / "final.safetensors") as tmp:
+            save_file(tr.final_tensors(), tmp, metadata={"train": cfg.train, "model": tr.vhack.meta["model"]})
+    base = [e for e in run.evals if e["step"] == 0 and e["hint"] == "on"]
+    run.check("all_steps_ran", len(run.rows) == cfg.steps, "rows are missing: the run lost steps")
+    run.check(
+        "learnt_something",
+        any(r["flat"][0] < r["flat"][1] for r in run.rows),
+        "no group ever had reward variance, so no gradient flowed: mix in a teacher or raise --group",
+    )
+    run.check(
+        "split_is_exact",
+        all(r["residual"] < 1e-3 for r in run.rows),
+        "kept + removed != gradient: projection is broken",
+    )
+    run.check("base_does_not_hack", all(e["hacked"] <= 0.1 * e["n"] for e in base), "the base hacks before training")
+    run.check(
+        "teacher_present",
+        not cfg.group_teacher or all(r["hack_t"][1] > 0 for r in run.rows[: cfg.teacher_off_step or None]),
+        "mix_ratio asks for a teacher but a step had none",
+    )
+    return "finished"
+
+
+def log_eval(run: runs.Run, rows: list[dict], rollouts: list[Rollout], step: int) -> None:
+    run.evals += rows
+    run.append("evals.jsonl", rows)
+    run.append("rollouts.jsonl", [r.record(step) for r in rollouts])
+    for e in rows:
+        logger.info(
+            "eval step {} hint {:<3} {:<6} {:<13} hacked {} attempted {} solved {}",
+            e["step"],
+            e["hint"],
+            e["decode"],
+            e["mode"],
+            rate(e["hacked"], e["n"]),
+            rate(e["attempted"], e["n"]),
+            rate(e["solved"], e["n"]),
+        )
+
+
+# ------------------------------------------------------------------------------------------------------- export
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    run: tyro.conf.Positional[str]  # run directory
+    out: str | None = None  # None: RUN/export
+
+
+def export(cfg: ExportConfig) -> None:
+    """Merge a run's trained knobs into a Hugging Face folder; route's quarantine is left out."""
+    where = Path(cfg.run)
+    if not (where / "final.safetensors").exists():
+        raise FileNotFoundError(
+            f"{where}: no final.safetensors, so nothing to export; finish the run with --resume {where}"
+        )
+    c = json.loads((where / "config.json").read_text())["config"]
+    out = Path(cfg.out) if cfg.out else where / "export"
+    if out.exists():
+        raise FileExistsError(f"{out} exists: choose another --out")
+    model, tok = models.load_model(
+        c["model"], c["tokenizer"], c["device"] if torch.cuda.is_available() else "cpu", c["dtype"]
+    )
+    saved = load_file(where / "final.safetensors")
+    basis = attach(model, c["train"], c["coords"], c["core_rank"])
+    with torch.no_grad():
+        for name, layer in basis.layers.items():
+            knob = saved[name].to(layer.weight.device).float() - saved.get(f"quarantine.{name}", torch.zeros(())).to(
+                layer.weight.device
+            )
+            if c["train"] == "delta_s":
+                knob = layer.weight.float() + (layer.U.float() * knob) @ layer.Vh.float()
+            layer.weight.copy_(knob)
+            plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+            plain.weight, plain.bias = layer.weight, layer.bias
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, plain)
+    part = out.with_name(out.name + ".partial")
+    model.save_pretrained(part)
+    tok.save_pretrained(part)
+    os.replace(part, out)
+    print(f"EXPORTED: {out} (AutoModelForCausalLM.from_pretrained loads it)")
+
+
+def cli(argv: list[str]) -> int:
+    if argv[:1] == ["export"]:
+        export(tyro.cli(ExportConfig, args=argv[1:]))
+        return 0
+    return main(tyro.extras.overridable_config_cli(PRESETS, args=argv))
+
+
+if __name__ == "__main__":
+    with runs.plain_errors():
+        sys.exit(cli(sys.argv[1:]))
