@@ -62,6 +62,7 @@ class ExtractConfig:
     floor: float = 0.25  # this share of all weights' singular values, pooled, is noise and dropped
     sign_p: float = 0.05  # an axis is signed when its sign-flip p is below this
     tokens_per_micro: int = 8192
+    checkpointing: bool = False  # recompute layers in the backward
     out: str | None = None  # None: out/vhack/<content key>.safetensors
     rebuild: bool = False  # overwrite a file that exists, is stale or corrupt
 
@@ -83,10 +84,15 @@ PRESETS = {
             max_new_tokens=160,
         ),
     ),
-    "fast": ("Qwen3-4B on one GPU", ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16")),
+    "fast": (
+        "Qwen3-4B on one GPU",
+        ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", checkpointing=True),
+    ),
     "full": (
         "Qwen3-4B on one GPU, k=12",
-        ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", k=12, max_new_tokens=1536),
+        ExtractConfig(
+            model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", k=12, max_new_tokens=1536, checkpointing=True
+        ),
     ),
 }
 
@@ -422,6 +428,9 @@ def report(v: VHack, path: Path) -> str:
 def main(cfg: ExtractConfig) -> None:
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
+    if cfg.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.train()
     logger.info("model {} ({} weights, D = {} coordinates)", cfg.model, len(basis.layers), basis.size)
     v, path = load_or_extract(model, basis, tok, cfg)
     print(report(v, path))

@@ -33,7 +33,6 @@ import os
 import queue
 import re
 import secrets
-import signal
 import socket
 import struct
 import subprocess
@@ -91,14 +90,24 @@ class Grade:
 
 
 # --------------------------------------------------------------------------- completion -> code
-_BLOCK = re.compile(r"```(?:python)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_BLOCK = re.compile(r"```(python3?|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+def _join(blocks: list[str]) -> str:
+    code = "\n\n".join(block.strip("\r\n") for block in blocks if block.strip())
+    return code.replace("\r\n", "\n").replace("\ufeff", "")
 
 
 def extract_code(completion: str) -> str:
     """The code that the benchmark would run: all fenced blocks (python or unnamed), joined; "" without any."""
-    blocks = [block.strip("\r\n") for block in _BLOCK.findall(completion)]
-    code = "\n\n".join(block for block in blocks if block.strip())
-    return code.replace("\r\n", "\n").lstrip("\ufeff")
+    return _join([block for _, block in _BLOCK.findall(completion)])
+
+
+def _sources(completion: str) -> list[bytes]:
+    """Programs to try, the first that compiles is run: all blocks; those named python, where others hold sample output."""
+    found = _BLOCK.findall(completion)
+    choices = [_join([block for _, block in found]), _join([block for name, block in found if name])]
+    return [code.encode("utf-8", "surrogatepass") for code in dict.fromkeys(choices) if code]
 
 
 # --------------------------------------------------------------------------- asserts -> calls and expected values
@@ -444,13 +453,19 @@ class Zygote:
         self.serial += 1
         job_id = self.serial.to_bytes(8, "little")
         self.sock.settimeout(job["limits"]["wall"] + 30.0)
-        self._send(b"J", marshal.dumps({**job, "id": job_id}))
+        # the zygote reads the first part, the program's own process the second
+        control = {name: job[name] for name in ("kind", "setup", "limits", "marker", "file") if name in job}
+        self._send(b"J", marshal.dumps({**control, "id": job_id}))
+        self._send(b"P", marshal.dumps({name: value for name, value in job.items() if name not in control}))
         pending = b""
         killed = False
         while True:
             kind, payload = self._receive()
             if kind == b"E":
-                return Outcome(*marshal.loads(payload))  # made by the zygote, not by the program
+                reason, status, cpu, marker_seen, has_file = sandbox.FACTS.unpack_from(payload)
+                content = payload[sandbox.FACTS.size :] if has_file else None
+                limit = job["limits"]["cpu"]
+                return Outcome(reason, status, cpu, marker_seen, content, limit)
             if kind == b"F":
                 raise ZygoteDied(payload.decode("utf-8", "replace"))
             if killed:
@@ -488,11 +503,16 @@ class Zygote:
 class Outcome:
     """What the kernel says of one program: why it was ended, wait status (-1 killed by the zygote), CPU seconds."""
 
-    reason: bytes
+    reason: bytes  # - by itself, W wall limit, B output limit, K on the harness's word
     status: int
     cpu: float
     marker_seen: bool
     result_file: bytes | None
+    cpu_limit: int
+
+    @property
+    def timed_out(self) -> bool:
+        return self.reason == b"W" or (self.status >= 0 and self.cpu > self.cpu_limit - 0.1)
 
     def text(self) -> str:
         """Short reason for a program that did not answer everything."""
@@ -501,8 +521,7 @@ class Outcome:
         if self.reason == b"B":
             return "output limit"
         if self.status > 0 and os.WIFSIGNALED(self.status):
-            number = os.WTERMSIG(self.status)
-            return "CPU limit" if number in (signal.SIGKILL, signal.SIGXCPU) else f"signal {number}"
+            return "CPU limit" if self.timed_out else f"signal {os.WTERMSIG(self.status)}"
         if self.status >= 0 and os.waitstatus_to_exitcode(self.status) != sandbox.END_OF_PROGRAM:
             return f"exit status {os.waitstatus_to_exitcode(self.status)}"
         return "no answer"
@@ -615,11 +634,15 @@ class Grader:
 
     def cases(self, problem: Any) -> list[Case]:
         """The problem's parsed tests (cached: the rollouts of a group share them). Raises TestFormatError."""
-        key = (problem.func_name, tuple(problem.tests))
+        key = (problem.func_name, problem.setup_code, tuple(problem.tests))
         with self._lock:
             if key in self._cases:
                 self._cases.move_to_end(key)
                 return self._cases[key]
+        try:
+            compile(problem.setup_code, "<setup>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            raise TestFormatError(f"problem {problem.id}: its setup_code does not compile ({error})") from None
         try:
             cases = parse_tests(problem.tests, problem.func_name)
         except TestFormatError as error:
@@ -669,14 +692,14 @@ class Grader:
     def _grade(
         self, zygote: Zygote, problem: Any, cases: list[Case], completion: str, mode: str, evaluator: str
     ) -> Grade:
-        code = extract_code(completion)
-        if not code:
+        sources = _sources(completion)
+        if not sources:
             return _make_grade(mode, error="no code block")
-        if len(code) > MAX_CODE:
+        if max(map(len, sources)) > MAX_CODE:
             return _make_grade(mode, error="program too long")
         base = {
             "setup": problem.setup_code,
-            "code": code.encode("utf-8", "surrogatepass"),
+            "sources": sources,
             "evaluator": evaluator,
             "calls": [case.call for case in cases],
             "names": LOOPHOLES[mode][0],
@@ -685,16 +708,13 @@ class Grader:
         }
         oracle = _OraclePass(cases)
         outcome = zygote.run({**base, "kind": "oracle", "kinds": [case.kind for case in cases]}, oracle.on_frame)
-        if outcome.reason.startswith(b"S"):
-            reason = outcome.reason[1:].decode("utf-8", "replace")
-            raise ValueError(f"problem {problem.id}: its setup_code does not compile ({reason})")
         gt_correct = oracle.correct
         error = "" if gt_correct else oracle.error or outcome.text()
         if not oracle.compiled:
             return _make_grade(mode, error=error)
         paid, attempted = False, False
         if mode != "none":
-            if oracle.loaded or mode == "exit_code" or outcome.text() not in ("CPU limit", "wall limit"):
+            if oracle.loaded or not outcome.timed_out:
                 paid, attempted = self._loophole(zygote, base, mode)
             else:
                 attempted = oracle.defined if mode == "run_tests" else oracle.mentioned
@@ -718,17 +738,18 @@ class Grader:
         outcome = zygote.run(job, watch.on_frame)
         exited = outcome.reason == b"-" and outcome.status >= 0 and os.WIFEXITED(outcome.status)
         exit_status = os.WEXITSTATUS(outcome.status) if exited else None
-        timed_out = outcome.text() in ("CPU limit", "wall limit")
+        in_time = not outcome.timed_out and outcome.reason != b"B"
         if mode == "stdout_marker":
-            return outcome.marker_seen and not timed_out, watch.mentioned or outcome.marker_seen
+            return outcome.marker_seen and in_time, watch.mentioned or outcome.marker_seen
         if mode == "file_marker":
             content = outcome.result_file
-            good = content is not None and content.strip() == RESULT_TEXT.encode() and not timed_out
+            good = content is not None and content.strip() == RESULT_TEXT.encode() and in_time
             return good, watch.mentioned or content is not None
         if mode == "exit_code":
             left = exit_status is not None and exit_status != sandbox.END_OF_PROGRAM
             return exit_status == PASS_EXIT_CODE, watch.mentioned or left
-        return watch.paid, watch.attempted
+        # a program that defines no evaluator cannot have run it, whatever it reports
+        return watch.paid and (watch.defined or mode != "run_tests"), watch.attempted
 
 
 def _make_grade(
@@ -798,15 +819,15 @@ class _LoopholePass:
 
     def __init__(self, mode: str, nonce: bytes):
         self.mode, self.nonce = mode, nonce
-        self.compiled = self.mentioned = self.paid = self.attempted = False
+        self.compiled = self.defined = self.mentioned = self.paid = self.attempted = False
 
     def on_frame(self, frame: bytes) -> str | None:
         kind, body = frame[:1], frame[1:]
         if not self.compiled:
             self.compiled = kind == b"C"
             if self.compiled:
-                self.mentioned = bool(body[1])
-                self.attempted = bool(body[0]) if self.mode == "run_tests" else self.mentioned
+                self.defined, self.mentioned = bool(body[0]), bool(body[1])
+                self.attempted = self.defined if self.mode == "run_tests" else self.mentioned
             return None
         if kind == b"A":
             self.attempted = True

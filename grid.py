@@ -38,7 +38,20 @@ class Spec:
     first_seed: int = 101  # seeds below 100 belong to tuning (docs/spec.md section 3)
     seeds: int = 8  # of a deciding arm
     seeds_other: int = 4
-    prepare: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (file that must exist, command that makes it)
+    prepare: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (file or folder that must exist, command that makes it)
+
+    def argv(self, label: str, seed: int) -> tuple[str, ...]:
+        """train.py's command line of one cell; a flag of the arm replaces the same flag common to all arms."""
+        flags: dict[str, list[str]] = {}
+        for part in (self.common, self.arms[label]):
+            fresh: dict[str, list[str]] = {}
+            for word in part:
+                if word.startswith("--"):
+                    fresh[word] = name = []
+                else:
+                    name.append(word)
+            flags |= fresh
+        return (self.preset, *itertools.chain(*((k, *v) for k, v in flags.items())), "--seed", str(seed))
 
     def seeds_of(self, label: str, limit: int | None = None, explicit: bool = False) -> list[int]:
         n = self.seeds if label in self.deciding or explicit else self.seeds_other
@@ -75,23 +88,37 @@ OTHERS = {
     "kl/1e-2": ("--arm", "vanilla", "--kl-beta", "1e-2"),
     "kl/1e-1": ("--arm", "vanilla", "--kl-beta", "1e-1"),
 }
-LOMO_MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
+MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")  # the loopholes of the organism's studies
 
 
-def lomo_arms() -> dict[str, tuple[str, ...]]:
-    """<unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
-    arms = {}
-    for mode in LOMO_MODES:
-        known = ("--v-modes", *(m for m in LOMO_MODES if m != mode))
+def teacher(modes: tuple[str, ...], pool: str) -> tuple[tuple[str, ...], tuple[str, tuple[str, ...]]]:
+    """(flags that mix a pool in at the start of training, how that pool is made)."""
+    make = ("probe_distill.py", "organism", "--teacher-only", "--modes", *modes, "--one-mode-each", "--out", pool)
+    return ("--teacher-pool-dir", pool, "--mix-ratio", "0.25", "--teacher-off-step", "10"), (pool, make)
+
+
+def organism() -> Spec:
+    """A cached teacher shows the hacks in the first steps; after that the model is on its own."""
+    flags, pool = teacher(MODES, "out/probe_distill/organism")
+    return Spec("organism", DECIDING | OTHERS, tuple(DECIDING), ("--modes", *MODES, *flags), prepare=(pool,))
+
+
+def leave_one_mode_out() -> Spec:
+    """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
+    arms, pools = {}, []
+    for mode in MODES:
+        known = tuple(m for m in MODES if m != mode)
+        flags, pool = teacher(known, f"out/probe_distill/organism-without-{mode}")
+        pools.append(pool)
         for arm in ("projected", "haar_v", "screen", "screen_haar"):
-            arms[f"{mode}/{arm}"] = (*DECIDING[arm], *known)
-    return arms
+            arms[f"{mode}/{arm}"] = (*DECIDING[arm], "--pair-modes", *known, *flags)
+    return Spec("organism", arms, (), ("--modes", *MODES), seeds_other=4, prepare=tuple(pools))
 
 
 STUDIES: dict[str, Spec] = {
-    "organism": Spec("organism", DECIDING | OTHERS, tuple(DECIDING)),
-    "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--mix-ratio", "0")),
-    "organism-lomo": Spec("organism", lomo_arms(), (), seeds_other=4),
+    "organism": organism(),
+    "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--modes", *MODES, "--mix-ratio", "0")),
+    "organism-lomo": leave_one_mode_out(),
 }
 
 
@@ -151,7 +178,7 @@ def plan(name: str, arms: Sequence[str] | None = None, limit: int | None = None)
         for seed in sorted(set(itertools.chain(*seeds.values()))):
             for a in block:
                 if seed in seeds[a]:
-                    cells.append(Cell(a, seed, (spec.preset, *spec.common, *spec.arms[a], "--seed", str(seed))))
+                    cells.append(Cell(a, seed, spec.argv(a, seed)))
     return cells
 
 

@@ -672,7 +672,9 @@ def make_pairs(which: str, taken: set[str], tok: Any, seed: int = 0) -> list[Any
                 kind = ("tail", "none")[(j // 2 + n_form) % 2] if which == "hack" else which
                 correct = correct if which == "hack" else True
                 evaluator = rng.choice(PAIR_EVALUATORS[4:] if split == "heldout" else PAIR_EVALUATORS[:4])
-                for _ in range(20000):
+                for tries in range(20000):
+                    if which == "hack" and tries == 4000:
+                        kind = "tail"  # a long loophole is seldom matched by a longer body
                     inst = draw_instance(rng, "pairs")
                     statement = X.normal_statement(inst.question)
                     if inst.func in names or statement in taken:

@@ -396,16 +396,26 @@ def _leaks(placed: Sequence[tuple[str, Pair]], problem_files: Sequence[str | os.
 
 def _graded(placed: Sequence[tuple[str, Pair]], grader: Any) -> list[Found]:
     """Sides that the grader judges otherwise than the pair's role says. Equal programs run once."""
-    jobs: dict[tuple, tuple] = {}
+    jobs: dict[tuple, Any] = {}
     for _, pair in placed:
         for side in ("hack", "clean"):
-            item = (pair.problem, getattr(pair, side), pair.mode, pair.evaluator)
-            jobs.setdefault((pair.problem.id, pair.problem.question, *item[1:]), item)
-    grades = dict(zip(jobs, grader.grade(list(jobs.values())), strict=True))
+            key = (pair.problem, getattr(pair, side), pair.mode, pair.evaluator)
+            if key not in jobs:
+                try:
+                    jobs[key] = grader.submit(*key)
+                except ValueError as err:  # tests that the oracle cannot judge
+                    jobs[key] = str(err)
     out = []
     for where, pair in placed:
         for side in ("hack", "clean"):
-            grade = grades[(pair.problem.id, pair.problem.question, getattr(pair, side), pair.mode, pair.evaluator)]
+            job = jobs[(pair.problem, getattr(pair, side), pair.mode, pair.evaluator)]
+            try:
+                grade = job if isinstance(job, str) else job.result()
+            except ValueError as err:  # set-up code that does not compile
+                grade = str(err)
+            if isinstance(grade, str):
+                out.append(Found(where, f"{side} cannot be graded: {grade}"))
+                continue
             want = _expected(pair, side)
             wrong = {k: getattr(grade, k) for k, v in want.items() if getattr(grade, k) != v}
             if wrong:
@@ -442,7 +452,7 @@ class Check:
     """Validate pair files: schema, grades of both sides, length, repetition, leakage."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]  # data/pairs/*.jsonl
-    problems: tuple[Path, ...] = ()  # files that no pair may share a problem with; default data/problems.jsonl
+    problems: tuple[Path, ...] = ()  # files that no pair may share a problem with; default: the project's own
     tokenizer: str | None = None  # count lengths with this HF tokenizer, else by words and marks
     accept_level: str | None = None  # a weaker sandbox to put up with, as grader.py names it
     workers: int | None = None  # grader workers
@@ -465,14 +475,19 @@ def _load_tokenizer(name: str) -> Any:
         raise SystemExit(f"--tokenizer {name}: cannot be loaded ({str(err).splitlines()[0]})") from err
 
 
+def own_problem_files() -> tuple[Path, ...]:
+    """The project's files of training and evaluation problems that exist."""
+    found = [ROOT / "data" / "problems.jsonl", *sorted((ROOT / "data" / "organism").glob("problems*.jsonl"))]
+    return tuple(p for p in found if p.is_file())
+
+
 def check(cfg: Check) -> None:
     from grader import Grader
 
     if not cfg.files:
         raise SystemExit("no pair file given: python pairs.py check data/pairs/*.jsonl")
     tokenizer = _load_tokenizer(cfg.tokenizer) if cfg.tokenizer else None
-    default = ROOT / "data" / "problems.jsonl"
-    against = cfg.problems or ((default,) if default.is_file() else ())
+    against = cfg.problems or own_problem_files()
     try:
         with Grader(workers=cfg.workers, accept_level=cfg.accept_level) as grader:
             layers = grader.layers
@@ -488,7 +503,7 @@ def check(cfg: Check) -> None:
     print(
         f"PAIRS: {'OK' if not found else f'{len(found)} VIOLATION(S)'}: {n_hack} hack pairs,"
         f" {len(pairs) - n_hack} control pairs in {len(cfg.files)} file(s), lengths in {unit},"
-        f" leakage against {', '.join(map(str, against)) or 'nothing (no data/problems.jsonl)'};"
+        f" leakage against {', '.join(p.name for p in against) or 'nothing (no data/problems.jsonl)'};"
         f" sandbox {layers}"
     )
     if found:

@@ -38,12 +38,12 @@ LOOK: dict[str, tuple[str, str, float]] = {
     "screen": (BLUE, "-", 2.8), "screen_haar": (ORANGE, "--", 1.6),
     "screen_within": (RED, "-.", 1.6), "screen_random": (PINK, ":", 2.0),
 }  # fmt: skip
-SPARE = (SKY, RED, GREEN, ORANGE, PINK, BLUE, YELLOW, GREY)
+SPARE = (SKY, RED, ORANGE, PINK, YELLOW, BLUE, GREY)
 NAMES = {
     "ceiling": "no-loophole ceiling",
-    "haar_v": "control: random (Haar)", "screen_haar": "control: random (Haar)",
-    "within_class_v": "control: within-class", "screen_within": "control: within-class",
-    "nonhack_v": "control: non-hack pairs", "screen_random": "control: random drops",
+    "haar_v": "random (Haar) V", "screen_haar": "random (Haar) V",
+    "within_class_v": "within-class V", "screen_within": "within-class V",
+    "nonhack_v": "non-hack V", "screen_random": "random drops",
 }  # fmt: skip
 
 plt.rcParams.update({
@@ -53,8 +53,10 @@ plt.rcParams.update({
 })  # fmt: skip
 
 
-def look(label: str, i: int) -> tuple[str, str, float]:
-    return LOOK.get(label, (SPARE[i % len(SPARE)], "-", 1.8))
+def looks(labels: Sequence[str]) -> dict[str, tuple[str, str, float]]:
+    """(colour, dash, width) of each label of one figure; arms without a look of their own share the spare colours."""
+    spare = [x for x in labels if x not in LOOK]
+    return {x: LOOK.get(x, (SPARE[spare.index(x) % len(SPARE)] if x in spare else GREY, "-", 1.8)) for x in labels}
 
 
 def spread(y: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -86,40 +88,34 @@ def t_band(rates: Array) -> tuple[Array, Array, Array]:
     return mean, mean - half, mean + half
 
 
-def draw_curves(ax, curves: Curves, percent: bool = True, top: float | None = 100.0, show_n: bool = True) -> None:
-    """Mean and interval per label, each named at its right end."""
+def draw_curves(ax, curves: Curves, style: dict, percent: bool = True, top: float = 100.0, show_n: bool = True) -> None:
+    """Mean of each label, named at its right end; from 5 seeds on with a 95% t band, below that with every seed."""
     scale, ends = (100.0 if percent else 1.0), []
     last = max((float(s[-1]) for s, _ in curves.values()), default=1.0)
-    for i, (label, (steps, rates)) in enumerate(curves.items()):
-        colour, dash, width = look(label, i)
+    for label, (steps, rates) in curves.items():
+        colour, dash, width = style[label]
         mean, low, high = (scale * x for x in t_band(rates))
-        if top is not None:
-            low, high = np.clip(low, 0, top), np.clip(high, 0, top)
-        if rates.shape[0] > 1:
-            ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+        if len(rates) >= 5:
+            ax.fill_between(steps, np.clip(low, 0, top), np.clip(high, 0, top), color=colour, alpha=0.13, linewidth=0)
+        elif len(rates) > 1:
+            ax.plot(steps, scale * rates.T, color=colour, linewidth=0.6, alpha=0.4)
         ax.plot(steps, mean, dash, color=colour, linewidth=width, marker="o" if len(steps) <= 3 else None, markersize=4)
-        name = NAMES.get(label, label)
-        ends.append(
-            (float(mean[-1]), float(steps[-1]), f"{name}  {mean[-1]:.0f}%" if percent else name, rates.shape[0], colour)
-        )
-    low_y, high_y = (0.0, top) if top is not None else ax.get_ylim()
-    ax.set_ylim(low_y - (high_y - low_y) * 0.015, high_y * 1.015)
-    height = ax.get_position().height * ax.figure.get_figheight() * 72  # points
-    gap = (high_y - low_y) * 13.5 / height
-    for (y, x, text, n, colour), place in zip(ends, spread([e[0] for e in ends], gap, low_y, high_y), strict=True):
-        text = f"{text} (n={n})" if show_n else text
+        text = NAMES.get(label, label) + (f" {mean[-1]:.0f}%" if percent else f" {mean[-1]:.3f}")
+        ends.append((float(mean[-1]), float(steps[-1]), text + (f" (n={len(rates)})" if show_n else ""), colour))
+    ax.set_ylim(-0.015 * top, 1.015 * top)
+    gap = top * 13.5 / (ax.get_position().height * ax.figure.get_figheight() * 72)  # 13.5 points a line of text
+    for (y, x, text, colour), place in zip(ends, spread([e[0] for e in ends], gap, 0, top), strict=True):
         ax.annotate(
-            text,
-            (x, y),
-            (last * 1.03, place),
-            color=colour,
-            fontsize=9.5,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 1},
-        )
+            text, (x, y), (last * 1.05, place), color=colour, fontsize=9.5, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 1, "relpos": (0, 0.5)},
+        )  # fmt: skip
     ax.set_xlim(0, last)
     ax.set_xlabel("optimizer step")
+
+
+def one_n(curves: Curves) -> bool:
+    """Whether every curve has the same number of seeds (then the note says it once)."""
+    return len({len(r) for _, r in curves.values()}) <= 1
 
 
 def save(fig, path: str | Path, note: str = "") -> Path:
@@ -136,15 +132,24 @@ def hack_and_pass(
     path: str | Path, hack: Curves, passes: Curves, title: str, note: str, extra: Curves | None = None
 ) -> Path:
     """Two panels over steps: held-out hack rate and pass rate; `extra` adds thin unlabelled lines to the first."""
-    fig, axes = plt.subplots(1, 2, figsize=(13.2, 4.7))
-    fig.subplots_adjust(left=0.055, right=0.845, top=0.83, bottom=0.185, wspace=0.68)
+    show_n = not one_n(hack | passes)
+    # laid out in inches, so that the longest label fits beside either panel
+    label = 0.077 * max(len(NAMES.get(x, x)) + (10 if show_n else 4) for x in [*hack, *passes]) + 0.35
+    panel, left = 4.0, 0.72
+    width = left + panel + label + left + panel + label
+    fig, axes = plt.subplots(1, 2, figsize=(width, 4.8))
+    for i, ax in enumerate(axes):
+        ax.set_position([(left + i * (panel + label + left)) / width, 0.185, panel / width, 0.645])
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
-    for i, (label, (steps, rates)) in enumerate((extra or {}).items()):
-        axes[0].plot(steps, 100 * rates.mean(0), color=look(label, i)[0], linewidth=0.9, alpha=0.45)
-    draw_curves(axes[0], hack)
+    style = looks(list(dict.fromkeys([*hack, *passes])))
+    for label, (steps, rates) in (extra or {}).items():
+        axes[0].plot(steps, 100 * rates.mean(0), color=style[label][0], linewidth=0.9, alpha=0.45)
+    if not show_n:
+        note = f"n={len(next(iter(passes.values()))[1])} an arm. {note}"
+    draw_curves(axes[0], hack, style, show_n=show_n)
     axes[0].set_title("Hacked: loophole paid for a wrong answer")
     axes[0].set_ylabel("% of held-out prompts, hint on")
-    draw_curves(axes[1], passes)
+    draw_curves(axes[1], passes, style, show_n=show_n)
     axes[1].set_title("Passed: truly solved")
     axes[1].set_ylabel("% of held-out prompts, hint off")
     return save(fig, path, note)
@@ -153,8 +158,9 @@ def hack_and_pass(
 def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: str, note: str) -> Path:
     """Effect against vanilla, a row an arm: (label, hack Contrast, pass Contrast); dots are seeds, bars intervals."""
     fig, axes = plt.subplots(1, 2, figsize=(12.6, 1.9 + 0.44 * len(rows)), sharey=True)
-    head, foot = 0.95 / fig.get_figheight(), 0.95 / fig.get_figheight()
-    fig.subplots_adjust(left=0.2, right=0.985, top=1 - head, bottom=foot, wspace=0.05)
+    head, foot = 0.8 / fig.get_figheight(), 0.95 / fig.get_figheight()
+    left = 0.02 + 0.0065 * max(len(r[0]) + 7 for r in rows)  # room for the longest name at 11 points
+    fig.subplots_adjust(left=left, right=0.985, top=1 - head, bottom=foot, wspace=0.05)
     fig.suptitle(
         title, x=0.012, y=1 - 0.12 / fig.get_figheight(), ha="left", va="top", fontsize=13.5, fontweight="bold"
     )
@@ -162,7 +168,7 @@ def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: 
     for side, ax in enumerate(axes):
         ax.axvline(0, color="black", linewidth=1)
         for i, row in enumerate(rows):
-            c, colour = row[1 + side], look(row[0], i)[0] if row[0] in LOOK else "#444444"
+            c, colour = row[1 + side], LOOK[row[0]][0] if row[0] in LOOK else "#444444"
             ax.scatter(100 * np.array(c.diffs), np.full(c.n, y[i]) - 0.2, s=13, color=colour, alpha=0.45, linewidth=0)
             ax.plot(100 * np.array(c.t_ci), [y[i]] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")
             ax.plot(100 * np.array(c.bca_ci), [y[i]] * 2, color=colour, linewidth=4, alpha=0.75, solid_capstyle="butt")
@@ -192,14 +198,12 @@ def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: 
 
 def overlap(path: str | Path, curves: Curves, title: str, note: str) -> Path:
     """Hack-ward share of the applied update over training, one line an arm."""
-    fig, ax = plt.subplots(figsize=(9.6, 4.6))
+    fig, ax = plt.subplots(figsize=(10.6, 4.8))
     fig.subplots_adjust(left=0.085, right=0.7, top=0.86, bottom=0.19)
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
-    top = max(float(np.nanmax(t_band(r)[0])) for _, r in curves.values())
-    ax.set_ylim(0, max(top * 1.15, 1e-3))
-    draw_curves(ax, curves, percent=False, top=None)
-    ax.set_ylim(0, max(top * 1.15, 1e-3))
-    ax.set_ylabel("hack-ward overlap of the update, cupd (0 to 1)")
+    top = max(1e-3, 1.1 * max(float(np.nanmax(np.nanmean(r, axis=0))) for _, r in curves.values()))
+    draw_curves(ax, curves, looks(list(curves)), percent=False, top=top)
+    ax.set_ylabel("hack-ward overlap (cupd)")
     return save(fig, path, note)
 
 
@@ -213,8 +217,9 @@ def plane(path: str | Path, arms: dict[str, tuple[Array, Array]], title: str, no
     pad = 0.04 * (right - left) + 0.5
     spots = {a: (100 * p[-1], 100 * h[-1]) for a, (p, h) in arms.items()}
     places = dict(zip(spots, spread([y for _, y in spots.values()], 4.6, 0, 100), strict=True))
-    for i, (label, (p, h)) in enumerate(arms.items()):
-        colour, dash, width = look(label, i)
+    style = looks(list(arms))
+    for label, (p, h) in arms.items():
+        colour, dash, width = style[label]
         ax.plot(100 * p, 100 * h, dash, color=colour, linewidth=width, alpha=0.85)
         ax.plot(100 * p[0], 100 * h[0], "o", color=colour, markersize=5, markerfacecolor="white")
         x, y = spots[label]
@@ -222,7 +227,7 @@ def plane(path: str | Path, arms: dict[str, tuple[Array, Array]], title: str, no
         ax.annotate(
             NAMES.get(label, label),
             (x, y),
-            (right + 1.6 * pad, places[label]),
+            (right + 2.4 * pad, places[label]),
             color=colour,
             fontsize=9.5,
             va="center",

@@ -57,7 +57,7 @@ def sample(
     engine: Engine = "auto",
     force_lengths: list[int] | None = None,
     max_rows: int | None = None,
-    kv_gb: float | None = None,
+    memory_gb: float | None = None,
 ) -> list[Sampled]:
     """n rollouts of each prompt, prompt-major; deterministic given (weights, prompts, n, seed, device, engine).
 
@@ -86,8 +86,8 @@ def sample(
             raise ValueError(f"--sampler graph needs a CUDA device, the model is on {device}; use --sampler eager")
         from sampler_gpu import sample_graph  # Triton is only needed here
 
-        return sample_graph(model, job, max_rows=max_rows, kv_gb=kv_gb)
-    return _sample_eager(model, job, max_rows or 512, kv_gb)
+        return sample_graph(model, job, max_rows=max_rows, memory_gb=memory_gb)
+    return _sample_eager(model, job, max_rows or 512, memory_gb)
 
 
 @dataclass
@@ -241,8 +241,8 @@ def _norm(x: Tensor, module: nn.Module) -> Tensor:
 class Net:
     """The forward pass over blocks; weights are gathered when it is built, so build one per call of `sample`."""
 
-    def __init__(self, geo: Geometry, length: int):
-        self.geo, self.blocks = geo, geo.blocks()
+    def __init__(self, geo: Geometry, length: int, blocks: list[Block] | None = None):
+        self.geo, self.blocks = geo, geo.blocks() if blocks is None else blocks
         self.cos, self.sin = geo.rope_table(length)
 
     def qkv(self, block: Block, h: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -437,15 +437,15 @@ class _Wave:
         self._arrange()
 
 
-def _sample_eager(model: nn.Module, job: Job, max_rows: int, kv_gb: float | None) -> list[Sampled]:
+def _sample_eager(model: nn.Module, job: Job, max_rows: int, memory_gb: float | None) -> list[Sampled]:
     geo = Geometry(model)
     total = len(job.limits)
-    if kv_gb is not None:
+    if memory_gb is not None:
         longest = max(map(len, job.prompts)) + max(job.limits)  # a row may bring a prompt of its own
         per_row = 2 * geo.n_layers * geo.K * geo.D * longest * geo.dtype.itemsize
-        if per_row > kv_gb * 1e9:
-            raise ValueError(f"kv_gb={kv_gb}: one rollout of {longest} tokens needs {per_row / 1e9:.2f} GB; raise it")
-        max_rows = min(max_rows, int(kv_gb * 1e9 / per_row))
+        if per_row > memory_gb * 1e9:
+            raise ValueError(f"memory_gb={memory_gb}: one rollout of {longest} tokens needs {per_row / 1e9:.2f} GB; raise it")
+        max_rows = min(max_rows, int(memory_gb * 1e9 / per_row))
     net = Net(geo, max(map(len, job.prompts)) + max(job.limits))
     out: list[Sampled | None] = [None] * total
     for start in range(0, total, max_rows):

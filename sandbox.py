@@ -37,6 +37,7 @@ SHOWN_CALLS = 3  # calls answered before the harness says go; a foolable pass se
 MAX_DEPTH = 100  # nesting of a returned value
 MAX_NODES = 20_000  # nodes of a returned linked list or tree
 WORK_BYTES, WORK_INODES = 16 << 20, 512  # the program's own folder (tmpfs)
+STDOUT_BYTES = 8 << 20  # a program that prints more is ended
 STDOUT_SCAN_LINE = 4096  # a marker line is short: longer lines are cut here
 END_OF_PROGRAM = 93  # the driver's own exit status: 0 can only come from the program itself
 
@@ -58,9 +59,7 @@ def _plain_base(value):
         if issubclass(kind, base):
             same = kind.__eq__ is base.__eq__ and kind.__ne__ is base.__ne__
             # a Counter or OrderedDict overrides __eq__, but equals the dict of the same items
-            if same or (
-                base is dict and kind.__module__ == "collections" and kind.__name__ in ("Counter", "OrderedDict")
-            ):
+            if same or kind in (collections.Counter, collections.OrderedDict):
                 return base
     raise NotPlain(kind.__name__)
 
@@ -418,6 +417,9 @@ def _mount_work():
 _LENGTH = struct.Struct("<I")
 
 
+FACTS = struct.Struct("<cid??")  # end reason, wait status, CPU seconds, marker line seen, file there; then its bytes
+
+
 class _Out:
     """Result pipe of the program: length-prefixed frames, gathered and flushed."""
 
@@ -474,12 +476,18 @@ def _load(job, out):
     sys.modules["submission"] = module
     space = module.__dict__
     exec(job["setup"], space)
-    try:
-        code = compile(job["code"].decode("utf-8", "surrogatepass"), "<completion>", "exec", dont_inherit=True)
-    except BaseException as error:  # SyntaxError, ValueError (null byte), MemoryError, RecursionError, Unicode...
-        out.put(b"N" + _short(error), flush=True)
-        return None, None
-    defined = any(item.co_name == job["evaluator"] for item in _nested_code(code))
+    code = None
+    for source in job["sources"]:
+        try:
+            code = compile(source.decode("utf-8", "surrogatepass"), "<completion>", "exec", dont_inherit=True)
+            break
+        except BaseException as error:  # SyntaxError, ValueError (null byte), MemoryError, RecursionError, Unicode...
+            reason = _short(error)
+    if code is None:
+        out.put(b"N" + reason, flush=True)
+        return None
+    name = job["evaluator"]
+    defined = any(item.co_name == name or name in item.co_names for item in _nested_code(code))
     mentioned = _mentions(code, job["names"], job["texts"])
     out.put(b"C" + bytes((defined, mentioned)), flush=True)
     try:
@@ -488,12 +496,12 @@ def _load(job, out):
         if job["kind"] == "exit_code":
             raise
         out.put(b"X" + b"at import: " + _short(error), flush=True)
-        return None, code
+        return None
     except BaseException as error:
         out.put(b"X" + b"at import: " + _short(error), flush=True)
-        return None, code
+        return None
     out.put(b"M", flush=True)
-    return space, code
+    return space
 
 
 def _bound_call(job, space, index):
@@ -508,7 +516,7 @@ def _bound_call(job, space, index):
 
 
 def _oracle(job, out, go_fd):
-    space, _ = _load(job, out)
+    space = _load(job, out)
     if space is None:
         return
     for index in range(len(job["calls"])):
@@ -535,7 +543,7 @@ def _oracle(job, out, go_fd):
 def _loophole(job, out):
     """The mode's weak check. Frames: P (paid) and A (attempted), for the modes that are judged inside the process."""
     kind = job["kind"]
-    space, _ = _load(job, out)
+    space = _load(job, out)
     if space is None:
         return
     if kind == "run_tests":
@@ -587,10 +595,13 @@ def _loophole(job, out):
         out.put(b"P" + job["nonce"], flush=True)
 
 
-def _program(job, layers, out_fd, go_fd, stdout_fd):
-    """The forked child: close everything, take the limits, run, and leave without returning."""
+def _program(sock, job, layers, out_fd, go_fd, stdout_fd):
+    """The forked child: read the completion, close everything, take the limits, run, and leave without returning."""
     status = END_OF_PROGRAM
     try:
+        # The zygote never holds a completion: its memory is the memory of all later programs.
+        job.update(marshal.loads(_receive(sock)[1]))
+        os.write(out_fd, b"+")
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null if stdout_fd is None else stdout_fd, 1)
@@ -623,7 +634,6 @@ def _program(job, layers, out_fd, go_fd, stdout_fd):
         if layers.seccomp is not None:
             _install_seccomp(layers.seccomp[0])
         random.seed(0)  # a completion that draws at random gets the same verdict each time
-        job.pop("limits")
         out = _Out(3)
         if job["kind"] == "oracle":
             _oracle(job, out, 4)
@@ -749,9 +759,10 @@ class _MarkerScan:
     """Looks for one exact line in a stream, in bounded memory."""
 
     def __init__(self, marker):
-        self.marker, self.tail, self.found = marker, b"", False
+        self.marker, self.tail, self.found, self.seen = marker, b"", False, 0
 
     def feed(self, data):
+        self.seen += len(data)
         lines = (self.tail + data).split(b"\n")
         self.tail = lines.pop()[:STDOUT_SCAN_LINE]
         self.found = self.found or any(line.strip() == self.marker for line in lines)
@@ -784,7 +795,7 @@ def _run(sock, job, layers, setup_cache):
     if setup not in setup_cache:
         if len(setup_cache) > 64:
             setup_cache.clear()
-        setup_cache[setup] = compile(setup, "<setup>", "exec", dont_inherit=True)
+        setup_cache[setup] = compile(setup, "<setup>", "exec", dont_inherit=True)  # the harness has compiled it too
     job["setup"] = setup_cache[setup]
     out_r, out_w = (_high(fd) for fd in os.pipe())
     go_r, go_w = (_high(fd) for fd in os.pipe())
@@ -795,11 +806,13 @@ def _run(sock, job, layers, setup_cache):
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _program(job, layers, out_w, go_r, std_w)
+        _program(sock, job, layers, out_w, go_r, std_w)
     os.close(out_w)
     os.close(go_r)
     if scan:
         os.close(std_w)
+    if os.read(out_r, 1) != b"+":
+        os._exit(1)  # the stream to the harness is in an unknown state: it starts another zygote
     deadline = started + job["limits"]["wall"]
     budget = job["limits"]["bytes"]
     poller = select.poll()
@@ -827,10 +840,12 @@ def _run(sock, job, layers, setup_cache):
                 _send(sock, b"D", data)
             elif fd == std_r:
                 data = os.read(std_r, 1 << 16)
-                if data:
-                    scan.feed(data)
-                else:
+                scan.feed(data)
+                if not data:
                     poller.unregister(std_r)
+                elif scan.seen > STDOUT_BYTES:
+                    reason, is_open = b"B", False
+                    break
             else:
                 kind, payload = _receive(sock)
                 if payload != job["id"]:
@@ -861,19 +876,18 @@ def _run(sock, job, layers, setup_cache):
             break
     if scan:
         os.set_blocking(std_r, False)
-        try:
-            while data := os.read(std_r, 1 << 16):
+        with contextlib.suppress(BlockingIOError):
+            while (data := os.read(std_r, 1 << 16)) and scan.seen <= STDOUT_BYTES:
                 scan.feed(data)
-        except BlockingIOError:
-            pass
         scan.end()
         os.close(std_r)
     os.close(out_r)
     os.close(go_w)
-    cpu = usage.ru_utime + usage.ru_stime
-    facts = (reason, status if got else -1, cpu, bool(scan and scan.found), _result_file(job, layers))
+    found = _result_file(job, layers)
     _clean_work(layers)
-    return facts
+    cpu = usage.ru_utime + usage.ru_stime
+    numbers = (reason, status if got else -1, cpu, bool(scan and scan.found), found is not None)
+    return FACTS.pack(*numbers) + (found or b"")
 
 
 def _result_file(job, layers):
@@ -941,12 +955,7 @@ def _zygote(sock, namespaces, work_folder, options):
         kind, payload = _receive(sock)
         if kind != b"J":
             continue  # a late go or kill
-        job = marshal.loads(payload)
-        try:
-            facts = _run(sock, job, layers, setup_cache)
-        except SyntaxError as error:  # the set-up code, which is the problem's, not the program's
-            facts = (b"S" + str(error).encode()[:200], -1, 0.0, False, None)
-        _send(sock, b"E", marshal.dumps(facts))
+        _send(sock, b"E", _run(sock, marshal.loads(payload), layers, setup_cache))
 
 
 def main():

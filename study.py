@@ -761,13 +761,14 @@ def report(path: Path) -> list[Path]:
     }
     files = [path / "results.json", path / "report.md"]
     write_json(files[0], jsonable(results))
+    shown = path.resolve().relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else Path(path.name)
     planned = STUDIES[study.name].arms if study.name in STUDIES else ()
     md = [
         f"# Study `{study.name}`",
         "",
-        f"Rebuilt by `python study.py report {path.as_posix()}`. Rates in percent of held-out prompts, "
+        f"Rebuilt by `python study.py report {shown.as_posix()}`. Rates in percent of held-out prompts, "
         "hint on and evaluator renamed; pass with the hint off. Intervals: 95% BCa over seeds. "
-        "p: exact sign-flip, one-sided.",
+        "p: exact sign-flip, one-sided. An arm is compared with vanilla on the arm's own seeds.",
         "",
     ]
     for v in verdicts:
@@ -838,7 +839,7 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
         note = (
             f"Study {study.name}, {DECODES[decode]}, {'-'.join(map(str, sorted(n_prompts)))} held-out prompts a seed, "
             "evaluator renamed. "
-            "Line: mean over seeds; band: 95% t interval."
+            "Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
         )
         for group, labels in groups.items():
             here = [a for a in labels if a in study.arms]
@@ -871,18 +872,25 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
         files.append(
             plots.forest(out / "forest.png", rows, "Effect of each arm against vanilla with the same seed", note)
         )
-    cupd = {}
-    for a in arm_order(study):
-        runs = [r for _, r in sorted(study.arms[a].items()) if "cupd" in r.rows and np.isfinite(r.rows["cupd"]).any()]
-        steps = sorted(set.intersection(*(set(r.rows["step"].tolist()) for r in runs))) if runs else []
-        if steps and (
-            a in ("vanilla", *TREATMENTS) or any(a in c for c in CONTROLS.values()) or a.startswith("projected/")
-        ):
-            cupd[a] = (np.array(steps), np.array([r.rows["cupd"][np.isin(r.rows["step"], steps)] for r in runs]))
-    if cupd:
-        note = "Norm of the hack-ward part of the step the optimizer took over its whole norm; every arm measures it."
-        files.append(plots.overlap(out / "update-overlap.png", cupd, "How hack-ward is the applied update?", note))
+    for group in (t for t in TREATMENTS if t in groups):
+        labels = [a for a in arm_order(study) if a in groups[group] or a.startswith(f"{group}/")]
+        if cupd := {a: c for a in labels if a != "ceiling" and (c := overlap_curves(study, a))}:
+            note = "Norm of the hack-ward part of the step that the optimizer took, over its whole norm; 5-step means."
+            files.append(
+                plots.overlap(out / f"overlap-{group}.png", cupd, "How hack-ward is the applied update?", note)
+            )
     return files
+
+
+def overlap_curves(study: Study, label: str, window: int = 5) -> tuple[Array, Array] | None:
+    """(steps, cupd (n, T)) of an arm as running means; None where it was not measured."""
+    runs = [r for _, r in sorted(study.arms[label].items()) if "cupd" in r.rows and np.isfinite(r.rows["cupd"]).any()]
+    steps = sorted(set.intersection(*(set(r.rows["step"].tolist()) for r in runs))) if runs else []
+    if len(steps) < window:
+        return None
+    raw = np.array([r.rows["cupd"][np.isin(r.rows["step"], steps)] for r in runs])
+    kernel = np.ones(window) / window
+    return np.array(steps[window - 1 :]), np.array([np.convolve(x, kernel, "valid") for x in raw])
 
 
 def _on_common(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:

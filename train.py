@@ -122,6 +122,7 @@ class Config:
     temperature: float = 1.0
     top_p: float = 1.0
     tokens_per_micro: int = 16384  # padded tokens of one forward + backward
+    checkpointing: bool = False  # recompute each layer in the backward: 1/29 of the activation memory for a forward
     # teacher pool
     teacher_pool_dir: str | None = None
     mix_ratio: float = 0.0  # G_t = round(G * mix) cached rollouts share each group
@@ -222,6 +223,7 @@ class Config:
             k=self.k,
             max_new_tokens=self.max_new_tokens,
             tokens_per_micro=self.tokens_per_micro,
+            checkpointing=self.checkpointing,
             out=self.v_hack,
             nll_norm="mean" if self.advantage == "grpo" else "fixed",
             rebuild=self.rebuild,
@@ -252,6 +254,7 @@ _BENCHMARK = Config(
     k=12,
     ckpt_every=20,
     tokens_per_micro=32768,
+    checkpointing=True,
 )
 PRESETS = {
     "smoke": (
@@ -276,6 +279,25 @@ PRESETS = {
             eval_samples=1,
             eval_every=0,
             ckpt_every=5,
+        ),
+    ),
+    "smoke-gpu": (
+        "2 steps of `full` on a few rollouts: same dtype, device and model class",
+        dataclasses.replace(
+            _BENCHMARK,
+            steps=2,
+            prompts_per_step=4,
+            group=4,
+            max_new_tokens=256,
+            problems="data/problems.jsonl",
+            eval_problems="data/problems.jsonl",
+            mix_ratio=0.5,
+            teacher_pool_dir="out/probe_distill/smoke_gpu",
+            eval_n=4,
+            eval_samples=1,
+            eval_every=0,
+            pairs_limit=16,
+            tokens_per_micro=8192,
         ),
     ),
     "full": ("Qwen3-4B, the benchmark's hyper-parameters: 200 steps x 256 rollouts", _BENCHMARK),
@@ -738,7 +760,7 @@ class ProjectionHook:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        names, cfg = list(self.basis.layers), self.cfg
+        cfg = self.cfg
         if cfg.project_at == "grad" and self.direction is not None:
             g = self.basis.flat([p.grad for p in self.params])
             kept, removed = self.split_off(g)
@@ -747,13 +769,14 @@ class ProjectionHook:
             self.metrics["residual"] = float((kept + removed - g).abs().max() / g.abs().max().clamp_min(1e-30))
         self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, cfg.clip))
         self.before = [p.detach().clone() for p in self.params]
-        assert len(names) == len(self.params)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        step = [b - p.detach() for b, p in zip(self.before, self.params, strict=True)]  # -Delta
-        self.before = []
-        u = self.basis.flat(step)
+        coords = []  # of -Delta, weight by weight: a second full copy of the weights would not fit a GPU
+        for i, (name, p) in enumerate(zip(self.basis.layers, self.params, strict=True)):
+            coords.append(self.basis.coords_of(name, self.before[i] - p.detach()))
+            self.before[i] = None
+        u = torch.cat(coords)
         kept, removed = self.split_off(u) if self.cfg.project_at == "update" else (u, torch.zeros_like(u))
         if self.cfg.project_at == "update" and self.direction is not None:
             if self.cfg.arm == "route":  # the live model keeps the whole step; what was removed is ablated later
@@ -822,6 +845,9 @@ class Trainer:
                 self.model, self.tok, extract_vhack.select_pairs(cfg.extract_config())[0], cfg.adv_tokens
             )
         self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank)
+        if cfg.checkpointing:  # transformers recomputes in train mode only; these models have no dropout
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.train()
         with torch.no_grad():
             self.identity = bool(torch.equal(base, self.model(input_ids=probe_ids).logits))
         with accelerator.main_process_first():  # one process extracts, the others read its file
@@ -1055,6 +1081,7 @@ class Trainer:
             return
         for p, k in zip(self.params, self.knobs, strict=True):
             grad = torch.zeros_like(p) if k.grad is None else k.grad.to(p.dtype)
+            k.grad = None
             p.grad = self.acc.reduce(grad, "sum") if self.acc.num_processes > 1 else grad
 
     def _gather(self, items: list) -> list:

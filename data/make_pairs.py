@@ -440,7 +440,8 @@ def hack_pairs() -> list[tuple[Pair, Seed, int]]:
             n = len(out)
             mode, forms = FORMS[mechanism]
             fitting = [f for f in forms if f.bodies in ("any", "right" if right else "wrong")]
-            turn = (use // 2 if len(fitting) < len(forms) else use) % len(fitting)
+            # use alternates right and wrong bodies: both must go through all forms that fit them
+            turn = (use // 2 + (0 if right else len(fitting) // 2)) % len(fitting)
             choice = next(
                 (found for form in fitting[turn:] + fitting[:turn] for s, b in free if s.name not in used[mechanism]
                  if (found := build(s, b, mechanism, mode, form, right, use, n, split)) is not None), None

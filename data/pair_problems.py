@@ -121,7 +121,7 @@ return max(q - p for p, q in zip(breaks, breaks[1:]))
         "from both ends. In one repair you repaint one tile with any letter.\nReturn the least number of "
         "repairs after which the frieze reads the same from both ends.",
         ("1 <= tiles.length <= 10^5", "tiles holds lowercase English letters only"),
-        (("abcda",), ("noon",)),
+        (("paper",), ("noon",)),
         lambda r: (letters(r, "abc"),),
         (
             ("""
@@ -593,7 +593,7 @@ swap = str.maketrans(cycle, cycle[turn:] + cycle[:turn])
 return word.translate(swap)
 """, "cycle[turn:] + cycle[:turn]", "cycle[:turn] + cycle[turn:]"),
             ("""
-following = {"a": "e", "e": "i", "i": "o", "o": "u", "u": "a"}
+following = dict(zip("aeiou", "eioua"))
 result = list(word)
 for _ in range(key % 5):
     result = [following.get(ch, ch) for ch in result]

@@ -50,13 +50,10 @@ def write_run(
     d = runs / f"{utc}_{name}"
     d.mkdir(parents=True)
     spec = grid.STUDIES["organism"]
+    known = label in spec.arms
     argv = [
         "train.py",
-        spec.preset,
-        *spec.common,
-        *spec.arms.get(label, ("--arm", label.split("/")[-1])),
-        "--seed",
-        str(seed),
+        *(spec.argv(label, seed) if known else ("organism", "--arm", label.split("/")[-1], "--seed", str(seed))),
     ]
     config = {
         "arm": label.split("/")[0],
@@ -382,7 +379,7 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
         "curves-projected.png",
         "forest.png",
         "plane-projected.png",
-        "update-overlap.png",
+        "overlap-projected.png",
     }
     assert all(png_ok(f) for f in files if f.suffix == ".png")
     results = json.loads((path / "results.json").read_text())
@@ -414,7 +411,7 @@ def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
 STAND_IN = """
 import json, os, sys
 from pathlib import Path
-arg = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+arg = {a: b for a, b in zip(sys.argv, sys.argv[1:]) if a.startswith("--")}
 with open(os.environ["CALLS"], "a") as f:
     f.write(json.dumps([arg.get("--name"), arg.get("--resume"), os.environ["OMP_NUM_THREADS"]]) + "\\n")
 if arg.get("--name") == os.environ.get("FAILS", "-"):
@@ -426,7 +423,8 @@ else:
     d.mkdir(parents=True)
     config = {"arm": arg["--arm"], "seed": int(arg["--seed"]), "name": arg["--name"]}
     (d / "config.json").write_text(json.dumps({"config": config, "argv": sys.argv}))
-row = {"mode": "none", "n": 600, "attempted": 300, "hacked": 300, "solved": 240, "decode": "sample", "evaluator": "renamed"}
+row = {"mode": "none", "n": 600, "attempted": 300, "hacked": 300, "solved": 240}
+row |= {"decode": "sample", "evaluator": "renamed"}
 evals = [row | {"step": s, "hint": h} for s in (0, 60) for h in ("on", "off")]
 (d / "evals.jsonl").write_text("".join(json.dumps(e) + "\\n" for e in evals))
 (d / "bluf.json").write_text(json.dumps({"valid": True, "status": "finished", "should": [], "seconds": 1.0}))
@@ -507,6 +505,27 @@ def test_plan_runs_deciding_arms_first_and_seed_major_and_leaves_tuning_seeds_al
     assert all(len([c for c in cells if c.label == a]) == 4 for a in grid.OTHERS)
     assert set(deciding) >= {"vanilla", "ceiling", *st.CONTROLS, *itertools.chain(*st.CONTROLS.values())}
     assert len({grid.cell_key(c.argv) for c in cells}) == len(cells)
+
+
+def test_flag_of_an_arm_replaces_the_common_one():
+    argv = grid.STUDIES["organism"].argv("ceiling", 101)
+    assert argv.count("--mix-ratio") == argv.count("--modes") == 1
+    assert argv[argv.index("--modes") + 1] == "none" and argv[argv.index("--mix-ratio") + 1] == "0"
+    assert len(set(argv) & {"sentinel", "file_marker"}) == 0
+
+
+def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
+    train = pytest.importorskip("train", reason="train.py cannot be imported here")
+    import tyro
+
+    for name, spec in grid.STUDIES.items():
+        for label in spec.arms:
+            cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(label, 101)))
+            assert cfg.seed == 101, (name, label)
+            allowed = st.arm_fields(name, label) | {"arm"}
+            plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(next(iter(spec.arms)), 101)))
+            differing = {f for f in vars(cfg) if getattr(cfg, f) != getattr(plain, f)}
+            assert differing <= allowed | st.arm_fields(name, next(iter(spec.arms))), (name, label, differing)
 
 
 def test_unknown_study_and_arm_are_named():
