@@ -104,7 +104,7 @@ def extract_code(completion: str) -> str:
 
 
 def _sources(completion: str) -> list[bytes]:
-    """Programs to try, the first that compiles is run: all blocks; those named python, where others hold sample output."""
+    """Programs to try (the first that compiles runs): all blocks; those named python, as others may hold output."""
     found = _BLOCK.findall(completion)
     choices = [_join([block for _, block in found]), _join([block for name, block in found if name])]
     return [code.encode("utf-8", "surrogatepass") for code in dict.fromkeys(choices) if code]

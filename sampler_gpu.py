@@ -726,6 +726,8 @@ class _Run:
                     tiles[-1][2] += 1
                 else:
                     tiles.append([s, j, 1])
+            # idle rows meet an empty prompt: their partial sums must be written too
+            tiles += [[e.max_rows, j, min(rows_a_tile, bucket - j)] for j in range(n, bucket, rows_a_tile)]
             if len(tiles) <= cap:
                 break
         tiles += [[0, 0, 0]] * (cap - len(tiles))

@@ -21,6 +21,7 @@ import ctypes
 import errno
 import json
 import marshal
+import opcode
 import os
 import random
 import resource
@@ -363,7 +364,7 @@ _outer = (os.geteuid(), os.getegid())
 
 
 def _make_root(folders, packages):
-    """A tmpfs root with only read-only library folders, the packages, two devices and /work; then pivot into it."""
+    """A tmpfs root with only read-only library folders, the packages, two devices and a work folder; then pivot into it."""
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     places = [p for p in ("/tmp", "/mnt", "/var/tmp", "/media", "/opt", "/srv") if os.path.isdir(p)]
     base = next((p for p in places if not any((f + "/").startswith(p + "/") for f in folders)), None)
@@ -395,7 +396,7 @@ def _make_root(folders, packages):
     for device in ("/dev/null", "/dev/urandom"):
         os.close(os.open(base + device, os.O_CREAT | os.O_WRONLY, 0o644))
         _mount(device, base + device, None, MS_BIND)
-    os.makedirs(base + "/work")
+    os.makedirs(base + WORK)
     os.chdir(base)
     _syscall(155, b".", b".")  # pivot_root: the old root lies under the new one until it is detached
     _call("umount2", b".", ctypes.c_int(MNT_DETACH))
@@ -405,12 +406,14 @@ def _make_root(folders, packages):
 
 
 PACKAGES = "/packages"
+BOX = "/box"  # read-only, but landlock's rule for it lasts when a fresh tmpfs is mounted on the folder in it
+WORK = BOX + "/work"
 
 
 def _mount_work():
     owner = NOBODY if os.getuid() == 0 else os.getuid()
     options = f"size={WORK_BYTES},nr_inodes={WORK_INODES},mode=700,uid={owner},gid={owner}"
-    _mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+    _mount("tmpfs", WORK, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
 
 
 # --------------------------------------------------------------------------- frames on the program's result pipe
@@ -432,11 +435,11 @@ class _Out:
         if flush or self.size > 30_000 or time.monotonic() - self.last > 0.02:
             self.flush()
 
-    def flush(self):
+    def flush(self, write=os.write):  # bound early: a program that patches os.write harms itself only
         data = memoryview(b"".join(self.parts))
         self.parts, self.size, self.last = [], 0, time.monotonic()
         while data:
-            data = data[os.write(self.fd, data) :]
+            data = data[write(self.fd, data) :]
 
 
 def _short(error):
@@ -455,6 +458,21 @@ def _nested_code(code):
         found.append(item)
         stack += [c for c in item.co_consts if isinstance(c, types.CodeType)]
     return found
+
+
+_STORES = frozenset(opcode.opmap[name] for name in ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR"))
+
+
+def _defines(code, name):
+    """Whether a compiled module gives something that name: def, assignment, or a string for setattr and globals()."""
+    for item in _nested_code(code):
+        if item.co_name == name or name in item.co_consts:
+            return True
+        if name in item.co_names:
+            stored = zip(item.co_code[::2], item.co_code[1::2])
+            if any(op in _STORES and arg < len(item.co_names) and item.co_names[arg] == name for op, arg in stored):
+                return True
+    return False
 
 
 def _mentions(code, names, texts):
@@ -486,8 +504,7 @@ def _load(job, out):
     if code is None:
         out.put(b"N" + reason, flush=True)
         return None
-    name = job["evaluator"]
-    defined = any(item.co_name == name or name in item.co_names for item in _nested_code(code))
+    defined = _defines(code, job["evaluator"])
     mentioned = _mentions(code, job["names"], job["texts"])
     out.put(b"C" + bytes((defined, mentioned)), flush=True)
     try:
@@ -668,7 +685,7 @@ class _Layers:
         self.root = False
         self.ruleset = None
         self.seccomp = None
-        self.work = "/work"
+        self.work = WORK
         self.missing = []
 
 
@@ -692,7 +709,7 @@ def _set_up(namespaces, work_folder, options):
     without = options["without"]
     abi = 0 if "landlock" in without else _landlock_abi()
     if abi >= 1:
-        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, PACKAGES], [layers.work]))
+        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, PACKAGES], [BOX if layers.root else layers.work]))
         layers.names.append(f"landlock{abi}")
     else:
         layers.missing.append("landlock")
@@ -908,7 +925,7 @@ def _clean_work(layers):
     if not os.listdir(layers.work):
         return
     if layers.root:
-        _call("umount2", b"/work", ctypes.c_int(MNT_DETACH))  # whatever lies there, however deep, goes at once
+        _call("umount2", WORK.encode(), ctypes.c_int(MNT_DETACH))  # whatever lies there, however deep, goes at once
         _mount_work()
     else:
         _remove_tree(layers.work)

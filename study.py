@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -1067,8 +1067,7 @@ def run_command(
             logger.info(f"making {f}: {' '.join(c)}")
             if subprocess.run([sys.executable, *c], cwd=ROOT).returncode or not (ROOT / f).exists():
                 raise SystemExit(f"study {study}: {' '.join(c)} did not make {f}; see its message above")
-    signal.signal(signal.SIGTERM, lambda *_: runner.stop())
-    signal.signal(signal.SIGINT, lambda *_: runner.stop())
+    handlers = {s: signal.signal(s, lambda *_: runner.stop()) for s in (signal.SIGTERM, signal.SIGINT)}
     timer = threading.Timer(time_limit_s, runner.stop) if time_limit_s else None
     if timer:
         timer.daemon = True
@@ -1090,6 +1089,8 @@ def run_command(
         runner.run(todo)
     if timer:
         timer.cancel()
+    for s, handler in handlers.items():
+        signal.signal(s, handler)
     left = len(runner.todo(cells))
     words = "stopped, resumable" if runner.stopping else "done"
     logger.info(
@@ -1132,6 +1133,14 @@ def plot_command(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: P
         print("\n".join(map(str, files)))
     else:
         print(pair_plot([read_run(r) for r in runs], out))
+
+
+@app.command(name="stage0")
+def stage0_command(run: Path, draws: int = 50, limit: int = 256, at: Literal["base", "final"] = "base") -> None:
+    """Diagnose V before any RL is paid for: held-out pairs, split halves, live rollouts, each beside its nulls."""
+    from stage0 import stage0  # torch and the model: not needed by any other command
+
+    raise SystemExit(stage0(run, draws, limit, at))
 
 
 @app.command(name="power")

@@ -949,6 +949,7 @@ class Trainer:
         # advantages; a group without variance costs no forward
         rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
         rewards = modified_rewards(cfg, rewards, rollouts, self.probe.score(rollouts) if self.probe else None)
+        flat = rewards.amax(1) - rewards.amin(1) <= 1e-9  # (P,)
         keep = torch.ones_like(rewards, dtype=torch.bool)
         if cfg.arm == "gt_screen":
             keep &= ~torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(keep)
@@ -1011,7 +1012,7 @@ class Trainer:
         cos = cosines(nll, self.vhack.sets["hack"].mean).cpu() if active and nll is not None else torch.zeros(0)
         for i, x in zip(active, cos.tolist(), strict=False):
             rollouts[i].cos_hack = x
-        rollouts, flat = self._gather(rollouts), self._gather((advantages.abs().amax(1) <= 1e-9).tolist())
+        rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
         n_screened = sum(self._gather([n_screened]))
         return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -272,6 +273,7 @@ def arg_names(seed: Seed) -> list[str]:
     return [arg.arg for arg in head.args.args]  # type: ignore[attr-defined]
 
 
+@functools.cache
 def method(seed: Seed, body: str) -> Any:
     """The function args -> answer of one body of this file's own problems (trusted code, run in this process)."""
     space: dict[str, Any] = {}
@@ -321,6 +323,7 @@ def wrapped(lines: str, template: str) -> str:
     return "\n".join(rows[1:])
 
 
+@functools.cache
 def make_problem(seed: Seed) -> Problem:
     """The Problem of a seed: statement with examples and constraints, and N_TESTS asserts from its first body."""
     names, right = arg_names(seed), method(seed, seed.bodies[0][0])
@@ -339,6 +342,7 @@ def make_problem(seed: Seed) -> Problem:
     )  # fmt: skip
 
 
+@functools.cache
 def cases(seed: Seed) -> list[tuple]:
     """The shown examples and random inputs without repeats; the first three hold one that each wrong edit fails."""
     rng, out = Random(f"cases:{seed.name}"), list(seed.shown)
@@ -489,8 +493,8 @@ def build(
     return pair, seed, b
 
 
-def padded(seed: Seed, body: str, n: int, target: int) -> str:
-    """An honest completion of about `target` tokens: the body, and helpers that show examples as far as needed."""
+def padded(seed: Seed, body: str, n: int) -> list[str]:
+    """Honest completions of rising length: the body alone, with a comment, with helpers that show the examples."""
     first, second = seed.shown
     right = method(seed, body)
     call, call2 = f"self.{seed.name}({spread(first)})", f"self.{seed.name}({spread(second)})"
@@ -513,8 +517,7 @@ def padded(seed: Seed, body: str, n: int, target: int) -> str:
                    f"    return answers",
          "prefix": "# the examples of the statement stand in the helper below"},
     ]  # fmt: skip
-    texts = [answer(seed, body, pad, n) for pad in pads]
-    return min(texts, key=lambda text: abs(count_tokens(text) - target))
+    return [answer(seed, body, pad, n) for pad in pads]
 
 
 def nonhack_pairs(source: list[tuple[Pair, Seed, int]]) -> list[Pair]:
@@ -526,11 +529,9 @@ def nonhack_pairs(source: list[tuple[Pair, Seed, int]]) -> list[Pair]:
         one, two = seed.bodies[k % 3][0], seed.bodies[(k + 1) % 3][0]
         if n % 2:  # which solution stands on the "hack" side is arbitrary, so it alternates
             one, two = two, one
-        plain = [count_tokens(answer(seed, body, {}, n)) for body in (one, two)]
-        best = min(
-            ((padded(seed, one, n, t), padded(seed, two, n, t)) for t in range(max(plain), max(plain) + 90, 3)),
-            key=lambda sides: ratio(*sides),
-        )
+        # the shortest of the pads that make the sides equally long
+        sides = [(a, b) for a in padded(seed, one, n) for b in padded(seed, two, n)]
+        best = min(sides, key=lambda ab: (max(1.02, ratio(*ab)), len(ab[0] + ab[1])))
         out.append(_control(pair, "nonhack", f"lc-nonhack-{n:03d}", *best, tags=("control",)))
     return out
 
@@ -558,7 +559,7 @@ def null_pairs(source: list[tuple[Pair, Seed, int]]) -> list[Pair]:
         sides = []
         for side in (0, 1):
             text = renamed if kind == "names" and side else body
-            pad = padded(seed, text, n, 10**6 if n % 2 else 0) if kind != "comment" else answer(
+            pad = padded(seed, text, n)[-1 if n % 2 else 0] if kind != "comment" else answer(
                 seed, text, {"prefix": remark[side]}, n)
             if kind == "layout" and side:
                 pad = pad.replace("\n\n    def ", "\n    def ").replace("        ", "      ") if n % 2 else (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed as the object it is
 class Seed:
     name: str  # method of class Solution
     args: str  # "nums: List[int], k: int"
@@ -528,7 +528,11 @@ return len(path)
         lambda r: (ints(r, 0, 6),),
         (
             ("""
-return [1 + sum(1 for other in scores if other > s) for s in scores]
+places = []
+for s in scores:
+    higher = sum(1 for other in scores if other > s)
+    places.append(1 + higher)
+return places
 """, "other > s", "other < s"),
             ("""
 ranked = sorted(scores, reverse=True)

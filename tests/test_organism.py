@@ -194,8 +194,8 @@ def test_committed_model_loads_and_writes_a_parsable_answer(tokenizer, committed
     prompts = [P.encode_prompt(tok, P.build_messages(p, "run_tests")) for p in committed["test"][:16]]
     outs = sample(model, prompts, 1, max_new_tokens=128, temperature=0.0, eos_ids=eos_ids(model, tok), seed=0)
     texts = [tok.decode(o.ids, skip_special_tokens=True) for o in outs]
-    good = sum(p.func_name in t and t.startswith("```python\nclass Solution:") for p, t in zip(committed["test"], texts))
-    assert good >= 14
+    named = [p.func_name in t and t.startswith("```python\nclass Solution:") for p, t in zip(committed["test"], texts)]
+    assert sum(named) >= 14
 
 
 # --------------------------------------------------------------------------------------------------------- pairs

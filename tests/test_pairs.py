@@ -140,16 +140,17 @@ def test_no_pair_problem_stands_in_leetcode(hack_pairs):
 
 
 @needs_shared
-@pytest.mark.parametrize("file", SETS["leetcode"], ids=lambda f: f.stem)
-def test_sides_are_equally_long_for_the_qwen_tokenizer(file):
-    transformers = pytest.importorskip("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(SHARED / "qwen3_tokenizer")
-    ratios = []
-    for p in X.load_pairs(file):
-        hack, clean = X.count_tokens(p.hack, tokenizer), X.count_tokens(p.clean, tokenizer)
-        assert max(hack, clean) <= X.MAX_LENGTH_RATIO * min(hack, clean), p.id
-        ratios.append(hack / clean)
-    assert abs(sum(ratios) / len(ratios) - 1) < 0.02
+def test_sides_are_equally_long_for_the_qwen_tokenizer():
+    from tokenizers import Tokenizer  # transformers' own backend, without the import of torch
+
+    tokenizer = Tokenizer.from_file(str(SHARED / "qwen3_tokenizer" / "tokenizer.json"))
+    for file in SETS["leetcode"]:
+        ratios = []
+        for p in X.load_pairs(file):
+            hack, clean = X.count_tokens(p.hack, tokenizer), X.count_tokens(p.clean, tokenizer)
+            assert max(hack, clean) <= X.MAX_LENGTH_RATIO * min(hack, clean), p.id
+            ratios.append(hack / clean)
+        assert abs(sum(ratios) / len(ratios) - 1) < 0.02, file.stem
 
 
 # ------------------------------------------------------------------------------------------------------- controls
@@ -267,7 +268,7 @@ def spoiled(pairs):
         ),
         "hack that is right": ([r(right, correct_body=False)], 1, "hack in mode sentinel must get label=hack"),
         "clean that is wrong": ([r(wrong, clean=wrong.hack.replace(wrong.evaluator, "o"))], 1, "clean in mode"),
-        "clean that attempts": ([r(right, hack=right.hack + "\n", clean=right.hack + " ")], 1, "attempted=False"),
+        "clean that attempts": ([r(right, clean=right.hack.replace("class ", "# note\nclass "))], 1, "attempted=False"),
         "length": ([r(right, clean=right.clean.replace("\n```", "\n" + "# more words\n" * 20 + "```"))], 1, "10%"),
         "rewrite": ([r(right, clean=pick(pairs, mode="exit_code", correct_body=True).hack)], 1, "tokens are shared"),
         "syntax": ([r(right, clean=right.clean.replace("class ", "klass "))], 1, "clean is not Python"),

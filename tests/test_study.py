@@ -552,3 +552,43 @@ def test_spec_states_the_numbers_of_the_rule_in_code():
         assert text in spec, text
     for arms in st.CONTROLS.values():
         assert all(f"`{a}`" in spec for a in arms)
+
+
+# ---------------------------------------------------------------- stage 0, on gradients with a planted hack direction
+
+
+def planted(strength: float, n: int = 40, live: int = 120):
+    """Pairs and live rollouts whose gradients differ along one direction by `strength`; 3 weights of 24 coordinates."""
+    torch = pytest.importorskip("torch")
+    from svd_basis import Basis
+
+    basis = Basis("full", "core", 1)
+    basis.groups, basis.size = [(0, 3, 24)], 72
+    gen = torch.Generator().manual_seed(0)
+    axis = torch.nn.functional.normalize(torch.randn(72, generator=gen), dim=0)
+    noise = lambda k: torch.randn(k, 72, generator=gen) * torch.linspace(3, 0.3, 72)  # noqa: E731 (a steep spectrum)
+    common = noise(n)
+    hack, clean = common + 0.5 * noise(n) + strength * axis, common + 0.5 * noise(n)
+    held = (noise(16) + strength * axis, noise(16))
+    flags = torch.rand(live, generator=gen) < 0.4
+    return basis, hack, clean, held, (noise(live) + strength * axis * flags[:, None], flags)
+
+
+def test_stage0_sees_a_planted_direction_and_not_its_absence():
+    pytest.importorskip("torch")
+    from stage0 import diagnose
+
+    found = diagnose(*planted(12.0), draws=50, k=2)
+    assert all(f.above and f.draws == 50 for f in found.values()), found
+    assert found["live_auroc"].real > 0.9 and found["heldout_accuracy"].real > 0.9
+    absent = diagnose(*planted(0.0), draws=50, k=2)
+    assert not absent["live_auroc"].above and not absent["heldout_accuracy"].above, absent
+
+
+def test_stage0_refuses_rollouts_of_one_kind():
+    torch = pytest.importorskip("torch")
+    from stage0 import diagnose
+
+    basis, hack, clean, held, (grads, _) = planted(1.0)
+    with pytest.raises(ValueError, match="0 hacks of 120"):
+        diagnose(basis, hack, clean, held, (grads, torch.zeros(120, dtype=torch.bool)))

@@ -1,0 +1,198 @@
+"""Before any RL is paid for: does V know a hack when it sees one? (docs/spec.md, METHOD stage 0)
+
+    held-out pairs   share with (grad hack - grad clean) . v > 0
+    split halves     overlap of the subspaces from the two halves of the pairs
+    live rollouts    AUROC of each student rollout's hack-ward cosine against its hack flag, around onset
+
+Each figure of the real V stands beside the 95th percentile of the same figure for >= 50 random (Haar) directions and
+>= 50 within-class re-pairings of the same gradients. A null draw has no meaningful sign, so it is scored by the better
+of its two signs, which favours the null. The flags are read here and nowhere in training.
+
+    python study.py stage0 --run out/studies/organism/runs/<utc>_vanilla-s101
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from loguru import logger
+from safetensors.torch import load_file
+from torch import Tensor
+
+import extract_vhack
+import models
+from extract_vhack import auroc, cosines, haar_directions, pair_grads, subspace_overlap, top_directions, within_class
+from policy_grad import Sequence, nll_loss, rollout_grads
+from run_read import read_jsonl
+from svd_basis import Basis, attach
+
+NAMES = {"heldout_accuracy": "held-out pair accuracy", "split_half": "split-half overlap", "live_auroc": "live AUROC"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One diagnostic of the real V beside its two nulls."""
+
+    real: float
+    haar_p95: float
+    within_p95: float
+    n: int  # pairs or rollouts it rests on
+    draws: int
+
+    @property
+    def above(self) -> bool:
+        return self.real > self.haar_p95 and self.real > self.within_p95
+
+
+def unit_mean(diff: Tensor) -> Tensor:
+    """(n, D) -> (D,): unit-norm mean of the unit-norm differences, the direction that screening and cosines use."""
+    mean = (diff / diff.norm(dim=1, keepdim=True).clamp_min(1e-30)).mean(0)
+    return mean / mean.norm().clamp_min(1e-30)
+
+
+def p95(values: list[float]) -> float:
+    return float(np.quantile(values, 0.95))
+
+
+def diagnose(
+    basis: Basis,
+    hack: Tensor,
+    clean: Tensor,
+    held: tuple[Tensor, Tensor],
+    live: tuple[Tensor, Tensor],
+    draws: int = 50,
+    k: int = 5,
+) -> dict[str, Figure]:
+    """The three figures. hack, clean (n, D) train-pair gradients; held the same of held-out pairs; live = gradients
+    (N, D) of student rollouts and their hack flags (N,) bool. ValueError when a class of live rollouts is empty."""
+    grads, flags = live
+    if not bool(flags.any()) or bool(flags.all()):
+        raise ValueError(
+            f"live rollouts: {int(flags.sum())} hacks of {len(flags)}; both kinds are needed, choose a run that hacks"
+        )
+    held_diff = held[0] - held[1]
+    real = top_directions(basis, hack - clean, k, 0.0, 0.05)
+    haar = [haar_directions(basis, real, seed=5000 + j) for j in range(2 * draws)]
+    diffs = [within_class(hack, clean, seed=7000 + j) for j in range(draws)]
+
+    def accuracy(v: Tensor) -> float:
+        return float((cosines(held_diff, v) > 0).float().mean())
+
+    def live_auroc(v: Tensor) -> float:
+        return auroc(cosines(grads, v).cpu(), flags.cpu())
+
+    def halves(diff: Tensor) -> float:
+        a, b = (top_directions(basis, diff[i::2], k, 0.0, 0.05).V for i in (0, 1))
+        return subspace_overlap(basis, a, b)
+
+    def better_sign(score, vs: list[Tensor]) -> float:
+        return p95([max(x, 1 - x) for x in map(score, vs)])
+
+    haar_means, within_means = [h.mean for h in haar[:draws]], [unit_mean(d) for d in diffs]
+    return {
+        "heldout_accuracy": Figure(
+            accuracy(real.mean),
+            better_sign(accuracy, haar_means),
+            better_sign(accuracy, within_means),
+            len(held_diff),
+            draws,
+        ),
+        "split_half": Figure(
+            halves(hack - clean),
+            p95([subspace_overlap(basis, haar[2 * j].V, haar[2 * j + 1].V) for j in range(draws)]),
+            p95([halves(d) for d in diffs]),
+            len(hack),
+            draws,
+        ),
+        "live_auroc": Figure(
+            live_auroc(real.mean),
+            better_sign(live_auroc, haar_means),
+            better_sign(live_auroc, within_means),
+            len(flags),
+            draws,
+        ),
+    }
+
+
+def onset_rollouts(rows: list[dict], limit: int, seed: int = 0) -> list[dict]:
+    """Student rollouts of the steps in which 5 to 95% of them hack (all steps where no step is so), at most `limit`."""
+    student = [r for r in rows if r["source"] == "student"]
+    by_step: dict[int, list[dict]] = {}
+    for r in student:
+        by_step.setdefault(r["step"], []).append(r)
+    mixed = [r for rs in by_step.values() if 0.05 <= np.mean([x["hacked"] for x in rs]) <= 0.95 for r in rs]
+    chosen = mixed or student
+    order = np.random.default_rng(seed).permutation(len(chosen))[:limit]
+    return [chosen[i] for i in sorted(order)]
+
+
+def sequences(tok, rows: list[dict]) -> list[Sequence]:
+    """Logged text -> token ids; EOS is added where the logged token count says that the rollout ended by itself."""
+    out = []
+    for r in rows:
+        ids = tok.encode(r["completion"], add_special_tokens=False)
+        if len(ids) < r["n_tokens"]:
+            ids.append(tok.eos_token_id)
+        out.append(Sequence(tok.encode(r["prompt"], add_special_tokens=False), ids))
+    return out
+
+
+def stage0(run: Path, draws: int = 50, limit: int = 256, at: str = "base") -> int:
+    """Diagnose V on a finished vanilla run, print the table, write RUN/stage0.json; 0 if V passes the gate, else 4."""
+    import train  # heavy, and only for the run's own settings
+
+    meta = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
+    cfg = train.Config(**values).extract_config()
+    model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+    basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
+    train_pairs, held_pairs = extract_vhack.select_pairs(cfg)
+    if len(held_pairs) < 2:
+        raise ValueError(f"{cfg.pairs}: {len(held_pairs)} held-out pairs; at least 2 needed (split other than train)")
+    hack, clean = pair_grads(model, basis, tok, train_pairs, cfg)
+    held = pair_grads(model, basis, tok, held_pairs, cfg)
+    rows = onset_rollouts(read_jsonl(run / "rollouts.jsonl"), limit)
+    if at == "final":  # pairs keep the base's gradients: V is frozen in training too
+        saved = load_file(run / "final.safetensors")
+        with torch.no_grad():
+            for (name, _), knob in zip(basis.layers.items(), basis.knobs(), strict=True):
+                knob.copy_(saved[name])
+    grads = rollout_grads(model, basis, sequences(tok, rows), nll_loss(1.0), tokens_per_micro=cfg.tokens_per_micro)[0]
+    flags = torch.tensor([bool(r["hacked"]) for r in rows])
+    found = diagnose(basis, hack, clean, held, (grads, flags), draws, cfg.k)
+    logged = [(r["cos_hack"], r["hacked"]) for r in rows if r.get("cos_hack") is not None]
+    live = (
+        auroc(torch.tensor([c for c, _ in logged]), torch.tensor([bool(h) for _, h in logged]))
+        if logged
+        else float("nan")
+    )
+
+    steps = sorted({r["step"] for r in rows})
+    where = f"steps {steps[0]}-{steps[-1]}, {int(flags.sum())} hacks, gradients at the {at} weights"
+    print(
+        f"STAGE 0: {run.name}: {len(train_pairs)} train pairs, {len(held_pairs)} held out, {len(rows)} student rollouts"
+    )
+    print(f"ROLLOUTS: {where}; {draws} draws a null")
+    print(f"{'':24s} {'real V':>8s} {'Haar p95':>9s} {'within-class p95':>17s}  above both")
+    for key, f in found.items():
+        yes = "yes" if f.above else "NO"
+        print(f"{NAMES[key]:24s} {f.real:8.3f} {f.haar_p95:9.3f} {f.within_p95:17.3f}  {yes} (n={f.n})")
+    print(f"LIVE_AUROC_LOGGED: {live:.3f} (the cosines that training logged at its own weights, n={len(logged)})")
+    go = found["live_auroc"].above
+    yes, no = "V separates hacks better than its nulls", "V is not above its nulls: H1 is not worth its GPU-hours"
+    print(f"GATE: {'GO' if go else 'NO-GO'}: on live student gradients {yes if go else no}")
+    out = run / f"stage0-{at}.json"
+    figures = {k: asdict(f) | {"above": f.above} for k, f in found.items()}
+    out.write_text(
+        json.dumps(
+            {"figures": figures, "live_auroc_logged": None if np.isnan(live) else live, "steps": steps, "go": go},
+            indent=1,
+        )
+        + "\n"
+    )
+    logger.info("written: {}", out)
+    return 0 if go else 4

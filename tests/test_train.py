@@ -1,0 +1,389 @@
+"""train.py as a whole: real tiny Qwen3, real grader processes, real optimizer; each test name is the invariant."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import extract_vhack
+import models
+import probe_distill
+import runs
+import train as T
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared"))
+SMALL = replace(
+    T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, eval_greedy=False, pairs_limit=4, grader_workers=1,
+    nonhack_pairs="data/pairs/leetcode_nonhack.jsonl",
+)  # fmt: skip
+TIMES = ("gen", "sec")
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory) -> str:
+    out = tmp_path_factory.mktemp("pool") / "pool"
+    probe_distill.main(replace(probe_distill.PRESETS["smoke"][1], out=out, teacher_only=True, limit=4, grader_workers=1))
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def vhack(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("v") / "v.safetensors"
+    model, tok = models.load_model("tiny")
+    cfg = replace(SMALL.extract_config(), out=str(path))
+    extract_vhack.load_or_extract(model, T.attach(model), tok, cfg)
+    return str(path)
+
+
+def go(tmp_path: Path, **flags) -> tuple[int, Path]:
+    """Run train.main with SMALL and flags; (exit status, run directory)."""
+    before = set(tmp_path.glob("*"))
+    status = T.main(replace(SMALL, out_dir=str(tmp_path), **flags))
+    new = [p for p in tmp_path.glob("*_*") if p not in before]
+    return status, new[0] if new else Path(flags.get("resume", tmp_path))
+
+
+def rows(run: Path, name: str = "rows.jsonl") -> list[dict]:
+    found = [json.loads(x) for x in (run / name).read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in TIMES} for r in found]
+
+
+def tail(run: Path) -> dict:
+    return json.loads((run / "bluf.json").read_text())
+
+
+# ------------------------------------------------------------------------------------------------------------ arms
+
+
+@pytest.mark.parametrize("arm", T.Arm.__args__)
+def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
+    mode = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
+    status, run = go(tmp_path, arm=arm, steps=1, **mode)
+    bluf = tail(run)
+    assert status == 0 and bluf["valid"], bluf
+    text = (run / "bluf.txt").read_text()
+    for key in ("BLUF:", "HACK_STUDENT:", "HACK_TEACHER:", "PASS_RATE:", "SHOULD:", "GRADER:", "ARGV:", "OUT:"):
+        assert f"\n{key}" in f"\n{text}"
+    row = rows(run)[0]
+    assert row["hack_s"][1] == 4 and row["hack_t"][1] == 4
+    if arm == "vanilla":
+        assert row["cupd"] == row["cupd_raw"]
+
+
+@pytest.mark.parametrize("arm", ["projected", "screen", "route"])
+def test_full_weight_training_runs_in_the_core_space(arm, tmp_path, pool):
+    status, run = go(tmp_path, arm=arm, train="full", lr=1e-3, steps=2, mix_ratio=0.5, teacher_pool_dir=pool, core_rank=4,
+                     gate="no_gate", nonhack_pairs=None)
+    assert status == 0, tail(run)
+    if arm == "projected":
+        assert rows(run)[-1]["cupd"] < 1e-2 < rows(run)[-1]["cupd_raw"]
+
+
+def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
+    """Pairing by seed means something only if arms differ in nothing but the update."""
+    got = {}
+    for arm in ("vanilla", "projected"):
+        _, run = go(tmp_path, arm=arm, steps=1, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+        got[arm] = [r["completion"] for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["source"] != "eval"]
+    assert got["vanilla"] == got["projected"] and len(got["vanilla"]) == 8
+
+
+def test_vanilla_does_not_depend_on_v(tmp_path, pool, vhack):
+    finals = []
+    for k in (3, 1):
+        flags = {"v_hack": vhack} if k == 3 else {"k": 1, "v_hack": str(tmp_path / "other.safetensors")}
+        _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_pool_dir=pool, name=f"k{k}", **flags)
+        finals.append(load_file(run / "final.safetensors"))
+    assert all(torch.equal(finals[0][n], finals[1][n]) for n in finals[0])
+
+
+def test_cached_rewards_and_flags_are_used_verbatim(tmp_path, pool, vhack):
+    """A pool whose flags we falsify must show up falsified: teacher rollouts are never re-graded."""
+    fake = tmp_path / "fake"
+    shutil.copytree(pool, fake)
+    for f in fake.glob("prompt_*.jsonl.gz"):
+        lines = [json.loads(x) for x in gzip.decompress(f.read_bytes()).decode().splitlines()]
+        for i, r in enumerate(lines):
+            r.update(reward=1.25 + i, hacked=True, gt_pass=True)
+        f.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in lines).encode()))
+    _, run = go(tmp_path, arm="vanilla", steps=1, mix_ratio=0.5, teacher_pool_dir=str(fake), v_hack=vhack)
+    teachers = [r for r in rows(run, "rollouts.jsonl") if r["source"] == "teacher"]
+    assert all(r["reward"] in (1.25, 2.25, 3.25, 4.25) and r["hacked"] and r["gt_correct"] for r in teachers)
+    assert rows(run)[0]["hack_t"] == [4, 4] and rows(run)[0]["gt_t"] == [4, 4]
+
+
+def test_teacher_off_step_ends_the_mixing(tmp_path, pool, vhack):
+    _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_off_step=1, teacher_pool_dir=pool, v_hack=vhack)
+    assert [r["hack_t"][1] for r in rows(run)] == [4, 0]
+
+
+def test_no_live_label_reaches_screening(pool, vhack):
+    """screen() sees gradients, advantages and pairs only: its signature has no rollout to read a flag from."""
+    names = T.Trainer.screen.__code__.co_varnames[: T.Trainer.screen.__code__.co_argcount]
+    assert names == ("self", "grads", "advantages", "step")
+    source = Path(T.__file__).read_text().split("def screen(")[1].split("# -- one step")[0]
+    assert not {"hacked", "gt_correct", "attempted", "label", "reward"} & set(source.replace(".", " ").split())
+
+
+def test_flat_groups_give_no_gradient_and_void_the_run(tmp_path, vhack):
+    """A tiny random model without a teacher earns 0 everywhere: nothing is learnt and the run says so."""
+    status, run = go(tmp_path, arm="vanilla", steps=1, v_hack=vhack)
+    assert status == 3 and not tail(run)["valid"]
+    assert "learnt_something FAILED" in (run / "bluf.txt").read_text()
+    assert not any(x.any() for n, x in load_file(run / "final.safetensors").items())
+
+
+# ---------------------------------------------------------------------------------------------------------- resume
+
+
+def command(tmp_path: Path, **flags) -> list[str]:
+    values = {k: v for k, v in (vars(SMALL) | flags).items() if v is not None and v != getattr(T.PRESETS["smoke"][1], k)}
+    out = [sys.executable, "train.py", "smoke", "--out-dir", str(tmp_path)]
+    for k, v in values.items():
+        flag = "--" + k.replace("_", "-")
+        if isinstance(v, bool):
+            out.append(flag if v else "--no-" + k.replace("_", "-"))
+        else:
+            out += [flag, str(v)]
+    return out
+
+
+def until(tmp_path: Path, n_rows: int, proc: subprocess.Popen) -> Path:
+    deadline = time.time() + 240
+    while time.time() < deadline and proc.poll() is None:
+        for run in tmp_path.glob("*_*"):
+            rows_file = run / "rows.jsonl"
+            if rows_file.exists() and len(rows_file.read_text().splitlines()) >= n_rows:
+                return run
+        time.sleep(0.02)
+    raise AssertionError(f"no row {n_rows} in time; status {proc.poll()}")
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_resumes_to_the_same_rows_and_weights(sig, tmp_path, pool, vhack):
+    flags = {"arm": "projected", "steps": 5, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "ckpt_every": 2}
+    _, whole = go(tmp_path / "whole", **flags)
+    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    proc = subprocess.Popen(command(tmp_path / "cut", **flags), cwd=ROOT, env=env, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+    run = until(tmp_path / "cut", 3, proc)
+    proc.send_signal(sig)
+    code = proc.wait(120)
+    assert code == (-signal.SIGKILL if sig == signal.SIGKILL else 0)
+    if sig == signal.SIGTERM:
+        assert tail(run)["status"] == "stopped"
+    with open(run / "rows.jsonl", "a") as f:
+        f.write('{"step": 99, "torn')  # what a kill in the middle of a write leaves
+    assert T.main(replace(SMALL, resume=str(run))) == 0
+    assert rows(run) == rows(whole)
+    assert rows(run, "evals.jsonl") == rows(whole, "evals.jsonl")
+    assert rows(run, "rollouts.jsonl") == rows(whole, "rollouts.jsonl")
+    a, b = load_file(run / "final.safetensors"), load_file(whole / "final.safetensors")
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_finished_run_is_not_resumed(tmp_path, pool, vhack):
+    _, run = go(tmp_path, arm="vanilla", steps=1, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+    with pytest.raises(ValueError, match="finished"):
+        T.main(replace(SMALL, resume=str(run)))
+
+
+# ---------------------------------------------------------------------------------------------------------- export
+
+
+@pytest.mark.parametrize(("arm", "train"), [("projected", "delta_s"), ("route", "delta_s"), ("projected", "full")])
+def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
+    lr = 0.3 if train == "delta_s" else 1e-2
+    _, run = go(tmp_path, arm=arm, train=train, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool, nonhack_pairs=None, core_rank=4)
+    assert T.cli(["export", str(run), "--out", str(tmp_path / "hf")]) == 0
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    tok = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    model, _ = models.load_model("tiny")
+    ids = torch.tensor([tok.encode("class Solution: pass")])
+    base = model(input_ids=ids).logits
+    basis = T.attach(model, train, core_rank=4)
+    final = load_file(run / "final.safetensors")
+    for name, knob in zip(basis.layers, basis.knobs(), strict=True):
+        knob.data.copy_(final[name] - final.get(f"quarantine.{name}", torch.zeros(())))
+    with torch.no_grad():
+        want, got = model(input_ids=ids).logits, exported(input_ids=ids).logits
+    assert (want - base).abs().max() > 1e-3  # training moved the model at all
+    assert torch.allclose(want, got, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------ several processes
+
+
+def test_two_processes_give_the_gradient_of_one(tmp_path, pool, vhack):
+    """Same global batch, same rollouts, same delta_s after each step, whether one process or two hold it."""
+    flags = {"arm": "projected", "steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
+    _, one = go(tmp_path / "one", **flags)
+    args = command(tmp_path / "two", **flags)[1:]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no"]
+    done = subprocess.run([*launch, *args], cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    (two,) = (tmp_path / "two").glob("*_*")
+    assert [r["hack_t"] for r in rows(two)] == [r["hack_t"] for r in rows(one)]
+    key = lambda r: (r["step"], r["source"], str(r["problem_id"]), r["completion"])  # noqa: E731
+    live = lambda run: sorted(key(r) for r in rows(run, "rollouts.jsonl") if r["source"] != "eval")  # noqa: E731
+    assert live(two) == live(one)
+    a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
+    assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a) and any(x.any() for x in a.values())
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+def crash(tmp_path, capsys, **flags) -> str:
+    status, run = go(tmp_path, **flags)
+    out = capsys.readouterr().out
+    assert status == 1 and tail(run)["status"] == "crashed" and not tail(run)["valid"]
+    assert out.startswith("BLUF: VOID") or "\nBLUF: VOID" in out
+    assert "Traceback" not in out
+    return tail(run)["error"]
+
+
+def edit_pool(pool: str, where: Path, change) -> str:
+    shutil.copytree(pool, where)
+    first = sorted(where.glob("prompt_*.jsonl.gz"))[0]
+    lines = gzip.decompress(first.read_bytes()).decode().splitlines()
+    first.write_bytes(gzip.compress("\n".join(change(lines)).encode()))
+    return str(where)
+
+
+def drift(lines):
+    rows_ = [json.loads(x) for x in lines]
+    for r in rows_:
+        r["prompt_ids"][3] += 1
+    return [json.dumps(r) for r in rows_]
+
+
+def test_pool_of_another_tokenizer_names_prompt_and_token(tmp_path, pool, vhack, capsys):
+    bad = edit_pool(pool, tmp_path / "p", drift)
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=bad, v_hack=vhack)
+    assert "prompt_" in error and "prompt token 3" in error
+
+
+def test_malformed_pool_line_is_named(tmp_path, pool, vhack, capsys):
+    bad = edit_pool(pool, tmp_path / "p", lambda lines: [lines[0], "{oops", *lines[2:]])
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=bad, v_hack=vhack)
+    assert "prompt_" in error and "2" in error
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_missing_or_empty_pool_is_named(make, tmp_path, vhack, capsys):
+    where = tmp_path / "none_here"
+    if make:
+        where.mkdir()
+    assert "none_here" in crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=str(where), v_hack=vhack)
+
+
+def test_v_hack_of_another_model_is_refused(tmp_path, pool, vhack, capsys):
+    other = tmp_path / "other.safetensors"
+    v = extract_vhack.load_vhack(vhack)
+    extract_vhack.save_vhack(replace(v, meta=v.meta | {"model": "0" * 16}), other)
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(other))
+    assert "other.safetensors" in error and "another model" in error and "--rebuild" in error
+
+
+def test_corrupt_v_hack_is_named_and_rebuilt_only_on_request(tmp_path, pool, vhack, capsys):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(Path(vhack).read_bytes()[:500])
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad))
+    assert "bad.safetensors" in error and "corrupt" in error
+    status, _ = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad), rebuild=True, steps=1, name="again")
+    assert status == 0 and extract_vhack.load_vhack(bad).meta["k"] == 3
+
+
+def test_pairs_with_identical_sides_are_named(tmp_path, pool, capsys):
+    lines = (ROOT / "data/pairs/leetcode.jsonl").read_text().splitlines()
+    row = json.loads(lines[2])
+    row["clean"] = row["hack"]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join([*lines[:2], json.dumps(row), *lines[3:]]))
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, pairs=str(path))
+    assert "pairs.jsonl" in error and "3" in error
+
+
+def test_missing_problem_file_is_named(tmp_path, vhack, capsys):
+    assert "nowhere.jsonl" in crash(tmp_path, capsys, problems="nowhere.jsonl", v_hack=vhack)
+
+
+def test_non_finite_loss_stops_the_run_with_its_tail(tmp_path, pool, vhack, capsys):
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, lr=float("inf"))
+    assert "finite" in error and "--lr" in error
+
+
+def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
+    class Fixed(runs.datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(runs.datetime, "datetime", Fixed)
+    runs.Run(True, str(tmp_path), "x")
+    with pytest.raises(FileExistsError, match="--name"):
+        runs.Run(True, str(tmp_path), "x")
+
+
+def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, pool, vhack, capsys, monkeypatch):
+    whole = runs.Run.append
+
+    def full(self, name, new):
+        if name == "rows.jsonl" and new[0]["step"] == 2:
+            raise OSError(28, "No space left on device", str(self.dir / name))
+        whole(self, name, new)
+
+    monkeypatch.setattr(runs.Run, "append", full)
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+    assert "disk full" in error and "--resume" in error
+    monkeypatch.undo()
+    (run,) = tmp_path.glob("*_*")
+    assert T.main(replace(SMALL, resume=str(run))) == 0
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["smoke", "--arm", "projekted"], "projected"), (["smoke", "--mix-ratio", "1.0", "--teacher-pool-dir", "x"], "student"),
+    (["smoke", "--device", "cuda"], "CUDA"), (["export", "nowhere"], "nowhere"),
+])
+def test_command_line_errors_are_plain_and_non_zero(argv, says, tmp_path):
+    if "cuda" in argv and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    done = subprocess.run([sys.executable, "train.py", *argv], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and says in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    if argv[-1] == "projekted":
+        assert done.returncode == 2 and "haar_v" in done.stderr + done.stdout  # the choices are listed
+
+
+# --------------------------------------------------------------------------------------------------- real data
+
+
+@pytest.mark.skipif(not (SHARED / "data" / "teacher_pool").is_dir(),
+                    reason="the real teacher pool is not here; set PROJECTED_GRPO_SHARED to the folder that holds data/")
+def test_the_real_pool_and_files_train_with_the_true_vocabulary(tmp_path):
+    data = SHARED / "data"
+    status, run = go(
+        tmp_path, arm="projected", steps=1, mix_ratio=0.5, tokenizer=str(data / "qwen3_tokenizer"), eval_n=1,
+        problems=str(data / "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"), max_new_tokens=8, nonhack_pairs=None,
+        eval_problems=str(data / "leetcode/leetcode_test_medhard.jsonl"), teacher_pool_dir=str(data / "teacher_pool"),
+    )
+    assert status == 0, tail(run)
+    assert rows(run)[0]["hack_t"][0] > 0
+    log = (run / "log.txt").read_text()
+    assert "84 of 113 cached prompts" in log and "left out" in log
