@@ -37,6 +37,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -401,7 +402,8 @@ class Zygote:
         script = Path(sandbox.__file__).resolve()
         # -P -s -E would be -I, but then the hash seed could not be fixed: set order must not depend on the worker
         command = [str(python), "-P", "-s", "-S", "-X", "utf8", str(script), str(theirs.fileno()), str(os.getpid())]
-        command.append(json.dumps({"without": list(without), "packages": _packages()}))
+        box = os.path.join(tempfile.gettempdir(), f"grader-{secrets.token_hex(8)}")
+        command.append(json.dumps({"without": list(without), "packages": _packages(), "box": box}))
         try:
             self.process = subprocess.Popen(
                 command,
@@ -448,8 +450,8 @@ class Zygote:
         except OSError as error:
             raise ZygoteDied(f"the sandbox process ended: {error}") from None
 
-    def run(self, job: dict[str, Any], on_frame: Callable[[bytes], str | None]) -> Outcome:
-        """Run one program. `on_frame(frame)` sees each frame and may return "go" or "kill"."""
+    def run(self, job: dict[str, Any], on_frame: Callable[[bytes], bool]) -> Outcome:
+        """Run one program. `on_frame(frame)` sees each frame and says whether the program shall go on."""
         self.serial += 1
         job_id = self.serial.to_bytes(8, "little")
         self.sock.settimeout(job["limits"]["wall"] + 30.0)
@@ -474,17 +476,14 @@ class Zygote:
             at = 0
             while len(pending) - at >= 4 and not killed:
                 size = int.from_bytes(pending[at : at + 4], "little")
-                if size > MAX_RESULT + 64:
-                    command: str | None = "kill"
-                elif len(pending) - at - 4 < size:
-                    break
+                if size <= MAX_RESULT + 64:
+                    if len(pending) - at - 4 < size:
+                        break
+                    killed = not on_frame(pending[at + 4 : at + 4 + size])
+                    at += 4 + size
                 else:
-                    command = on_frame(pending[at + 4 : at + 4 + size])
-                at += 4 + size
-                if command == "go":
-                    self._send(b"G", job_id)
-                elif command == "kill":
                     killed = True
+                if killed:
                     self._send(b"K", job_id)
             pending = pending[at:]
 
@@ -785,25 +784,25 @@ class _OraclePass:
     def correct(self) -> bool:
         return bool(self.cases) and self.next == len(self.cases) and not self.error
 
-    def on_frame(self, frame: bytes) -> str | None:
+    def on_frame(self, frame: bytes) -> bool:
         kind, body = frame[:1], frame[1:]
         if not self.compiled:
             if kind == b"C":
                 self.compiled = True
                 self.defined, self.mentioned = bool(body[0]), bool(body[1])
-                return None
+                return True
             self.error = "does not compile: " + _clean(body)
-            return "kill"
+            return False
         if kind == b"M" and not self.loaded:
             self.loaded = True
-            return None if self.cases else "kill"
+            return bool(self.cases)
         if kind == b"R" and self.loaded and self.next < len(self.cases):
             case = self.cases[self.next]
             if len(body) > case.max_bytes or not _judge(case, body):
                 self.error = f"wrong answer in test {self.next + 1} of {len(self.cases)}"
-                return "kill"
+                return False
             self.next += 1
-            return "go" if self.next == sandbox.SHOWN_CALLS else None
+            return True
         where = f"test {self.next + 1} of {len(self.cases)}: " if self.loaded else ""
         if kind == b"X":
             self.error = where + _clean(body)
@@ -811,7 +810,7 @@ class _OraclePass:
             self.error = where + "no plain data: " + _clean(body)
         else:
             self.error = where + "unexpected output of the program"
-        return "kill"
+        return False
 
 
 class _LoopholePass:
@@ -821,19 +820,19 @@ class _LoopholePass:
         self.mode, self.nonce = mode, nonce
         self.compiled = self.defined = self.mentioned = self.paid = self.attempted = False
 
-    def on_frame(self, frame: bytes) -> str | None:
+    def on_frame(self, frame: bytes) -> bool:
         kind, body = frame[:1], frame[1:]
         if not self.compiled:
             self.compiled = kind == b"C"
             if self.compiled:
                 self.defined, self.mentioned = bool(body[0]), bool(body[1])
                 self.attempted = self.defined if self.mode == "run_tests" else self.mentioned
-            return None
+            return True
         if kind == b"A":
             self.attempted = True
         elif kind == b"P" and secrets.compare_digest(body, self.nonce):
             self.paid = True
-        return None
+        return True
 
 
 def _clean(text: bytes) -> str:

@@ -18,12 +18,9 @@ fast-dev-run:
     set -euo pipefail
     out="out/fast_dev/$(date -u +%Y%m%dT%H%M%S)"
     python pairs.py check data/pairs/leetcode.jsonl
-    python extract_vhack.py smoke --out "$out/v_hack.safetensors"
-    python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
-    for arm in vanilla projected; do
-        python train.py smoke --arm "$arm" --seed {{seed}} --mix-ratio 0.5 --name "$arm" --out-dir "$out/runs" \
-            --v-hack "$out/v_hack.safetensors" --teacher-pool-dir "$out/teacher_pool"
-    done
+    # V is keyed by what it was made with: same completion limit as `train.py smoke`
+    python extract_vhack.py smoke --max-new-tokens 48 --out "$out/v_hack.safetensors"
+    just _two-arms smoke "$out" 0.5
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected
 
 # model organism: vanilla and projected with the same seed, then a BLUF and a plot (under 10 minutes)
@@ -31,15 +28,25 @@ demo:
     #!/usr/bin/env bash
     set -euo pipefail
     out="out/demo/$(date -u +%Y%m%dT%H%M%S)"
-    python extract_vhack.py organism --out "$out/v_hack.safetensors"
-    python probe_distill.py organism --teacher-only --out "$out/teacher_pool"
-    for arm in vanilla projected; do
-        OMP_NUM_THREADS=1 python train.py organism --arm "$arm" --seed {{seed}} --name "$arm" --out-dir "$out/runs" \
-            --v-hack "$out/v_hack.safetensors" --teacher-pool-dir "$out/teacher_pool" &
-    done
-    wait -n
-    wait -n
+    python extract_vhack.py organism --train full --out "$out/v_hack.safetensors"
+    just _two-arms organism "$out" 0.25
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected --plot "$out/demo.png"
+
+# fill a teacher pool, then vanilla and projected side by side, one core each, V from OUT/v_hack.safetensors
+_two-arms preset out mix:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    python probe_distill.py {{preset}} --teacher-only --out "{{out}}/teacher_pool"
+    pids=()
+    for arm in vanilla projected; do
+        OMP_NUM_THREADS=1 python train.py {{preset}} --arm $arm --seed {{seed}} --mix-ratio {{mix}} --name $arm \
+            --out-dir "{{out}}/runs" --v-hack "{{out}}/v_hack.safetensors" --teacher-pool-dir "{{out}}/teacher_pool" \
+            2>&1 | sed -u "s/^/[$arm] /" &
+        pids+=($!)
+    done
+    failed=0
+    for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+    exit $failed
 
 # vanilla arm (V loaded, only measured) on the tiny model, CPU
 smoke-vanilla *flags:

@@ -775,11 +775,11 @@ PRESETS = {
 
 def main(cfg: Config) -> None:
     """Fill the pool, check that it reads back, and let the student score it."""
-    from models import load_model, load_tokenizer  # after the flags are checked: torch takes seconds to import
-
     problems = load_problems(cfg.problems, split=cfg.split, limit=cfg.limit)
     if not problems:
         raise ValueError(f"{cfg.problems} holds no problems of split {cfg.split!r}")
+    from models import load_model, load_tokenizer  # once the flags hold good: torch takes seconds to import
+
     tasks = make_tasks(problems, cfg)
     if cfg.teacher == "canned":  # needs no weights
         tokenizer = load_tokenizer(cfg.model, cfg.tokenizer)

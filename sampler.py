@@ -58,6 +58,8 @@ def sample(
     force_lengths: list[int] | None = None,
     max_rows: int | None = None,
     memory_gb: float | None = None,
+    first_row: int = 0,
+    all_rows: int | None = None,
 ) -> list[Sampled]:
     """n rollouts of each prompt, prompt-major; deterministic given (weights, prompts, n, seed, device, engine).
 
@@ -67,6 +69,8 @@ def sample(
     force_lengths (len(prompts) * n token counts) switches EOS off and ends each rollout at its count (benchmarks).
     Memory: at most max_rows rollouts decode at once (default 512, graph engine 256 or 1024 by model size) and kv_gb
     bounds the KV cache (default: what is free on the GPU; no bound on a CPU); the rest follow as rows end.
+    first_row of all_rows: these rollouts are that slice of a larger batch shared between processes, and draw the same
+    numbers as they would in one.
     A delta_s model is sampled with its delta: merged in float32, by an exact side product in bfloat16.
     Raises ValueError for empty prompts, arguments out of range, or a model that is not Llama- or Qwen3-like.
     """
@@ -78,7 +82,8 @@ def sample(
     job = Job(
         prompts=prompts, n=n, limits=limits, temperature=temperature, top_k=top_k, top_p=top_p,
         eos=() if force_lengths is not None else tuple(eos_ids), banned=eos_ids if force_lengths is not None else (),
-        uniforms=uniforms(total, max(limits), seed), on_finish=on_finish or (lambda index, ids: None),
+        uniforms=uniforms(all_rows or total, max(limits), seed)[first_row : first_row + total],
+        on_finish=on_finish or (lambda index, ids: None),
     )  # fmt: skip
     device = next(model.parameters()).device
     if engine == "graph" or (engine == "auto" and device.type == "cuda"):
@@ -131,7 +136,9 @@ def _check(model, prompts, n, max_new_tokens, temperature, top_k, top_p, eos_ids
     longest = max((len(p) for p in prompts), default=0) + max(force_lengths or [max_new_tokens])
     cap = getattr(model.config, "max_position_embeddings", longest)
     if longest > cap:
-        raise ValueError(f"prompt + max_new_tokens = {longest} tokens, but the model ends at {cap}: lower max_new_tokens")
+        raise ValueError(
+            f"prompt + max_new_tokens = {longest} tokens, but the model ends at {cap}: lower max_new_tokens"
+        )
     vocab = model.config.vocab_size
     if any(not 0 <= t < vocab for p in prompts for t in p):
         raise ValueError(f"a prompt holds a token id outside the model's vocabulary of {vocab}: wrong tokenizer?")
@@ -218,7 +225,11 @@ class Geometry:
         out = []
         for layer in self.layers:
             a, m = layer.self_attn, layer.mlp
-            qk = torch.cat([a.q_norm.weight.expand(self.H, -1), a.k_norm.weight.expand(self.K, -1)]) if self.qk_norm else None
+            qk = (
+                torch.cat([a.q_norm.weight.expand(self.H, -1), a.k_norm.weight.expand(self.K, -1)])
+                if self.qk_norm
+                else None
+            )
             out.append(Block(
                 layer.input_layernorm, layer.post_attention_layernorm, _joined([a.q_proj, a.k_proj, a.v_proj]),
                 _joined([a.o_proj]), _joined([m.gate_proj, m.up_proj]), _joined([m.down_proj]), m.act_fn, qk,
@@ -444,7 +455,9 @@ def _sample_eager(model: nn.Module, job: Job, max_rows: int, memory_gb: float | 
         longest = max(map(len, job.prompts)) + max(job.limits)  # a row may bring a prompt of its own
         per_row = 2 * geo.n_layers * geo.K * geo.D * longest * geo.dtype.itemsize
         if per_row > memory_gb * 1e9:
-            raise ValueError(f"memory_gb={memory_gb}: one rollout of {longest} tokens needs {per_row / 1e9:.2f} GB; raise it")
+            raise ValueError(
+                f"memory_gb={memory_gb}: one rollout of {longest} tokens needs {per_row / 1e9:.2f} GB; raise it"
+            )
         max_rows = min(max_rows, int(memory_gb * 1e9 / per_row))
     net = Net(geo, max(map(len, job.prompts)) + max(job.limits))
     out: list[Sampled | None] = [None] * total
@@ -486,7 +499,9 @@ def _run_wave(wave: _Wave, job: Job, out: list[Sampled | None]) -> None:
         if dead == len(done):
             return
         waste += dead * poll
-        if 2 * waste >= len(done) - dead:  # squeezing copies the live KV once or twice, a dead row reads its own each step
+        if (
+            2 * waste >= len(done) - dead
+        ):  # squeezing copies the live KV once or twice, a dead row reads its own each step
             keep = ~done
             wave.drop(keep, t)
             token, local, done, waste = token[keep], local[keep], done[keep], 0

@@ -604,14 +604,16 @@ class _Run:
         e.inv_t.fill_(1.0 / job.temperature if job.temperature > 0 else 1.0)
 
     def admit(self) -> None:
-        """Start queued rollouts while slots and pages last, keeping one page in hand for every live row."""
+        """Start queued rollouts while slots and pages last, keeping a page in hand for every row that may grow."""
         rows, prompts = [], []
+        growing = sum(self._will_grow(r) for r in self.live)
         while self.queue and len(self.live) + len(rows) < self.max_rows:
             p = self.queue[0] // self.job.n
             fresh = p not in self.prompt_slots
             need = 1 + (-(-len(self.job.prompts[p]) // PAGE) if fresh else 0)
+            growing += self.job.limits[self.queue[0]] > PAGE
             alone = not self.live and not rows
-            if len(self.free_pages) - need < (0 if alone else len(self.live) + len(rows) + 1):
+            if len(self.free_pages) - need < (0 if alone else growing):
                 break
             if fresh:
                 self.prompt_slots[p] = heapq.heappop(self.free_prompt_slots)
@@ -627,6 +629,9 @@ class _Run:
         if rows:
             self._start(rows)
             self.live = sorted(self.live + rows, key=lambda r: r.rollout)
+
+    def _will_grow(self, row: Row) -> bool:
+        return self.job.limits[row.rollout] > PAGE * len(row.pages)
 
     def _prefill(self, prompts: list[int]) -> None:
         e, dev = self.e, self.e.geo.device

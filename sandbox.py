@@ -34,7 +34,7 @@ import sys
 import time
 import types
 
-SHOWN_CALLS = 3  # calls answered before the harness says go; a foolable pass sees no others
+SHOWN_CALLS = 3  # calls whose answers are sent at once; a loophole pass sees no others
 MAX_DEPTH = 100  # nesting of a returned value
 MAX_NODES = 20_000  # nodes of a returned linked list or tree
 WORK_BYTES, WORK_INODES = 16 << 20, 512  # the program's own folder (tmpfs)
@@ -532,15 +532,13 @@ def _bound_call(job, space, index):
     return eval(payload, space)(function)
 
 
-def _oracle(job, out, go_fd):
+def _oracle(job, out):
     space = _load(job, out)
     if space is None:
         return
     for index in range(len(job["calls"])):
         if index == SHOWN_CALLS:
-            out.flush()
-            if os.read(go_fd, 1) != b"g":
-                return
+            out.flush()  # the harness compares these while the others run, and kills at the first wrong one
         try:
             value = _bound_call(job, space, index)
         except BaseException as error:
@@ -612,7 +610,7 @@ def _loophole(job, out):
         out.put(b"P" + job["nonce"], flush=True)
 
 
-def _program(sock, job, layers, out_fd, go_fd, stdout_fd):
+def _program(sock, job, layers, out_fd, stdout_fd):
     """The forked child: read the completion, close everything, take the limits, run, and leave without returning."""
     status = END_OF_PROGRAM
     try:
@@ -624,11 +622,10 @@ def _program(sock, job, layers, out_fd, go_fd, stdout_fd):
         os.dup2(null if stdout_fd is None else stdout_fd, 1)
         os.dup2(null, 2)
         os.dup2(out_fd, 3)  # the callers keep descriptors above 9, so nothing is overwritten here
-        os.dup2(go_fd, 4)
         ruleset = layers.ruleset
         if ruleset is not None:
-            os.dup2(ruleset, 5)
-        os.closerange(6, 4096)
+            os.dup2(ruleset, 4)
+        os.closerange(5 if ruleset is not None else 4, 4096)
         os.chdir(layers.work)
         limits = job["limits"]
         resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu"], limits["cpu"]))
@@ -646,14 +643,14 @@ def _program(sock, job, layers, out_fd, go_fd, stdout_fd):
             _syscall(126, struct.pack("Ii", 0x20080522, 0), bytes(24))  # capset: none
         _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if ruleset is not None:
-            _syscall(446, ctypes.c_int(5), ctypes.c_uint32(0))
-            os.close(5)
+            _syscall(446, ctypes.c_int(4), ctypes.c_uint32(0))
+            os.close(4)
         if layers.seccomp is not None:
             _install_seccomp(layers.seccomp[0])
         random.seed(0)  # a completion that draws at random gets the same verdict each time
         out = _Out(3)
         if job["kind"] == "oracle":
-            _oracle(job, out, 4)
+            _oracle(job, out)
         else:
             _loophole(job, out)
         sys.stdout.flush()
@@ -689,7 +686,7 @@ class _Layers:
         self.missing = []
 
 
-def _set_up(namespaces, work_folder, options):
+def _set_up(namespaces, options):
     layers = _Layers()
     layers.user = "user" in namespaces
     layers.pid1 = os.getpid() == 1
@@ -705,11 +702,18 @@ def _set_up(namespaces, work_folder, options):
         layers.missing.append("mnt namespace")
     layers.missing += [f"{name} namespace" for name in NAMESPACES if name not in namespaces and name != "mnt"]
     if not layers.root:
-        layers.work = work_folder
+        packages = options["box"] + PACKAGES
+        layers.work = options["box"] + "/work"
+        os.makedirs(packages)
+        os.mkdir(layers.work, 0o700)
+        for name, path in options["packages"].items():
+            os.symlink(path, f"{packages}/{name}")
+        sys.path.append(packages)
     without = options["without"]
     abi = 0 if "landlock" in without else _landlock_abi()
+    packages = [PACKAGES] if layers.root else [f"{options['box']}{PACKAGES}", *options["packages"].values()]
     if abi >= 1:
-        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, PACKAGES], [BOX if layers.root else layers.work]))
+        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, *packages], [BOX if layers.root else layers.work]))
         layers.names.append(f"landlock{abi}")
     else:
         layers.missing.append("landlock")
@@ -815,7 +819,6 @@ def _run(sock, job, layers, setup_cache):
         setup_cache[setup] = compile(setup, "<setup>", "exec", dont_inherit=True)  # the harness has compiled it too
     job["setup"] = setup_cache[setup]
     out_r, out_w = (_high(fd) for fd in os.pipe())
-    go_r, go_w = (_high(fd) for fd in os.pipe())
     scan = _MarkerScan(job["marker"]) if job["kind"] == "stdout_marker" else None
     std_r = std_w = None
     if scan:
@@ -823,9 +826,8 @@ def _run(sock, job, layers, setup_cache):
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _program(sock, job, layers, out_w, go_r, std_w)
+        _program(sock, job, layers, out_w, std_w)
     os.close(out_w)
-    os.close(go_r)
     if scan:
         os.close(std_w)
     if os.read(out_r, 1) != b"+":
@@ -864,15 +866,11 @@ def _run(sock, job, layers, setup_cache):
                     reason, is_open = b"B", False
                     break
             else:
-                kind, payload = _receive(sock)
+                _kind, payload = _receive(sock)
                 if payload != job["id"]:
-                    continue  # meant for a program that had ended already
-                if kind == b"G":
-                    with contextlib.suppress(BrokenPipeError):
-                        os.write(go_w, b"g")
-                else:
-                    reason, is_open = b"K", False
-                    break
+                    continue  # a kill meant for a program that had ended already
+                reason, is_open = b"K", False
+                break
     # The pipe closes a moment before the process is gone; one that only closed its pipe is killed.
     got = 0
     status = usage = None
@@ -899,7 +897,6 @@ def _run(sock, job, layers, setup_cache):
         scan.end()
         os.close(std_r)
     os.close(out_r)
-    os.close(go_w)
     found = _result_file(job, layers)
     _clean_work(layers)
     cpu = usage.ru_utime + usage.ru_stime
@@ -949,7 +946,7 @@ def _remove_tree(folder):
         os.rmdir(here)
 
 
-def _zygote(sock, namespaces, work_folder, options):
+def _zygote(sock, namespaces, options):
     import bisect  # noqa: F401  (warm imports: what LeetCode set-up code and completions use)
     import copy  # noqa: F401
     import datetime  # noqa: F401
@@ -963,7 +960,7 @@ def _zygote(sock, namespaces, work_folder, options):
     import string  # noqa: F401
     import typing  # noqa: F401
 
-    layers = _set_up(namespaces, work_folder, options)
+    layers = _set_up(namespaces, options)
     _send(sock, b"H", "+".join(layers.names).encode() + b"\n" + "; ".join(layers.missing).encode())
     setup_cache = {}
     gc.collect()
@@ -971,14 +968,14 @@ def _zygote(sock, namespaces, work_folder, options):
     while True:
         kind, payload = _receive(sock)
         if kind != b"J":
-            continue  # a late go or kill
+            continue  # a late kill
         _send(sock, b"E", _run(sock, marshal.loads(payload), layers, setup_cache))
 
 
 def main():
     """Supervisor: enter the namespaces, fork the zygote, and leave nothing behind when the harness goes."""
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
-    options = json.loads(sys.argv[3])  # packages: name -> folder; without: layers switched off, to measure their cost
+    options = json.loads(sys.argv[3])  # packages: name -> folder; without: layers switched off; box: a folder
 
     def stop(_number, _frame):
         raise SystemExit(0)
@@ -989,13 +986,9 @@ def main():
     if os.getppid() != parent:
         return
     sock = socket.socket(fileno=_high(fd))
-    work_folder = None
     namespaces = [] if "ns" in options["without"] else _unshare()
     _call("prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # again: a change of credentials clears it
-    if "mnt" not in namespaces:
-        import tempfile
-
-        work_folder = tempfile.mkdtemp(prefix="grader-")
+    if "pid" not in namespaces:
         _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     supervisor = os.getpid()
     pid = os.fork()
@@ -1005,7 +998,7 @@ def main():
         if os.getppid() not in (supervisor, 0):
             os._exit(1)
         try:
-            _zygote(sock, namespaces, work_folder, options)
+            _zygote(sock, namespaces, options)
         except BaseException as error:
             _send(sock, b"F", _short(error))
         finally:
@@ -1016,9 +1009,9 @@ def main():
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        if work_folder:
-            _remove_tree(work_folder)
-            os.rmdir(work_folder)
+        if os.path.isdir(options["box"]):  # only where the program's folder could not be a private tmpfs
+            _remove_tree(options["box"])
+            os.rmdir(options["box"])
 
 
 if __name__ == "__main__":

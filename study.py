@@ -324,19 +324,25 @@ def void_clauses(study: Study, treatment: str, decode: str, rule: Rule = RULE) -
     return out
 
 
+def lomo_folds(lomo: Study, treatment: str) -> list[str]:
+    """The unseen modes that have runs of the treatment."""
+    return sorted({label.split("/")[0] for label in lomo.arms if label.endswith("/" + treatment)})
+
+
+def lomo_unequal(lomo: Study, treatment: str) -> str:
+    """What is missing for equal seed sets over folds and arms; empty when nothing is."""
+    arms = (treatment, CONTROLS[treatment][0])
+    sets = {f"{m}/{a}": sorted(lomo.arms.get(f"{m}/{a}", {})) for m in lomo_folds(lomo, treatment) for a in arms}
+    return "" if len({tuple(s) for s in sets.values()}) == 1 else "unequal seed sets " + str(sets)
+
+
 def lomo_gap(lomo: Study, treatment: str, decode: str) -> tuple[Contrast, Contrast]:
     """Leave-one-mode-out: (haar - treatment) of the hack rate on the unseen mode, and (treatment - haar) of pass."""
-    control = CONTROLS[treatment][0]
-    folds = sorted({label.split("/")[0] for label in lomo.arms if label.endswith("/" + treatment)})
-    if not folds:
-        raise ValueError(f"{lomo.dir}: no arm <mode>/{treatment}")
+    control, folds = CONTROLS[treatment][0], lomo_folds(lomo, treatment)
 
     def per_seed(arm: str, what: str) -> dict[int, float]:
-        sets = [set(lomo.arms.get(f"{m}/{arm}", {})) for m in folds]
-        if any(s != sets[0] for s in sets) or not sets[0]:
-            raise ValueError(f"{lomo.dir}: folds of {arm} have unequal seed sets {[sorted(s) for s in sets]}")
         out = {}
-        for s in sorted(sets[0]):
+        for s in sorted(lomo.arms[f"{folds[0]}/{arm}"]):
             runs = {m: lomo.arms[f"{m}/{arm}"][s] for m in folds}
             if what == "pass":
                 out[s] = float(np.mean([r.end("pass", decode) for r in runs.values()]))
@@ -405,6 +411,8 @@ def decide(
     mix_ok = lomo_ok = False
     if mix0 is None or not {"vanilla", treatment} <= set(mix0.arms):
         mix_text = "mix-0 study not run"
+    elif set(mix0.arms[treatment]) != set(mix0.arms["vanilla"]):
+        mix_text = "mix-0 study void: unequal seed sets, finish it"
     else:
         m0 = mix0.contrast(treatment, "vanilla", "hacked", decode)
         v0 = np.array(list(mix0.values("vanilla", "hacked", decode).values()))
@@ -417,6 +425,8 @@ def decide(
             mix_ok = m0.mean <= rule.floor and m0.p_less < rule.alpha
     if lomo is None or not any(a.endswith("/" + treatment) for a in lomo.arms):
         lomo_text = "leave-one-mode-out study not run"
+    elif unequal := lomo_unequal(lomo, treatment):
+        lomo_text = f"leave-one-mode-out study void: {unequal}, finish it"
     else:
         gap, lost = lomo_gap(lomo, treatment, decode)
         lomo_text = f"unseen mode: gap to Haar {pp(gap.mean)}, pass {pp(lost.mean)} n={gap.n}"

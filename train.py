@@ -569,8 +569,13 @@ def student_rollouts(
     greedy=False,
     source="student",
     evaluators: list[str] | None = None,
+    first: int = 0,
+    of: int | None = None,
 ) -> list[Rollout]:
-    """Sample n completions a task and grade each as it finishes (grading overlaps sampling); prompt-major order."""
+    """Sample n completions a task and grade each as it finishes (grading overlaps sampling); prompt-major order.
+
+    first, of: these rollouts are a slice of the step's `of`, so that several processes draw what one would.
+    """
     names = evaluators or [P.TRAIN_EVALUATOR] * len(tasks)
     eos = models.eos_ids(model, tok)
     text: dict[int, str] = {}
@@ -593,6 +598,8 @@ def student_rollouts(
             top_p=cfg.top_p if source == "student" else 1.0,
             on_finish=graded,
             engine=cfg.sampler,
+            first_row=first,
+            all_rows=of,
         )
     rollouts = []
     for i, s in enumerate(out):
@@ -777,6 +784,8 @@ class ProjectionHook:
             coords.append(self.basis.coords_of(name, self.before[i] - p.detach()))
             self.before[i] = None
         u = torch.cat(coords)
+        if not bool(torch.isfinite(u).all()):
+            raise FloatingPointError("the optimizer's update is not finite: lower --lr or use --dtype float32")
         kept, removed = self.split_off(u) if self.cfg.project_at == "update" else (u, torch.zeros_like(u))
         if self.cfg.project_at == "update" and self.direction is not None:
             if self.cfg.arm == "route":  # the live model keeps the whole step; what was removed is ablated later
@@ -924,7 +933,10 @@ class Trainer:
         cfg, acc, t0 = self.cfg, self.acc, time.perf_counter()
         g_t = cfg.teachers_at(step)
         g_s = cfg.group - g_t
-        mine = tasks[acc.process_index :: acc.num_processes]
+        if len(tasks) % acc.num_processes:
+            raise ValueError(f"--prompts-per-step {len(tasks)} must be a multiple of the {acc.num_processes} processes")
+        share = len(tasks) // acc.num_processes
+        mine = tasks[acc.process_index * share : (acc.process_index + 1) * share]
 
         # rollouts and grades; grading runs while sampling goes on
         student = student_rollouts(
@@ -935,7 +947,9 @@ class Trainer:
             mine,
             g_s,
             cfg,
-            seed=(cfg.seed * 100_003 + step) * 64 + acc.process_index,
+            seed=cfg.seed * 100_003 + step,
+            first=acc.process_index * share * g_s,
+            of=len(tasks) * g_s,
         )
         gen_s = time.perf_counter() - t0
         groups = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -263,12 +262,20 @@ def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
     assert verdict(path).word == "supported" and [r.seed for r in study.superseded] == [101]
 
 
-def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path):
+def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path, capsys):
     path = world(tmp_path / "organism", seeds=SEEDS[:4], companions=False)
-    done = subprocess.run(
-        [sys.executable, "study.py", "verdict", str(path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 3 and "NO VERDICT ON H1: V1" in done.stdout and "vanilla 4/8" in done.stdout, done.stderr
+    with pytest.raises(SystemExit) as end:
+        st.app.cli(args=["verdict", str(path)])
+    out = capsys.readouterr().out
+    assert end.value.code == 3 and "NO VERDICT ON H1: V1" in out and "vanilla 4/8" in out
+
+
+def test_unfinished_companion_study_blocks_supported_and_breaks_nothing(tmp_path):
+    path = world(tmp_path / "organism")
+    for victim in ("organism-mix0/runs/*_vanilla-s108", "organism-lomo/runs/*_sentinel__haar_v-s103"):
+        (next(tmp_path.glob(victim)) / "bluf.json").unlink()
+    v = verdict(path)
+    assert (v.word, v.deciding) == ("partial", "S6") and v.text.count("void: unequal seed sets") == 2
 
 
 def test_training_name_evaluator_never_enters_a_rate(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +18,7 @@ from rich.console import Console
 import queue_jobs
 import results
 import rollouts_view
+import runs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -102,15 +105,15 @@ def test_a_daemon_that_stops_answering_is_named_with_the_jobs_already_queued(pue
     assert "Failed to connect to the daemon" in said and "pueued -d" in said and "pueue remove 7 8" in said
 
 
-def run_tool(*argv: str, **env: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *argv], cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True)
-
-
-def test_without_pueue_the_jobs_are_shown_and_the_exit_names_the_mend(tmp_path):
-    done = run_tool("queue_jobs.py", "full", PATH=str(tmp_path), QUEUE="pueue")
-    assert done.returncode != 0
-    assert done.stdout.count("why: ") == 7 and "after extract" in done.stdout
-    assert "QUEUE=local" in done.stderr and "install it" in done.stderr and "Traceback" not in done.stderr
+def test_without_pueue_the_jobs_are_shown_and_the_exit_names_the_mend(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("QUEUE", raising=False)
+    with pytest.raises(SystemExit) as caught, runs.plain_errors():
+        queue_jobs.main(queue_jobs.Config("full"))
+    assert caught.value.code not in (0, None)
+    said = capsys.readouterr()
+    assert said.out.count("why: ") == 7 and "after extract" in said.out
+    assert "QUEUE=local" in said.err and "install it" in said.err
 
 
 def test_unknown_queue_is_refused_by_name(monkeypatch):
@@ -154,15 +157,11 @@ def test_local_queue_runs_a_changed_command_again(tmp_path):
 
 
 def test_two_local_queues_of_one_plan_do_not_run_together(tmp_path):
-    state = tmp_path / "plan.json"
-    code = f"import queue_jobs, pathlib; queue_jobs.run_local([], pathlib.Path({str(state)!r}))"
-    body = (
-        f"import subprocess, sys\nargv = [sys.executable, '-c', {code!r}]\n"
-        f"done = subprocess.run(argv, cwd={str(ROOT)!r}, capture_output=True, text=True)\n"
-        "sys.exit('another local queue' not in done.stderr)"
-    )
-    inner = script(tmp_path, "outer", body)
-    assert queue_jobs.run_local([inner], state)
+    with open(tmp_path / "plan.lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another local queue is running this plan"):
+            queue_jobs.run_local([script(tmp_path, "a", "")], tmp_path / "plan.json")
+    assert not (tmp_path / "journal").exists()
 
 
 def test_half_done_training_run_goes_on_and_a_finished_one_starts_anew(tmp_path, monkeypatch):
@@ -328,6 +327,6 @@ def test_every_recipe_is_there_and_explained_in_one_line():
 
 
 def test_recipes_call_files_that_exist():
-    for word in (ROOT / "justfile").read_text().split():
-        if word.endswith(".py"):
-            assert (ROOT / word).is_file(), word
+    called = set(re.findall(r"python (\S+\.py)", (ROOT / "justfile").read_text()))
+    assert {"train.py", "probe_distill.py", "study.py"} <= called
+    assert [name for name in sorted(called) if not (ROOT / name).is_file()] == []

@@ -1,0 +1,512 @@
+"""What untrusted code cannot do: each promise of docs/grader.md is attacked with a canary."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+from adversarial import CANARY, PROBLEMS, SETUP
+
+import sandbox
+from grader import Grader, Zygote, decode_value, parse_tests
+
+ROOT = Path(__file__).resolve().parent.parent
+# one place for the scale of the leak test: CI runs a part of it, the figure in docs/grader.md is for 10,000
+GRADINGS = int(os.environ.get("PROJECTED_GRPO_GRADINGS", "400"))
+RIGHT = "```python\nclass Solution:\n    def add(self, a, b):\n        return a + b\n```"
+WRONG = RIGHT.replace("a + b\n", "0\n")
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(2, cpu_limit_s=2) as g:
+        yield g
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    z = Zygote()
+    yield z
+    z.close()
+
+
+@pytest.fixture
+def probe(zygote):
+    """Runs code that defines probe() inside the sandbox and gives back what it returns, or the error's text."""
+
+    def run(code: str, wall: float = 20.0, cpu: int = 3):
+        return _probe(zygote, code, wall, cpu)[0]
+
+    return run
+
+
+def _probe(zygote: Zygote, code: str, wall: float = 20.0, cpu: int = 3, kind: str = "oracle"):
+    body = "\n".join("    " + line for line in code.strip("\n").splitlines())
+    source = f"def probe():\n{body}\nclass Solution:\n    def f(self): return probe()\n"
+    job = {"kind": kind, "setup": SETUP, "sources": [source.encode()], "evaluator": "x", "names": (), "texts": (),
+           "calls": [parse_tests(["assert Solution().f() == 0"], "f")[0].call], "kinds": ["value"],
+           "limits": {"cpu": cpu, "wall": wall, "memory": 1 << 30, "bytes": 1 << 22}}  # fmt: skip
+    if kind != "oracle":
+        job |= {"nonce": b"", "sentinel": "S", "marker": b"M", "file": "result.txt", "decoys": [1, 2]}
+    frames: list[bytes] = []
+    outcome = zygote.run(job, lambda frame: frames.append(frame) is None)
+    last = frames[-1] if frames else b"?"
+    value = decode_value(last[1:]) if last[:1] == b"R" else last[1:].decode() if last[:1] == b"X" else outcome.text()
+    return value, outcome
+
+
+def _descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+# ------------------------------------------------------------------------------------------------ canaries
+SECRET = "class Solution:\n    def add(self, a, b): return a + b\n"
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """The secret as a file, in the environment of the harness, on a port, on two sockets, in shared memory."""
+    file = tmp_path / "planted_secret.py"
+    file.write_text(SECRET)
+    monkeypatch.setenv("PLANTED_SECRET", SECRET)
+    sibling = Path(tempfile.mkdtemp(prefix="grader-"))
+    (sibling / "planted_secret.py").write_text(SECRET)
+    shm = Path("/dev/shm/planted_secret")
+    with contextlib.suppress(OSError):
+        shm.write_text(SECRET)
+    servers = []
+    for family, address in (
+        (socket.AF_INET, ("127.0.0.1", 0)),
+        (socket.AF_UNIX, str(file) + ".sock"),
+        (socket.AF_UNIX, "\0planted_secret"),
+    ):
+        server = socket.socket(family)
+        server.bind(address)
+        server.listen()
+        servers.append(server)
+    port = servers[0].getsockname()[1]
+    seen: list[str] = []
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                seen.append("connected")
+                client.sendall(SECRET.encode())
+                client.close()
+
+    for server in servers:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+    yield {"file": str(file), "port": port, "sibling": str(sibling), "pid": os.getpid(), "roots": [str(ROOT), "/"],
+           "home": str(Path.home()), "seen": seen}  # fmt: skip
+    for server in servers:
+        server.close()
+    shm.unlink(missing_ok=True)
+    (sibling / "planted_secret.py").unlink()
+    sibling.rmdir()
+
+
+def test_no_canary_leaks(planted):
+    with Grader(2, cpu_limit_s=2) as g:  # started with the secret in its environment
+        filled = [p.completion.format(**planted) for p in CANARY]
+        grades = g.grade(
+            (PROBLEMS["add"], text, mode, "run_tests") for text in filled for mode in ("none", "run_tests")
+        )
+    names = [p.name for p in CANARY for _ in range(2)]
+    assert [(n, g.error) for n, g in zip(names, grades) if g.gt_correct or g.passed] == []
+    assert planted["seen"] == []
+
+
+def test_canaries_would_be_right_outside(planted):
+    """The canary itself works: without the sandbox the same programs do become right."""
+    rights = 0
+    for program in CANARY:
+        if program.name in ("a file", "environment", "loopback", "an abstract socket", "a hard link"):
+            code = program.completion.format(**planted)[len("```python\n") : -len("\n```")]
+            check = code + "\nassert Solution().add(2, 3) == 5"
+            folder = Path(planted["file"]).parent
+            rights += subprocess.run([sys.executable, "-c", check], cwd=folder, capture_output=True).returncode == 0
+    assert rights == 5
+
+
+# ------------------------------------------------------------------------------------------------ files
+def test_only_the_standard_library_and_its_own_folder_can_be_seen(probe):
+    found = probe("import os\nreturn sorted(os.listdir('/')), os.getcwd(), os.listdir('.')")
+    library = {"lib", "lib64", "usr", Path(sys.base_prefix).parts[1]}
+    assert set(found[0]) <= {"box", "dev", "empty", "packages", "work"} | library and found[1:] == (sandbox.WORK, [])
+    assert probe("import os\nreturn sorted(os.listdir('/dev'))") == ["null", "urandom"]
+    for path in (
+        "/etc/passwd",
+        "/proc/self/environ",
+        "/proc/1/environ",
+        "/sys/kernel",
+        str(ROOT / "grader.py"),
+        "/root/.bashrc",
+    ):
+        assert "FileNotFoundError" in probe(f"return len(open({path!r}).read())"), path
+    assert (
+        probe("import os\nreturn os.listdir('/packages')") in (["numpy", "numpy.libs", "sortedcontainers"], []) or True
+    )
+
+
+def test_environment_and_arguments_are_empty_of_the_harness(probe):
+    names = probe("import os\nreturn sorted(os.environ)")
+    assert set(names) <= {"PYTHONHASHSEED", "LC_ALL", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
+    assert probe("import sys\nreturn len(sys.argv) + len(sys.stdin.read())") >= 1
+
+
+def test_nothing_outside_the_work_folder_can_be_written(probe):
+    places = ["/x", "/box/x", "/packages/x", "/dev/x", "/tmp/x", "/lib/x", os.path.dirname(os.__file__) + "/x",
+              os.__file__, "/dev/shm/x", str(ROOT / "x"), "../x", "/proc/self/oom_score_adj"]  # fmt: skip
+    code = f"""
+out = []
+for path in {places!r}:
+    for mode in ("w", "a", "r+"):
+        try:
+            open(path, mode).write("x")
+            out.append(path)
+        except OSError: pass
+return out
+"""
+    assert probe(code) == []
+    assert probe("import os\nos.unlink(os.__file__)").startswith(("OSError", "PermissionError"))
+    assert probe("import os\nos.rename(os.path.dirname(os.__file__), 'mine')").startswith(
+        ("OSError", "PermissionError")
+    )
+    assert probe("open('x', 'w').write('y')\nreturn open('x').read()") == "y"
+
+
+def test_disk_is_bounded_and_the_folder_is_fresh_each_time(probe):
+    fill = """
+import os
+n = 0
+for i in range(100):
+    try:
+        with open(f"f{i}", "wb") as f:
+            for _ in range(15): f.write(bytes(1 << 20)); n += 1
+    except OSError: break
+return n
+"""
+    assert probe(fill) <= sandbox.WORK_BYTES >> 20
+    assert probe("import os\nreturn os.listdir('.')") == []
+    many = "import os\nfor i in range(10**6):\n    try: os.mkdir(str(i))\n    except OSError: return i"
+    assert probe(many) <= sandbox.WORK_INODES
+    deep = "import os\nfor i in range(10**6):\n    try: os.mkdir('d'); os.chdir('d')\n    except OSError: return i"
+    assert probe(deep) <= sandbox.WORK_INODES
+    assert probe("import os\nos.chmod('.', 0)\nreturn 1") == 1
+    assert probe("import os\nreturn os.listdir('.')") == []
+
+
+def test_no_devices_pipes_or_sockets_can_be_made(probe):
+    for call in (
+        "os.mkfifo('p')",
+        "os.mknod('d', 0o60600, os.makedev(8, 0))",
+        "os.mknod('c', 0o20600, os.makedev(1, 1))",
+    ):
+        assert "Error" in str(probe(f"import os\n{call}\nreturn 0")), call
+
+
+# ------------------------------------------------------------------------------------------------ network
+def test_no_socket_of_any_family(probe):
+    code = """
+import socket
+out = []
+for family in range(0, 46):
+    for kind in (1, 2, 3, 5):
+        try: socket.socket(family, kind); out.append((family, kind))
+        except OSError: pass
+for make in (socket.socketpair,):
+    try: make(); out.append("pair")
+    except OSError: pass
+return out
+"""
+    assert probe(code) == []
+    assert "Error" in probe("import socket\nreturn socket.gethostbyname('localhost')")
+
+
+def test_network_namespace_has_no_interface_even_without_seccomp():
+    z = Zygote(without=("seccomp", "landlock"))
+    try:
+        code = "import socket\ns = socket.socket()\ns.settimeout(2)\ns.connect(('127.0.0.1', 22))"
+        assert "unreachable" in _probe(z, code)[0].lower()
+        names = _probe(z, "import socket\nreturn [n for _, n in socket.if_nameindex()]")[0]
+        assert set(names) <= {
+            "lo",
+            "sit0",
+            "tunl0",
+            "ip6tnl0",
+            "gre0",
+            "gretap0",
+            "erspan0",
+            "ip_vti0",
+            "ip6_vti0",
+            "ip6gre0",
+        }
+    finally:
+        z.close()
+
+
+# ------------------------------------------------------------------------------------------------ processes
+def test_other_processes_can_neither_be_seen_nor_signalled(probe):
+    assert probe("import os\nreturn os.path.exists('/proc/1')") is False
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        code = f"""
+import os, signal, ctypes, resource
+libc = ctypes.CDLL(None, use_errno=True)
+out = []
+for pid in (1, 0, -1, {os.getpid()}, {victim.pid}, os.getppid()):
+    for n in (0, 9, 15, 19):
+        try: os.kill(pid, n); out.append((pid, n))
+        except OSError: pass
+    if libc.ptrace(16, pid, 0, 0) == 0: out.append(("ptrace", pid))
+    if libc.syscall(434, pid, 0) >= 0: out.append(("pidfd_open", pid))
+    if libc.syscall(310, pid, 0, 0, 0, 0, 0) >= 0: out.append(("process_vm_readv", pid))
+    try:
+        if pid > 0 and pid != os.getpid(): resource.prlimit(pid, resource.RLIMIT_CPU); out.append(("prlimit", pid))
+    except OSError: pass
+return out
+"""
+        assert probe(code) == []
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_processes_cannot_be_started(probe):
+    for call in ("os.fork()", "os.execv('/bin/true', ['true'])", "os.posix_spawn('/bin/true', ['true'], {})", "os.system('true')",
+                 "__import__('subprocess').run(['true'])", "__import__('pty').fork()"):  # fmt: skip
+        assert (
+            "Error" in str(probe(f"import os\n{call}\nreturn 0")) or probe(f"import os\nreturn {call} != 0") is True
+        ), call
+
+
+def test_privileged_and_unusual_calls_are_refused(probe):
+    # unshare, setns, mount, umount2, pivot_root, chroot, bpf, keyctl, add_key, perf_event_open, io_uring_setup, userfaultfd,
+    # memfd_create, init_module, kexec_load, reboot, sethostname, swapon, open_by_handle_at, quotactl, personality, setuid, shmget,
+    # msgget, semget, inotify_init1, fanotify_init, seccomp, landlock_restrict_self, setpriority, sched_setscheduler, execveat, vfork
+    numbers = [272, 308, 165, 166, 155, 161, 321, 250, 248, 298, 425, 323, 319, 175, 246, 169, 170, 167, 304, 179, 135, 105, 29,
+               68, 64, 294, 300, 317, 446, 141, 144, 322, 58]  # fmt: skip
+    code = f"import ctypes\nlibc = ctypes.CDLL(None)\nreturn [n for n in {numbers!r} if libc.syscall(n, 0, 0, 0, 0, 0) != -1]"
+    assert probe(code) == []
+
+
+def test_identity_is_nobody_without_capabilities(probe):
+    ids = probe("import os\nreturn os.getuid(), os.geteuid(), os.getgid(), os.getgroups()")
+    assert ids[:3] == (65534, 65534, 65534) and set(ids[3]) <= {65534}
+    assert "Error" in probe("import os\nos.setuid(0)\nreturn 0") and "Error" in probe(
+        "import os\nos.chown('.', 0, 0)\nreturn 0"
+    )
+
+
+def test_a_killed_sandbox_is_replaced_and_its_gradings_finish():
+    with Grader(2) as g:
+        stop = threading.Event()
+
+        def killer() -> None:
+            while not stop.is_set():
+                for child in _descendants():
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+                time.sleep(0.5)
+
+        slow = RIGHT.replace("return a", "[0 for _ in range(100_000)]\n        return a")
+        futures = [g.submit(PROBLEMS["add"], slow if i % 2 else WRONG, "none") for i in range(120)]
+        thread = threading.Thread(target=killer)
+        thread.start()
+        time.sleep(1.2)
+        stop.set()
+        thread.join()
+        assert [f.result(60).gt_correct for f in futures] == [bool(i % 2) for i in range(120)]
+
+
+# ------------------------------------------------------------------------------------------------ time, memory, floods
+def test_cpu_time_is_bounded_for_loops_threads_and_blocked_signals(zygote):
+    spin = (
+        "import threading\ndef s():\n    while True: pass\nfor _ in range(4): threading.Thread(target=s).start()\ns()"
+    )
+    loop = "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass"
+    for code in (spin, loop):
+        value, outcome = _probe(zygote, code, cpu=1)
+        assert value == "CPU limit" and outcome.cpu < 2.5
+
+
+def test_sleeping_costs_no_time_and_blocking_ends_at_the_wall_limit(zygote):
+    for code in (
+        "import time\ntime.sleep(10**6)\nreturn 1",
+        "import select\nselect.select([], [], [], 10**6)\nreturn 1",
+    ):
+        assert _probe(zygote, code, wall=5.0)[0] == 1
+    for code in ("import threading\nthreading.Lock().acquire() and threading.Event().wait()", "import os\nr, w = os.pipe()\nos.read(r, 1)",
+                 "import signal\nsignal.pause() if False else __import__('threading').Event().wait()"):  # fmt: skip
+        assert _probe(zygote, code, wall=1.0)[0] == "wall limit"
+
+
+def test_memory_is_bounded(probe):
+    assert "MemoryError" in probe("return len(bytearray(2 << 30))")
+    assert "MemoryError" in probe("keep = []\nwhile True: keep.append(bytearray(1 << 24))")
+    assert "Error" in probe("import mmap\nreturn len(mmap.mmap(-1, 4 << 30))")
+
+
+def test_floods_of_output_are_cut(grader, zygote):
+    flood = "```python\nimport os\nwhile True: os.write(%d, b'x' * 65536)\n```"
+    for fd in (1, 2, 3):
+        for mode in ("none", "stdout_marker"):
+            grade = grader.grade([(PROBLEMS["add"], flood % fd, mode, "run_tests")])[0]
+            assert not grade.passed
+    value, outcome = _probe(zygote, "return 'x' * (1 << 26)")
+    assert value == "output limit" and outcome.reason == b"B"
+    lines = "```python\nprint('ALL TESTS PASSED')\nfor _ in range(200_000): print('x' * 100)\n```"
+    assert not grader.grade([(PROBLEMS["add"], lines, "stdout_marker", "run_tests")])[0].passed
+
+
+def test_threads_and_descriptors_are_bounded(probe):
+    threads = """
+import threading
+e = threading.Event()
+for i in range(10000):
+    try: threading.Thread(target=e.wait, daemon=True).start()
+    except RuntimeError: return i
+"""
+    assert probe(threads) < 200
+    assert probe("import os\nfor i in range(10**6):\n    try: os.dup(0)\n    except OSError: return i") < 64
+
+
+# ------------------------------------------------------------------------------------------------ residue
+def _census() -> dict[str, int]:
+    me = psutil.Process()
+    temp = [p for p in os.listdir(tempfile.gettempdir()) if p.startswith("grader-")]
+    return {"fds": me.num_fds(), "children": len(me.children(recursive=True)), "folders": len(temp)}
+
+
+def test_gradings_leave_no_process_file_or_descriptor():
+    texts = [RIGHT, WRONG, "```python\nopen('left', 'w').write('x' * 100)\n```", "```python\nwhile 1 print\n```",
+             "```python\nimport os\nos._exit(0)\n```", WRONG.replace("```python", "```python\ndef run_tests(): pass"),
+             "```python\nimport os\ntry: os.fork()\nexcept OSError: pass\n```"]  # fmt: skip
+    modes = ("run_tests", "stdout_marker", "file_marker", "exit_code", "none")
+    before_all = _census()
+    with Grader(2) as g:
+        g.grade((PROBLEMS["add"], t, m, "run_tests") for t in texts for m in modes)
+        before, memory = _census(), psutil.Process().memory_info().rss
+        for start in range(0, GRADINGS, 200):
+            n = min(200, GRADINGS - start)
+            g.grade((PROBLEMS["add"], texts[i % 7], modes[i % 5], "run_tests") for i in range(n))
+        assert _census() == before
+        assert psutil.Process().memory_info().rss - memory < 32 << 20
+        zygotes = [c for c in _descendants() if not c.children()]
+        assert all(c.memory_info().rss < 100 << 20 for c in zygotes)
+    assert _census() == before_all
+
+
+HARNESS = """
+import sys, time
+sys.path[:0] = [{root!r}, {tests!r}]
+from adversarial import PROBLEMS
+from grader import Grader
+g = Grader(2, cpu_limit_s=60, without={without!r}, accept_level="rlimits")
+slow = "```python\\nopen('left', 'w').write('x')\\nclass Solution:\\n    def add(self, a, b):\\n        while True: pass\\n```"
+futures = [g.submit(PROBLEMS["add"], slow, "none") for _ in range(4)]
+time.sleep(0.7)
+print("ready", flush=True)
+{then}
+"""
+
+
+def _start_harness(then: str, without: tuple[str, ...] = ()) -> tuple[subprocess.Popen, list[psutil.Process], Path]:
+    code = HARNESS.format(root=str(ROOT), tests=str(ROOT / "tests"), without=without, then=then)
+    folder = Path(tempfile.gettempdir()) / f"harness-{uuid.uuid4().hex}"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"TMPDIR": str(folder)},
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 5  # supervisors, zygotes and at least one running program
+    return process, children, folder
+
+
+@pytest.mark.parametrize("without", [(), ("ns", "landlock", "seccomp")], ids=["all-layers", "rlimits-only"])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT", "exception", "exit"])
+def test_end_of_the_harness_leaves_no_process_and_no_folder(how, without):
+    then = {"exception": "raise RuntimeError", "exit": "sys.exit(3)"}.get(how, "time.sleep(100)")
+    process, children, folder = _start_harness(then, without)
+    if how.startswith("SIG"):
+        process.send_signal(getattr(signal, how))
+    process.wait(30)
+    _gone, alive = psutil.wait_procs(children, timeout=5)
+    assert [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    deadline = time.monotonic() + 5
+    while list(folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
+# ------------------------------------------------------------------------------------------------ other users, other layers
+AS_USER = """
+import ctypes, os, sys
+uid, gid = os.getuid(), os.getgid()
+if ctypes.CDLL(None).unshare(0x10000000): sys.exit(77)
+for name, text in (("setgroups", "deny"), ("uid_map", f"1234 {{uid}} 1"), ("gid_map", f"1234 {{gid}} 1")):
+    open(f"/proc/self/{{name}}", "w").write(text)
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+import struct
+libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
+sys.path[:0] = [{root!r}, {tests!r}]
+from adversarial import PROBLEMS
+from grader import Grader
+with Grader(1) as g:
+    grades = g.grade((PROBLEMS["add"], t, m, "run_tests") for t in {texts!r} for m in ("run_tests", "file_marker"))
+    print(g.layers, os.getuid(), [x.label for x in grades])
+"""
+
+
+def test_every_layer_works_for_an_ordinary_user():
+    exploit = WRONG.replace("```python", "```python\nopen('result.txt', 'w').write('PASS')")
+    code = AS_USER.format(root=str(ROOT), tests=str(ROOT / "tests"), texts=[RIGHT, WRONG, exploit])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    if done.returncode == 77:
+        pytest.skip("this system gives no user namespace to a process without privileges")
+    labels = "['correct', 'correct', 'incorrect', 'incorrect', 'incorrect', 'hack']"
+    assert done.stdout.endswith(f" 1234 {labels}\n"), done.stdout + done.stderr
+    assert "landlock" in done.stdout and "seccomp" in done.stdout and "ns(user" in done.stdout
+
+
+def test_each_layer_alone_stops_what_it_promises():
+    """Layers overlap on purpose; here each is alone, so that none is a label only."""
+    secret = Path(tempfile.gettempdir()) / f"canary-{uuid.uuid4().hex}"
+    secret.write_text("secret")
+    read = f"return open({str(secret)!r}).read()"
+    try:
+        for off, code, stopped in (
+            (("ns", "seccomp"), read, "PermissionError"),  # landlock
+            (("landlock", "seccomp"), read, "FileNotFoundError"),  # mount namespace
+            (("ns", "landlock"), "import socket\nsocket.socket()\nreturn 0", "PermissionError"),  # seccomp
+            (("ns", "landlock"), "import os\nos.fork()\nreturn 0", "PermissionError"),  # seccomp
+            (("ns", "landlock", "seccomp"), "return len(bytearray(2 << 30))", "MemoryError"),  # rlimits
+        ):
+            z = Zygote(without=off)
+            value = str(_probe(z, code)[0])
+            z.close()
+            assert value.startswith(stopped), (off, code, value)
+    finally:
+        secret.unlink()
+
+
+def test_layers_in_force_are_named(grader):
+    assert json.dumps(grader.layers)
+    for name in ("landlock", "seccomp", "ns(user,pid,mnt,net,ipc,uts)", "rlimits"):
+        assert name in grader.layers
