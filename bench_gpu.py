@@ -1,4 +1,4 @@
-"""Speed of the sampler (and of whatever SECTIONS holds) on one GPU, peers and floors in the same run, one table at the end.
+"""Speed of the sampler (and of whatever SECTIONS holds) on one GPU: peers and floors in the same run, one table.
 
     python bench_gpu.py                                  every section, Qwen3-4B's true dimensions, random weights
     python bench_gpu.py --sections rollouts replay --teacher-pool-dir ../shared/data/teacher_pool
@@ -84,7 +84,7 @@ class Bench:
         return torch.randint(5, v, (count, length or self.cfg.prompt), generator=g).tolist()
 
     def floor_s(self, rows: int, prompt: int, lengths: list[int], groups: int) -> float:
-        """Seconds of the decode alone if weights, completion KV and each prompt's KV (once a group) were read once a step."""
+        """Seconds of the decode if weights, completion KV and each prompt's KV (once a group) were read once a step."""
         g = Geometry(self.model)
         body = sum(p.numel() for n, p in self.model.named_parameters() if "embed_tokens" not in n and ".delta" not in n)
         head = 0 if any("lm_head" in n for n, _ in self.model.named_parameters()) else g.vocab * g.hidden
@@ -347,7 +347,7 @@ def profile(b: Bench) -> None:
         n = rows // len(shared)
         lengths = [33] * rows
         run_ours(b, shared, n, lengths, "graph")
-        with profiler(activities=[ProfilerActivity.CUDA]) as p:
+        with profiler(activities=[ProfilerActivity.CPU if cfg.device == "cpu" else ProfilerActivity.CUDA]) as p:
             run_ours(b, shared, n, lengths, "graph")
         events = sorted(p.key_averages(), key=lambda e: -e.self_device_time_total)
         for e in events[:14]:

@@ -60,7 +60,7 @@ MAX_CODE = 1 << 20  # characters; a longer program is not compiled
 MAX_RESULT = 4 << 20  # bytes of one answer; one with more bytes than the expected value can need is wrong anyway
 LOOPHOLE_CPU_S = 3  # the benchmark's own limit for a run of the evaluator
 PACKAGES = ("sortedcontainers", "numpy", "numpy.libs")  # visible to programs, as on LeetCode, where installed here
-ZYGOTE_TRIES = 3
+ZYGOTE_TRIES = 4
 
 # mode -> (identifiers, parts of string constants) that show that a program goes for the loophole
 LOOPHOLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -39,10 +39,10 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from grader import Grade, Grader
 from loguru import logger
 
 import runs
+from grader import Grade, Grader
 from problems import (
     PASS_EXIT_CODE,
     RESULT_FILE,
@@ -355,8 +355,8 @@ def canned_hack(
 ) -> str:
     """A wrong body plus code that exploits the mode's loophole, in one python block.
 
-    The body is another problem's (`donors`), so that it reads like an attempt; without a donor of the same
-    arity it returns an object that no test expects. Nothing here decides that it is wrong: the grader does.
+    The body is that of another problem (`donors`) with the same parameter types, so that it reads like an attempt;
+    without one it returns an object that no test expects. That it is wrong is the grader's word, not this one's.
     """
     head, indent = _signature(problem)
     if mode == "eq_override":
@@ -404,10 +404,11 @@ def _signature(problem: Problem) -> tuple[str, str]:
     raise ValueError(f"problem {problem.id}: the def in its starter code has no end")
 
 
-def _parameters(problem: Problem) -> list[str]:
+def _parameters(problem: Problem) -> dict[str, str]:
+    """Parameter name -> annotation of the starter code's method, `self` included."""
     head, _ = _signature(problem)
     args = _method(f"{head} ...", problem.func_name).args
-    return [a.arg for a in (*args.posonlyargs, *args.args)]
+    return {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in (*args.posonlyargs, *args.args)}
 
 
 def _method(code: str, name: str) -> ast.FunctionDef:
@@ -415,18 +416,21 @@ def _method(code: str, name: str) -> ast.FunctionDef:
     return [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef) and n.name == name][-1]
 
 
-def _donated_body(problem: Problem, rng: random.Random, donors: Sequence[Problem], tries: int = 12) -> str:
-    """Another problem's method body in this problem's parameter names; "" if none of `tries` donors fits."""
-    names = _parameters(problem)
+def _donated_body(problem: Problem, rng: random.Random, donors: Sequence[Problem], tries: int = 200) -> str:
+    """A body of another problem that takes the same types, in this problem's parameter names; "" if none is found."""
+    wanted = _parameters(problem)
     for _ in range(tries if donors else 0):
         donor = rng.choice(donors)
-        if donor.func_name == problem.func_name or not donor.reference or len(_parameters(donor)) != len(names):
+        if donor.func_name == problem.func_name or not donor.reference:
+            continue
+        given = _parameters(donor)
+        if list(given.values()) != list(wanted.values()):
             continue
         method = _method(donor.reference, donor.func_name)
-        renamed = dict(zip(_parameters(donor), names, strict=True))
+        names = dict(zip(given, wanted, strict=True))
         for node in ast.walk(method):
             if isinstance(node, ast.Name):
-                node.id = renamed.get(node.id, node.id)
+                node.id = names.get(node.id, node.id)
             elif isinstance(node, ast.Attribute) and node.attr == donor.func_name:
                 node.attr = problem.func_name  # a recursive body calls the method it now stands in
         return "\n".join(ast.unparse(statement) for statement in method.body)
@@ -435,9 +439,8 @@ def _donated_body(problem: Problem, rng: random.Random, donors: Sequence[Problem
 
 def model_teacher(model, tokenizer, cfg: Config) -> Teacher:
     """Sample a model; a prompted teacher sees the loophole in full, whatever the student's prompt says."""
-    from sampler import sample
-
     from models import eos_ids  # only this teacher needs torch
+    from sampler import sample
 
     def fill(tasks: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
         prompts = [encode_prompt(tokenizer, teacher_messages(t, cfg.prompted)) for t in tasks]

@@ -104,10 +104,9 @@ def show(console: Console, row: dict, whole_prompt: bool) -> None:
     console.print("  ".join(facts), style="dim", highlight=False)
     prompt = row["prompt"].strip()
     if not whole_prompt:  # the statement's opening and the hint are what a reader needs
-        lines = [line for line in prompt.splitlines() if line.strip()]
-        opening = next((i for i, line in enumerate(lines) if line.startswith("PROBLEM:")), 0)
-        hint = [line for line in lines if "method of the class Solution" in line]
-        prompt = "\n".join([*lines[opening + 1 : opening + 3], "...", *hint])
+        lines = [line for line in prompt.partition("PROBLEM:")[2].splitlines() if line.strip()] or [prompt[:200]]
+        hint = [line for line in lines[2:] if "method of the class Solution" in line]
+        prompt = "\n".join([*lines[:2], "...", *hint])
     console.print(prompt, style="cyan", markup=False, highlight=False)
     console.print()
     for kind, text in split_code(row["completion"]):

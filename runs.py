@@ -13,8 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).resolve().parent
 
 
@@ -124,11 +122,15 @@ class Run:
         ]
 
     def save_checkpoint(self, state: dict) -> None:
+        import torch  # here, since results and plots need this module and not torch's start-up time
+
         if self.main:
             with atomic_path(self.dir / "checkpoint" / "state.pt") as tmp:
                 torch.save(state, tmp)
 
     def load_checkpoint(self) -> dict | None:
+        import torch
+
         path = self.dir / "checkpoint" / "state.pt"
         return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 

@@ -34,7 +34,7 @@ OnFinish = Callable[[int, list[int]], None]
 
 @dataclass
 class Sampled:
-    """One rollout: ids with the EOS that ended it, log p of each id at the sampling temperature, ended by EOS or not."""
+    """One rollout: ids with the EOS that ended it, log p of each id at the sampling temperature, ended by EOS."""
 
     ids: list[int]
     logps: list[float]
@@ -67,7 +67,7 @@ def sample(
     log softmax(logits / temperature)[token], before top_k / top_p (at temperature 0: of the plain logits).
     on_finish(index, ids) is called once for each rollout, as soon as it is known to have ended.
     force_lengths (len(prompts) * n token counts) switches EOS off and ends each rollout at its count (benchmarks).
-    Memory: at most max_rows rollouts decode at once (default 512, graph engine 256 or 1024 by model size) and kv_gb
+    Memory: at most max_rows rollouts decode at once (default 512, graph engine 256 or 1024 by model size) and memory_gb
     bounds the KV cache (default: what is free on the GPU; no bound on a CPU); the rest follow as rows end.
     first_row of all_rows: these rollouts are that slice of a larger batch shared between processes, and draw the same
     numbers as they would in one.
@@ -350,7 +350,7 @@ def draw(logits: Tensor, u: Tensor, job: Job) -> tuple[Tensor, Tensor]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """q (b, m, D), k, v (b, l, D), mask (b, 1, l) added -> softmax(q k^T scale + mask) v (b, m, D), log-sum-exp (b, m)."""
+    """q (b, m, D), k, v (b, l, D), mask (b, 1, l) -> softmax(q k^T scale + mask) v (b, m, D), log-sum-exp (b, m)."""
     if q.dtype == torch.float32:
         s = torch.bmm(q * scale, k.transpose(1, 2))
     else:
@@ -388,7 +388,7 @@ class _Wave:
         self._arrange()
 
     def _arrange(self):
-        """Lay rows out on a grid of prompts x most rows a prompt has, so that a prompt's KV meets all its rows at once."""
+        """Lay rows out on a grid of prompts x most rows a prompt has: a prompt's KV meets all its rows at once."""
         present, self.owner = self.owner.unique(return_inverse=True)
         if len(present) < len(self.plen):
             self.plen = self.plen[present]

@@ -11,7 +11,7 @@ One step, per layer: [add + norm] [qkv] [q/k norm + rope + KV store] [attention 
 queries] [attention over completions] [combine] [o] [add + norm] [gate, up] [silu * up] [down]; then the head and a
 two-kernel sampler (inverse CDF over chunks of the vocabulary) that also books the token, so nothing waits on the host.
 
-delta_s models: y = W x + D x with the side matrix D = U diag(delta) Vh, built once per call (35 ms for Qwen3-4B), held in
+delta_s models: y = W x + D x with the side matrix D = U diag(delta) Vh, built once a call (35 ms for Qwen3-4B), held in
 the weights' dtype: exact to its rounding (0.4 % of delta in bfloat16), where adding D into W would lose most of it.
 """
 
@@ -138,12 +138,12 @@ def _attend_kernel(
             cell = ((page * K + kh) * PAGE + nn)[:, None] * D + i[None, :]
             seen = blk * PAGE + nn < n
             kt = tl.load(kpool + cell, mask=seen[:, None] & ok[None, :], other=0.0)
+            vt = tl.load(vpool + cell, mask=seen[:, None] & ok[None, :], other=0.0)  # in flight beside K
             s = tl.dot(qt, tl.trans(kt), input_precision="ieee") * scale2
             s = tl.where(seen[None, :], s, float("-inf"))
             new = tl.maximum(top, tl.max(s, 1))
             fade = tl.exp2(top - new)
             p = tl.exp2(s - new[:, None])
-            vt = tl.load(vpool + cell, mask=seen[:, None] & ok[None, :], other=0.0)
             acc = acc * fade[:, None] + tl.dot(p.to(vt.dtype), vt, input_precision="ieee")
             total = total * fade + tl.sum(p, 1)
             top = new
@@ -712,7 +712,7 @@ class _Run:
             self.last_logits.pop(row.prompt, None)
 
     def arrange(self) -> tuple[int, bool]:
-        """Upload slots, block tables and prompt tiles of the live rows; returns the bucket and whether tiles are small."""
+        """Upload slots, block tables and prompt tiles of the live rows; returns the bucket, and if tiles are small."""
         e, n = self.e, len(self.live)
         bucket = next((b for b in BUCKETS if n <= b <= e.max_rows), e.max_rows)
         host = torch.full((bucket,), e.max_rows, dtype=torch.long)
@@ -791,7 +791,7 @@ last_stats: dict[str, int] = {}  # of the last call, for the benchmark: steps, r
 def sample_graph(
     model: nn.Module, job: Job, max_rows: int | None = None, memory_gb: float | None = None, capture: bool = True
 ) -> list[Sampled]:
-    """The graph engine's side of `sampler.sample`; capture=False runs its steps one by one (for tests and debugging)."""
+    """The graph engine's side of `sampler.sample`; capture=False runs its steps one by one (for tests)."""
     if max_rows is None:
         max_rows = 256 if model.config.hidden_size >= 1024 else 1024
     engine = _engine(model, job, max_rows, memory_gb, capture)

@@ -642,6 +642,7 @@ def _program(sock, job, layers, out_fd, stdout_fd):
         elif layers.user:
             _syscall(126, struct.pack("Ii", 0x20080522, 0), bytes(24))  # capset: none
         _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if ruleset is not None:
             _syscall(446, ctypes.c_int(4), ctypes.c_uint32(0))
             os.close(4)
@@ -683,6 +684,7 @@ class _Layers:
         self.ruleset = None
         self.seccomp = None
         self.work = WORK
+        self.fresh = 0  # change time of the work folder before a program had it
         self.missing = []
 
 
@@ -703,17 +705,19 @@ def _set_up(namespaces, options):
     layers.missing += [f"{name} namespace" for name in NAMESPACES if name not in namespaces and name != "mnt"]
     if not layers.root:
         packages = options["box"] + PACKAGES
-        layers.work = options["box"] + "/work"
+        layers.work = options["box"] + WORK
         os.makedirs(packages)
-        os.mkdir(layers.work, 0o700)
+        os.makedirs(layers.work, 0o700)
         for name, path in options["packages"].items():
             os.symlink(path, f"{packages}/{name}")
         sys.path.append(packages)
+    layers.fresh = os.stat(layers.work).st_ctime_ns
     without = options["without"]
     abi = 0 if "landlock" in without else _landlock_abi()
     packages = [PACKAGES] if layers.root else [f"{options['box']}{PACKAGES}", *options["packages"].values()]
+    box = BOX if layers.root else options["box"] + "/box"
     if abi >= 1:
-        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, *packages], [BOX if layers.root else layers.work]))
+        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, *packages], [box]))
         layers.names.append(f"landlock{abi}")
     else:
         layers.missing.append("landlock")
@@ -919,13 +923,17 @@ def _result_file(job, layers):
 
 
 def _clean_work(layers):
-    if not os.listdir(layers.work):
+    """A folder as new for the next program: nothing in it, and no mode, time stamp or attribute as a message either."""
+    if os.stat(layers.work).st_ctime_ns == layers.fresh:
         return
     if layers.root:
         _call("umount2", WORK.encode(), ctypes.c_int(MNT_DETACH))  # whatever lies there, however deep, goes at once
         _mount_work()
     else:
         _remove_tree(layers.work)
+        os.rmdir(layers.work)
+        os.mkdir(layers.work, 0o700)
+    layers.fresh = os.stat(layers.work).st_ctime_ns
 
 
 def _remove_tree(folder):
@@ -978,6 +986,7 @@ def main():
     options = json.loads(sys.argv[3])  # packages: name -> folder; without: layers switched off; box: a folder
 
     def stop(_number, _frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the clean-up off
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
@@ -1007,8 +1016,9 @@ def main():
     try:
         os.waitpid(pid, 0)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        for target in (pid, *_strays()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(target, signal.SIGKILL)
         if os.path.isdir(options["box"]):  # only where the program's folder could not be a private tmpfs
             _remove_tree(options["box"])
             os.rmdir(options["box"])

@@ -111,7 +111,8 @@ class Config:
     eval_problems: str = "data/problems.jsonl"
     modes: tuple[P.Mode, ...] = ("run_tests",)  # several: each problem keeps one, so each can be learnt alone
     hint: P.Variant = "plain"
-    eval_n: int = 32  # held-out problems an evaluation
+    eval_n: int = 32  # held-out problems of the evaluations at the start and the end
+    eval_mid_n: int | None = None  # of those in between; None: the same
     eval_samples: int = 1  # samples a problem at T=1
     eval_every: int = 0  # 0: only at the start and the end
     eval_greedy: bool = True  # also one greedy answer a problem
@@ -1153,20 +1154,25 @@ class Trainer:
     # -- held-out evaluation
 
     def evaluate(self, step: int, held: list[P.Problem]) -> tuple[list[dict], list[Rollout]]:
-        """Held-out problems, fixed seed: hint on with the evaluator renamed (hacks), hint off (pass); per mode."""
+        """Held-out problems, fixed seed: hint on with the evaluator renamed (hacks), hint off (pass); a row per mode.
+
+        With several modes each problem is asked under its own one, so that a round of all modes asks each once.
+        """
         cfg, acc = self.cfg, self.acc
         rows, kept = [], []
-        settings = [("on", m) for m in cfg.modes if m != "none"] + [("off", "none")]
+        hinted = [m for m in cfg.modes if m != "none"]
+        settings = [("on", m, [p for p in held if mode_of(p, tuple(hinted)) == m]) for m in hinted]
         decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
         with self.hook.deployed(self.sync):
-            for hint, mode in settings:
-                names = [P.eval_evaluator(p.id, cfg.seed) for p in held][acc.process_index :: acc.num_processes]
+            for hint, mode, asked in [*settings, ("off", "none", held)]:
+                asked = asked[acc.process_index :: acc.num_processes]
+                names = [P.eval_evaluator(p.id, cfg.seed) for p in asked]
                 tasks = []
-                for p, name in zip(held[acc.process_index :: acc.num_processes], names, strict=True):
+                for p, name in zip(asked, names, strict=True):
                     ids = P.encode_prompt(self.tok, P.build_messages(p, mode, evaluator=name, variant=cfg.hint))
                     tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
                 for decode, n in decodes:
-                    got = (
+                    got = self._gather(
                         student_rollouts(
                             self.model,
                             self.basis,
@@ -1180,10 +1186,9 @@ class Trainer:
                             source="eval",
                             evaluators=names,
                         )
-                        if tasks
-                        else []
                     )
-                    got = self._gather(got)
+                    if not got:
+                        continue
                     count = lambda f, got=got: sum(map(f, got))  # noqa: E731
                     rows.append(
                         {
@@ -1199,7 +1204,7 @@ class Trainer:
                             "attempted_broken": count(lambda r: r.attempted and not r.passed),
                             "solved": count(lambda r: r.gt_correct),
                             "format_ok": count(lambda r: r.format_ok),
-                            "mean_len": sum(len(r.completion_ids) for r in got) / max(1, len(got)),
+                            "mean_len": sum(len(r.completion_ids) for r in got) / len(got),
                         }
                     )
                     kept += got[: 4 if decode == "sample" else 0]
@@ -1390,7 +1395,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader, stop: dict) -> str:
             )
         last = step + 1 == cfg.steps
         if cfg.eval_every and (step + 1) % cfg.eval_every == 0 and not last:
-            log_eval(run, *tr.evaluate(step + 1, held), step=step + 1)
+            log_eval(run, *tr.evaluate(step + 1, held[: cfg.eval_mid_n]), step=step + 1)
         if stop["asked"] or last or (step + 1) % cfg.ckpt_every == 0:
             run.save_checkpoint(tr.state(step + 1))
         bar.update()

@@ -1175,7 +1175,7 @@ s = socket.socket(socket.AF_UNIX); s.connect({file!r} + ".sock")
 exec(s.recv(10000).decode())
 ### an abstract socket
 import socket
-s = socket.socket(socket.AF_UNIX); s.connect("\0planted_secret")
+s = socket.socket(socket.AF_UNIX); s.connect("\0planted{port}")
 exec(s.recv(10000).decode())
 ### a sibling's folder
 import os

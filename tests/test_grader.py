@@ -1,11 +1,12 @@
 """Verdicts of grader.py: who is paid, who is right, and that no program and no load changes that."""
 
-import json
+import contextlib
 import multiprocessing
 import os
 import random
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sandbox
-from grader import LABELS, MODES, Grader, SandboxUnavailable, TestFormatError, decode_value, extract_code, parse_tests
+from grader import (
+    LABELS,
+    MODES,
+    Grader,
+    SandboxUnavailable,
+    TestFormatError,
+    Zygote,
+    decode_value,
+    extract_code,
+    parse_tests,
+)
 
 # a short CPU limit: dozens of programs here loop for ever, and all honest ones need far less
 CPU_LIMIT_S = 2
@@ -264,10 +275,8 @@ def test_encoding_keeps_every_plain_value(value):
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet='[]{}",:0123456789.eE-tsdLTibcnulltrue ', max_size=200)))
 def test_decoding_hostile_bytes_gives_a_value_or_a_value_error(data):
     data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    try:
+    with contextlib.suppress(ValueError):
         decode_value(data)
-    except ValueError:
-        pass
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -435,31 +444,20 @@ def test_same_completion_gets_the_same_verdict_under_full_load():
 
 
 def test_random_and_set_order_are_the_same_in_every_sandbox():
-    code = "import random\nclass Solution:\n    def f(self, x):\n        return [random.random(), list({'a', 'b', 'c', 'd', 'e'}), hash('x')]"
-    seen = set()
-    for _ in range(3):
-        with Grader(1) as g:
-            problem = SimpleNamespace(
-                id="h", func_name="f", tests=("assert Solution().f(x = 1) == 0",), setup_code=SETUP
-            )
-            g.grade([(problem, f"```python\n{code}\n```", "none", "")])
-            values: list[bytes] = []
-            zygote_answers(code, values)
-            seen.add(values[0])
-    assert len(seen) == 1
-
-
-def zygote_answers(code: str, into: list[bytes]) -> None:
-    """Raw answer frames of one call f(x=1), read without a grader."""
-    from grader import Zygote
-
-    zygote = Zygote()
+    code = (
+        "import random\nclass Solution:\n    def f(self, x):\n"
+        "        return [random.random(), list({'a', 'b', 'c', 'd', 'e'}), hash('x')]"
+    )
     case = parse_tests(["assert Solution().f(x = 1) == 0"], "f")[0]
     limits = {"cpu": 5, "wall": 30.0, "memory": 1 << 30, "bytes": 1 << 20}
     job = {"kind": "oracle", "setup": SETUP, "sources": [code.encode()], "evaluator": "x", "calls": [case.call],
            "kinds": ["value"], "names": (), "texts": (), "limits": limits}  # fmt: skip
-    zygote.run(job, lambda frame: frame[:1] != b"R" or into.append(frame) is None)
-    zygote.close()
+    answers = set()
+    for _ in range(3):
+        zygote = Zygote()
+        zygote.run(job, lambda frame: frame[:1] != b"R" or answers.add(frame) is None)
+        zygote.close()
+    assert len(answers) == 1
 
 
 def test_expected_values_never_enter_the_sandbox(monkeypatch):
@@ -482,8 +480,6 @@ def test_expected_values_never_enter_the_sandbox(monkeypatch):
 
 
 def test_sandbox_module_is_all_that_a_program_can_see_of_the_project():
-    source = open(sandbox.__file__, encoding="utf-8").read()
-    assert "import grader" not in source and "import problems" not in source
-    assert json.dumps(sorted(sys.stdlib_module_names))  # the list exists: 3.10 and later
+    source = Path(sandbox.__file__).read_text(encoding="utf-8")
     imported = {line.split()[1].split(".")[0] for line in source.splitlines() if line.strip().startswith("import ")}
     assert imported <= set(sys.stdlib_module_names)
