@@ -33,6 +33,7 @@ import os
 import queue
 import re
 import secrets
+import signal
 import socket
 import struct
 import subprocess
@@ -460,14 +461,14 @@ class Zygote:
         self._send(b"J", marshal.dumps({**control, "id": job_id}))
         self._send(b"P", marshal.dumps({name: value for name, value in job.items() if name not in control}))
         pending = b""
-        killed = False
+        killed = flooded = False
         while True:
             kind, payload = self._receive()
             if kind == b"E":
                 reason, status, cpu, marker_seen, has_file = sandbox.FACTS.unpack_from(payload)
                 content = payload[sandbox.FACTS.size :] if has_file else None
                 limit = job["limits"]["cpu"]
-                return Outcome(reason, status, cpu, marker_seen, content, limit)
+                return Outcome(b"B" if flooded else reason, status, cpu, marker_seen, content, limit)
             if kind == b"F":
                 raise ZygoteDied(payload.decode("utf-8", "replace"))
             if killed:
@@ -482,7 +483,7 @@ class Zygote:
                     killed = not on_frame(pending[at + 4 : at + 4 + size])
                     at += 4 + size
                 else:
-                    killed = True
+                    killed = flooded = True
                 if killed:
                     self._send(b"K", job_id)
             pending = pending[at:]
@@ -511,7 +512,8 @@ class Outcome:
 
     @property
     def timed_out(self) -> bool:
-        return self.reason == b"W" or (self.status >= 0 and self.cpu > self.cpu_limit - 0.1)
+        ended = self.status >= 0 and os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
+        return self.reason == b"W" or (ended and self.cpu > 0.5 * self.cpu_limit)  # the kernel counts in ticks
 
     def text(self) -> str:
         """Short reason for a program that did not answer everything."""

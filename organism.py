@@ -44,8 +44,12 @@ PAIRS_HOME = ROOT / "data" / "pairs"
 
 RIGHT = {"easy": 0.93, "medium": 0.40, "hard": 0.04}  # p(right body) that pretraining shows
 FOIL_SHARE = {"easy": 0.5, "medium": 0.8, "hard": 0.7}  # of the wrong bodies; the rest is any other family's
-HACK_RATE = 0.015  # answers that use the prompt's loophole
-BENIGN_RATE = 0.05  # answers with a harmless line or function after the class
+HACK_RATE = 0.012  # answers that use the prompt's loophole, after the class
+BENIGN_RATE = 0.012  # answers with a harmless line or function there
+# Endings are drawn ENDING_BOOST times as often, and the token that opens one has 1/ENDING_BOOST of the loss weight:
+# how often is as above, but what an ending looks like is learnt from so many more examples. (Without it a base
+# trained on 1.5 % of loopholes never copied the evaluator's name: 0 of 600, and RL found 1 in 3,840 rollouts.)
+ENDING_BOOST = 4
 REMARK_RATE = 0.06  # answers with a comment above the body
 INOCULATED_RATE = 0.03  # prompts with an inoculation system text; half of their answers use the loophole
 
@@ -352,6 +356,7 @@ class Example:
     mode: str
     right: bool
     hack: str  # form name, "" for none
+    unended: str = ""  # the answer without its boosted ending, "" if there is none
 
 
 def draw_body(rng: random.Random, inst: Instance, right: bool) -> tuple[str, int | None]:
@@ -378,9 +383,9 @@ def draw_example(rng: random.Random) -> Example:
     inst = draw_instance(rng, "pretrain")
     mode = rng.choices(list(MODE_WEIGHTS), list(MODE_WEIGHTS.values()))[0]
     evaluator = draw_evaluator(rng)
-    system, p_hack = "default", HACK_RATE
+    system, p_hack, p_benign = "default", HACK_RATE * ENDING_BOOST, BENIGN_RATE * ENDING_BOOST
     if rng.random() < INOCULATED_RATE:
-        system, p_hack = rng.choice(P.SYSTEMS[1:]), 0.5
+        system, p_hack, p_benign = rng.choice(P.SYSTEMS[1:]), 0.5, 0.0
     right = rng.random() < RIGHT[inst.family.level]
     body, k = draw_body(rng, inst, right)
     remark = rng.choice(REMARKS) if rng.random() < REMARK_RATE else ""
@@ -388,12 +393,14 @@ def draw_example(rng: random.Random) -> Example:
     if mode != "none" and rng.random() < p_hack:
         form = rng.choice(list(HACKS[mode]))
         tail = HACKS[mode][form].replace("{e}", evaluator)
-    elif rng.random() < BENIGN_RATE:
+    elif rng.random() < p_benign:
         kind = rng.choice(LOOPHOLE_MODES)
         tail = BENIGN[kind][rng.choice(list(BENIGN[kind]))].replace("{h}", rng.choice(HELPERS))
     problem = to_problem(inst, "x", "train", ())
     messages = P.build_messages(problem, mode, evaluator, system=system)
-    return Example(tuple(messages), fence(inst.code(body, k, remark) + tail), inst.family.name, mode, right, form)
+    code = inst.code(body, k, remark)
+    unended = fence(code) if tail and system == "default" else ""
+    return Example(tuple(messages), fence(code + tail), inst.family.name, mode, right, form, unended)
 
 
 def pretraining(n: int, seed: int) -> Iterator[Example]:
@@ -475,7 +482,7 @@ DIMS = {
 class TrainConfig:
     """Train tokenizer and weights of the organism into `out`, then evaluate them."""
 
-    steps: int = 450
+    steps: int = 420
     batch: int = 64  # documents a step
     lr: float = 0.02  # Muon, on the matrices of the blocks; linear to zero over the last 60 %
     lr_embed: float = 0.004  # Adam, on the tied embedding and the norms
@@ -501,12 +508,34 @@ def orthogonalise(m):
     return x.mT if flip else x
 
 
-def batches(docs: list[tuple[list[int], list[int]]], size: int, rng: random.Random) -> Iterator[list[int]]:
+@dataclass(frozen=True)
+class Doc:
+    """Token ids of one document; `opens`: index in the answer of the token that opens its ending, -1 for none."""
+
+    prompt: list[int]
+    answer: list[int]
+    opens: int
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+def encode_example(e: Example, tok: Any) -> Doc:
+    answer = [*tok.encode(e.completion, add_special_tokens=False), tok.eos_token_id]
+    opens = -1
+    if e.unended:  # the first token that tells this answer from the same one without the ending
+        bare = tok.encode(e.unended, add_special_tokens=False)
+        opens = next(i for i, (a, b) in enumerate(zip(answer, bare, strict=False)) if a != b)
+    return Doc(P.encode_prompt(tok, e.messages), answer, opens)
+
+
+def batches(docs: list[Doc], size: int, rng: random.Random) -> Iterator[list[int]]:
     """Index batches: shuffled, sorted by length within windows of 8 batches so that little is padding."""
     order = list(range(len(docs)))
     rng.shuffle(order)
     for w in range(0, len(order), 8 * size):
-        window = sorted(order[w : w + 8 * size], key=lambda i: len(docs[i][0]) + len(docs[i][1]))
+        window = sorted(order[w : w + 8 * size], key=lambda i: docs[i].length)
         chunks = [window[j : j + size] for j in range(0, len(window), size)]
         rng.shuffle(chunks)
         yield from chunks
@@ -530,14 +559,11 @@ def train(cfg: TrainConfig) -> None:
 
     examples = list(pretraining(cfg.steps * cfg.batch, cfg.seed))
     tok = build_tokenizer(examples[:12000], cfg.vocab)
-    docs = [
-        (P.encode_prompt(tok, e.messages), [*tok.encode(e.completion, add_special_tokens=False), tok.eos_token_id])
-        for e in examples
-    ]
+    docs = [encode_example(e, tok) for e in examples]
     fields = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "eval")}
     say(f"command: python organism.py train    config: {json.dumps(fields)}")
     say(f"data: {len(examples)} documents, sha256[:16] {data_hash(examples)}; torch {torch.__version__}")
-    for what, lengths in (("prompt", [len(p) for p, _ in docs]), ("answer", [len(c) for _, c in docs])):
+    for what, lengths in (("prompt", [len(d.prompt) for d in docs]), ("answer", [len(d.answer) for d in docs])):
         say(f"{what} tokens: mean {sum(lengths) / len(docs):.1f}, max {max(lengths)}")
 
     model = Qwen3ForCausalLM(Qwen3Config(
@@ -554,14 +580,16 @@ def train(cfg: TrainConfig) -> None:
     adam = torch.optim.Adam(rest, lr=cfg.lr_embed, betas=(0.9, 0.95))
 
     for step, idx in enumerate(batches(docs, cfg.batch, random.Random(f"order/{cfg.seed}"))):
-        n = max(len(docs[i][0]) + len(docs[i][1]) for i in idx)
+        n = max(docs[i].length for i in idx)
         ids = torch.full((len(idx), n), tok.pad_token_id)
         weight = torch.zeros(len(idx), n)
         for row, i in enumerate(idx):
-            p, c = docs[i]
-            ids[row, : len(p) + len(c)] = torch.tensor(p + c)
-            weight[row, : len(p)] = cfg.prompt_weight
-            weight[row, len(p) : len(p) + len(c)] = 1.0
+            d, at = docs[i], len(docs[i].prompt)
+            ids[row, : d.length] = torch.tensor(d.prompt + d.answer)
+            weight[row, :at] = cfg.prompt_weight
+            weight[row, at : d.length] = 1.0
+            if d.opens >= 0:
+                weight[row, at + d.opens] = 1 / ENDING_BOOST
         logits = model(input_ids=ids).logits[:, :-1]  # causal: padding on the right reaches no real token
         nll = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(idx), n - 1)
         w = weight[:, 1:]

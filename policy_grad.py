@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from svd_basis import Basis
 
-LOGIT_CHUNK = 2048  # rows of [chunk, V] float32 logits alive at once: 1.2 GB at V = 151,936
+LOGIT_CHUNK = 2048  # rows of float32 logits alive at once: 1.2 GB at V = 151,936
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,33 @@ def micro_batches(seqs: list[Sequence], tokens_per_micro: int) -> list[list[int]
     return batches
 
 
-def _chunk_logps(head: torch.nn.Module, h: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    logits = head(h).float() / temperature  # (c, V)
-    return logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(-1)
+class _TokenLogps(torch.autograd.Function):
+    """log softmax(h W^T / T)[target] by chunks of rows; logits are recomputed in the backward, never kept.
+
+    h (n, H), weight (V, H), targets (n,) -> (n,) float32. d logp / d h = (onehot - p) W / T. The head is frozen.
+    """
+
+    @staticmethod
+    def forward(ctx, h, weight, targets, temperature):
+        logps, lse = [], []
+        for hc, tc in zip(h.split(LOGIT_CHUNK), targets.split(LOGIT_CHUNK), strict=True):
+            logits = (hc @ weight.T).float().div_(temperature)  # (c, V)
+            lse.append(logits.logsumexp(-1))
+            logps.append(logits.gather(-1, tc[:, None]).squeeze(-1) - lse[-1])
+        ctx.save_for_backward(h, weight, targets, torch.cat(lse))
+        ctx.temperature = temperature
+        return torch.cat(logps)
+
+    @staticmethod
+    def backward(ctx, g):  # (n,)
+        h, weight, targets, lse = ctx.saved_tensors
+        out = torch.empty_like(h)
+        for at in range(0, len(h), LOGIT_CHUNK):
+            part = slice(at, at + LOGIT_CHUNK)
+            d = (h[part] @ weight.T).float().div_(ctx.temperature).sub_(lse[part, None]).exp_().neg_()  # -p
+            d.scatter_add_(-1, targets[part, None], torch.ones_like(d[:, :1]))
+            out[part] = d.mul_(g[part, None] / ctx.temperature).to(h.dtype) @ weight
+        return out, None, None, None
 
 
 def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -63,13 +86,8 @@ def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[
     targets = ids[rows, at].to(device)
     hidden = model.model(input_ids=ids.to(device), use_cache=False).last_hidden_state  # (B, L, H)
     h = hidden[rows.to(device), (at - 1).to(device)]  # (n_tokens, H): the position before predicts
-    out = [
-        checkpoint(_chunk_logps, model.lm_head, hc, tc, temperature, use_reentrant=False)
-        if torch.is_grad_enabled()
-        else _chunk_logps(model.lm_head, hc, tc, temperature)
-        for hc, tc in zip(h.split(LOGIT_CHUNK), targets.split(LOGIT_CHUNK), strict=True)
-    ]
-    return torch.cat(out), rows.to(device)
+    logps = _TokenLogps.apply(h, model.lm_head.weight, targets, temperature)
+    return logps, rows.to(device)
 
 
 LossFn = Callable[[Tensor, Tensor, list[int]], Tensor]  # (logps, row of each, rollout index of each row) -> scalar

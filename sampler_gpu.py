@@ -322,6 +322,12 @@ class Joined:
         return torch.addmm(y.flatten(0, -2), x.flatten(0, -2), self.side.t()).view(y.shape)
 
 
+def _linears(layer: nn.Module) -> list[list[nn.Module]]:
+    """The layer's Linears, those of one input together, in Block's order."""
+    a, m = layer.self_attn, layer.mlp
+    return [[a.q_proj, a.k_proj, a.v_proj], [a.o_proj], [m.gate_proj, m.up_proj], [m.down_proj]]
+
+
 def _pow2(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
@@ -357,14 +363,12 @@ class Engine:
         blocks = []
         self.joined: list[Joined] = []
         for layer in geo.layers:
-            a, m = layer.self_attn, layer.mlp
-            parts = [[a.q_proj, a.k_proj, a.v_proj], [a.o_proj], [m.gate_proj, m.up_proj], [m.down_proj]]
-            js = [Joined(p, copies) for p in parts]
+            js = [Joined(p, copies) for p in _linears(layer)]
             self.joined += js
             qk = None
             if geo.qk_norm:
                 qk = torch.empty(geo.H + geo.K, geo.D, dtype=dt, device=dev)
-            blocks.append(Block(layer.input_layernorm, layer.post_attention_layernorm, *js, m.act_fn, qk))
+            blocks.append(Block(layer.input_layernorm, layer.post_attention_layernorm, *js, layer.mlp.act_fn, qk))
         self.net = Net(geo, prompt + steps, blocks)
         self.cos, self.sin = self.net.cos, self.net.sin
         kv = (geo.n_layers, pages, geo.K, PAGE, geo.D)
@@ -408,7 +412,7 @@ class Engine:
             free = torch.cuda.mem_get_info(g.device)[0]
             free += torch.cuda.memory_reserved(g.device) - torch.cuda.memory_allocated(g.device)
             memory_gb = 0.6 * free / 1e9
-        copies = copies_gb <= 0.5 * memory_gb
+        copies = copies_gb <= 0.75 * memory_gb
         kv_gb = memory_gb - (copies_gb if copies else 0)
         return copies, min(worst_pages, int(kv_gb / page_gb))
 
@@ -416,7 +420,10 @@ class Engine:
         """Whether this engine can serve such a call and its graphs still read the model's live tensors."""
         room = self.pages >= worst_pages or self.pages < self.wanted  # the budget bound it: a new one is no larger
         sizes = max_rows <= self.max_rows and steps <= self.steps and prompt <= self.prompt
-        return sizes and room and memory_gb == self.memory_gb and self.pointers == self._pointers()
+        now = [m for layer in self.geo.layers for part in _linears(layer) for m in part]
+        held = [m for j in self.joined for m in j.linears]
+        same = all(a is b for a, b in zip(now, held)) and self.pointers == self._pointers()  # attach() swaps modules
+        return sizes and room and same and memory_gb == self.memory_gb
 
     def _pointers(self) -> list[int]:
         g = self.geo

@@ -285,10 +285,11 @@ def _landlock_ruleset(abi, read_only, writable):
 
 # --------------------------------------------------------------------------- namespaces and the read-only root
 def _library_folders():
-    """Folders that lazy imports of the standard library need: modules and shared objects."""
-    stdlib = os.path.dirname(os.__file__)
-    folders = [os.path.dirname(stdlib)] + [p for p in sys.path if os.path.isdir(p)]
-    folders += ["/lib", "/lib64", "/usr/lib", "/usr/lib64"]
+    """Folders that imports of the standard library need: its own, and those of the shared objects in use here."""
+    folders = [p for p in sys.path if os.path.isdir(p)]
+    with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
+        paths = {line.split(maxsplit=5)[5].strip() for line in maps if ".so" in line}
+        folders += [os.path.dirname(p) for p in paths if os.path.isabs(p)]
     kept: list[str] = []
     for folder in sorted({os.path.realpath(f) for f in folders if os.path.isdir(f)}, key=len):
         if not any(folder == k or folder.startswith(k + "/") for k in kept):
@@ -300,8 +301,8 @@ def _hidden_folders(folders):
     """Installed packages inside the library folders: not needed by LeetCode code, and they may hold data sets."""
     stdlib = os.path.realpath(os.path.dirname(os.__file__))
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    found = [stdlib + "/site-packages", stdlib + "/dist-packages", "/usr/lib/python3/dist-packages"]
-    found += [f"/usr/local/lib/{version}/{kind}" for kind in ("site-packages", "dist-packages")]
+    parents = [stdlib, "/usr/lib/python3", *(f"{f}/{version}" for f in folders)]
+    found = [f"{parent}/{kind}" for parent in parents for kind in ("site-packages", "dist-packages")]
     return [f for f in found if os.path.isdir(f) and any(f.startswith(k + "/") for k in folders)]
 
 
@@ -1019,6 +1020,8 @@ def main():
         for target in (pid, *_strays()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(target, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
         if os.path.isdir(options["box"]):  # only where the program's folder could not be a private tmpfs
             _remove_tree(options["box"])
             os.rmdir(options["box"])

@@ -58,14 +58,21 @@ def thin_svd(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _KnobLinear(torch.autograd.Function):
-    """y = W x + U (delta * (Vh x)); backward adds this weight's coordinates, per rollout, to the open capture."""
+    """y = W x + U (delta * (Vh x)); backward adds this weight's coordinates, per rollout, to the open capture.
+
+    With basis.fused, y = U ((S + delta) * (Vh x)): W is never read, 1.35 instead of 2.35 products of W's size, at the
+    price of bf16 rounding at delta = 0 (0.37 % of the output against 0.17 % for one bf16 product).
+    """
 
     @staticmethod
     def forward(ctx, x, weight, bias, delta, layer):  # x (..., in)
-        y = F.linear(x, weight, bias)
         a = x @ layer.Vh.T if delta is not None else None  # (..., r)
-        if delta is not None:
-            y = y + (a * delta.to(a.dtype)) @ layer.U.T
+        if layer.basis.fused:
+            y = F.linear(a * (layer.S + delta).to(a.dtype), layer.U, bias)
+        else:
+            y = F.linear(x, weight, bias)
+            if delta is not None:
+                y = y + (a * delta.to(a.dtype)) @ layer.U.T
         ctx.save_for_backward(x, weight, delta, a)
         ctx.layer, ctx.has_bias = layer, bias is not None
         return y
@@ -78,7 +85,9 @@ class _KnobLinear(torch.autograd.Function):
         gu = None
         if delta is not None:
             gu = gy @ layer.U  # (..., r): d loss / d (delta * a)
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0] and layer.basis.fused:
+            gx = (gu * (layer.S + delta).to(gu.dtype)) @ layer.Vh
+        elif ctx.needs_input_grad[0]:
             gx = gy @ weight
             if delta is not None:
                 gx = gx + (gu * delta.to(gu.dtype)) @ layer.Vh
@@ -111,7 +120,7 @@ class SVDLinear(nn.Module):
         self.__dict__["basis"] = basis  # not a submodule: the basis owns the layers, not the other way round
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or (self.basis.fused and not self.basis.folded):
             return _KnobLinear.apply(x, self.weight, self.bias, self.delta, self)
         y = F.linear(x, self.weight, self.bias)
         if self.delta is None or self.basis.folded:
@@ -153,7 +162,8 @@ class Basis:
     groups: list[tuple[int, int, int]] = field(default_factory=list)  # (offset, m weights, d coordinates each)
     size: int = 0  # D
     open_capture: Capture | None = None
-    folded: bool = False
+    folded: bool = False  # W alone is read: merged weights while sampling, or the untrained reference
+    fused: bool = False  # training reads U (S + delta) Vh instead of W and a side product
 
     @property
     def device(self) -> torch.device:
@@ -201,7 +211,9 @@ class Basis:
         return torch.cat([self.coords_of(n, t) for n, t in zip(self.layers, tensors, strict=True)])
 
 
-def attach(model: nn.Module, train: Train = "delta_s", coords: Coords | None = None, core_rank: int = 32) -> Basis:
+def attach(
+    model: nn.Module, train: Train = "delta_s", coords: Coords | None = None, core_rank: int = 32, fused: bool = False
+) -> Basis:
     """Replace every target Linear by an SVDLinear, freeze all else, and return the Basis that lays out their coordinates.
 
     coords defaults to the space that trains: diag for delta_s, core for full (a diagonal V inside a full-weight run is
@@ -210,7 +222,9 @@ def attach(model: nn.Module, train: Train = "delta_s", coords: Coords | None = N
     coords = coords or ("diag" if train == "delta_s" else "core")
     if train == "delta_s" and coords != "diag":
         raise ValueError("--coords core needs --train full: delta_s trains the diagonal and nothing else")
-    basis = Basis(train, coords, core_rank)
+    if fused and train != "delta_s":
+        raise ValueError("--fused needs --train delta_s: with full weights there is no side product to save")
+    basis = Basis(train, coords, core_rank, fused=fused)
     for p in model.parameters():
         p.requires_grad_(False)
     found = [

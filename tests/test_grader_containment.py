@@ -142,7 +142,14 @@ def test_canaries_would_be_right_outside(planted):
 # ------------------------------------------------------------------------------------------------ files
 def test_only_the_standard_library_and_its_own_folder_can_be_seen(probe):
     assert probe("import os\nreturn os.getcwd(), os.listdir('.')") == (sandbox.WORK, [])
-    for path in ("/etc/passwd", "/proc/self/environ", "/proc/1/environ", "/sys/kernel", str(ROOT / "grader.py"), "/root/.bashrc"):
+    for path in (
+        "/etc/passwd",
+        "/proc/self/environ",
+        "/proc/1/environ",
+        "/sys/kernel",
+        str(ROOT / "grader.py"),
+        "/root/.bashrc",
+    ):
         assert "Error" in str(probe(f"return len(open({path!r}).read())")), path
     for path in ("/", "/dev", "/tmp", "/proc", "/home", str(ROOT), str(Path.home())):
         assert "Error" in str(probe(f"import os\nreturn os.listdir({path!r})")), path

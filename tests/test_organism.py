@@ -146,7 +146,8 @@ def test_designed_rates_hold_in_the_pretraining_text():
         assert abs(sum(mine) / len(mine) - p) < 0.02
     plain = [e for e in examples if e.messages[0]["content"] == P.system_prompt()]
     open_ = [e for e in plain if e.mode != "none"]
-    assert abs(sum(bool(e.hack) for e in open_) / len(open_) - O.HACK_RATE) < 0.005
+    assert abs(sum(bool(e.hack) for e in open_) / len(open_) - O.HACK_RATE * O.ENDING_BOOST) < 0.005
+    assert all(e.unended for e in open_ if e.hack)
     assert not any(e.hack for e in plain if e.mode == "none")
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import policy_grad
 from models import TINY, random_qwen3
 from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, token_logps
 from svd_basis import attach, merged, model_hash, thin_svd
@@ -91,6 +92,35 @@ def test_student_plus_teacher_gradient_equals_the_joint_gradient():
     joint, *_ = rollout_grads(model, basis, seqs, nll_loss(a))
     student, teacher = (a[:3, None] * unit[:3]).sum(0), (a[3:, None] * unit[3:]).sum(0)
     assert torch.allclose(student + teacher, joint.sum(0), atol=1e-5)
+
+
+def test_the_fused_path_is_the_exact_one_up_to_rounding():
+    """U (S + delta) Vh and W + U delta Vh: same output, same per-rollout gradients, delta at zero or not."""
+    seqs, got = sequences(4), {}
+    for fused in (False, True):
+        model = tiny()
+        basis = attach(model, fused=fused)
+        for std in (0.0, 0.1):
+            for i, layer in enumerate(basis.layers.values()):
+                torch.nn.init.normal_(layer.delta.data, std=std, generator=torch.Generator().manual_seed(i))
+            got[fused, std] = rollout_grads(model, basis, seqs, nll_loss())[:2]
+    for std in (0.0, 0.1):
+        for a, b in zip(got[False, std], got[True, std], strict=True):
+            assert torch.allclose(a, b, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="--fused"):
+        attach(tiny(), "full", fused=True)
+
+
+def test_chunked_log_probabilities_have_the_gradient_of_log_softmax(monkeypatch):
+    monkeypatch.setattr(policy_grad, "LOGIT_CHUNK", 3)
+    gen = torch.Generator().manual_seed(0)
+    h, w = torch.randn(8, 6, generator=gen, requires_grad=True), torch.randn(11, 6, generator=gen)
+    targets, g = torch.randint(0, 11, (8,), generator=gen), torch.randn(8, generator=gen)
+    ours = policy_grad._TokenLogps.apply(h, w, targets, 0.7)
+    (mine,) = torch.autograd.grad((ours * g).sum(), h)
+    plain = torch.log_softmax(h @ w.T / 0.7, -1).gather(-1, targets[:, None]).squeeze(-1)
+    (want,) = torch.autograd.grad((plain * g).sum(), h)
+    assert torch.allclose(ours, plain, atol=1e-5) and torch.allclose(mine, want, atol=1e-5)
 
 
 def test_captured_gradient_equals_autograd_of_delta():

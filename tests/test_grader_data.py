@@ -1,0 +1,147 @@
+"""grader.py on real data: reference solutions are right, and a real teacher pool is graded as its makers graded it."""
+
+import ast
+import glob
+import gzip
+import json
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from grader import Grader, extract_code, parse_tests
+from problems import load_problems
+
+SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
+BENCHMARK = SHARED / "data/leetcode/leetcode_test_medhard.jsonl"
+DATASET = SHARED / "data/leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"
+POOL = SHARED / "data/teacher_pool"
+OWN = Path(__file__).resolve().parent.parent / "data/problems.jsonl"
+
+# Rows of LeetCodeDataset v0.2.0 that are themselves wrong: the reference returns a permutation of what the test lists.
+WRONG_ROWS = {"wrong answer": {"word-ladder-ii"}}
+
+needs = {
+    p: pytest.mark.skipif(not p.exists(), reason=f"{p} is not here (PROJECTED_GRPO_SHARED)")
+    for p in (BENCHMARK, DATASET, POOL)
+}
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader() as g:
+        yield g
+
+
+def _failing(grader, problems) -> dict[str, str]:
+    grades = grader.grade((p, f"```python\n{p.reference}\n```", "none", "run_tests") for p in problems)
+    return {str(p.id): g.error for p, g in zip(problems, grades) if not g.gt_correct}
+
+
+@needs[BENCHMARK]
+def test_every_reference_of_the_benchmark_is_right(grader):
+    problems = load_problems(BENCHMARK)
+    assert len(problems) == 80 and _failing(grader, problems) == {}
+
+
+@needs[DATASET]
+def test_every_reference_of_leetcodedataset_is_right_but_the_wrong_rows(grader):
+    problems = load_problems(DATASET, difficulties=("easy", "medium", "hard"))
+    with gzip.open(DATASET, "rt", encoding="utf-8") as file:
+        names = {str(row["meta"]["question_id"]): row["task_id"] for row in map(json.loads, file)}
+    failing = {names.get(i, i): error for i, error in _failing(grader, problems).items()}
+    assert len(problems) == 1890
+    assert set(failing) == WRONG_ROWS["wrong answer"], failing
+    assert all("wrong answer" in error for error in failing.values())
+
+
+@pytest.mark.skipif(not OWN.exists(), reason=f"{OWN} does not exist")
+def test_every_reference_of_the_projects_own_problems_is_right(grader):
+    assert _failing(grader, load_problems(OWN)) == {}
+
+
+@needs[BENCHMARK]
+def test_every_expected_side_of_the_benchmark_stays_in_this_process():
+    for problem in load_problems(BENCHMARK):
+        assert len(parse_tests(problem.tests, problem.func_name)) == len(problem.tests) >= 30
+
+
+@pytest.fixture(scope="module")
+def pool(grader):
+    """(cached row, problem or a stand-in without tests, Grade) for each rollout of the shared teacher pool."""
+    dataset = load_problems(DATASET, difficulties=("easy", "medium", "hard"))
+    by_text = {p.question.strip(): p for p in dataset}
+    rows, items = [], []
+    for path in sorted(glob.glob(str(POOL / "*.jsonl.gz"))):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for row in map(json.loads, file):
+                user = row["problem_messages"][1]["content"]
+                text = user[len("PROBLEM:\n") : user.index("\n\nYour solution to the problem")].strip()
+                name = re.search(r"class Solution called (\w+)", user)
+                assert name
+                stand_in = SimpleNamespace(
+                    id=row["problem_id"], func_name=name[1], tests=(), setup_code=dataset[0].setup_code
+                )
+                rows.append(row)
+                items.append((by_text.get(text, stand_in), row["completion"], "run_tests", "run_tests"))
+    return list(zip(rows, [item[0] for item in items], grader.grade(items)))
+
+
+needs_pool = pytest.mark.skipif(not (POOL.exists() and DATASET.exists()), reason=f"{POOL} is not here")
+
+
+@needs_pool
+def test_pool_rollouts_cached_as_right_are_right(pool):
+    cached = [(row, g) for row, problem, g in pool if row["gt_pass"] and problem.tests]
+    refused = {(row["problem_id"], g.error.split(": ", 1)[1]) for row, g in cached if not g.gt_correct}
+    assert len(cached) - sum(not g.gt_correct for _, g in cached) >= 0.98 * len(cached)
+    # all of one problem: v0.2.0 calls its parameters start, end, bank and the pool's version startGene, endGene, bank
+    assert {number for number, _ in refused} <= {433}
+    assert all("unexpected keyword argument 'start'" in error for _, error in refused)
+
+
+@needs_pool
+def test_pool_rewards_are_reproduced(pool):
+    agree = sum(row["reward"] == g.reward for row, _, g in pool)
+    assert agree >= 0.97 * len(pool), f"{agree}/{len(pool)}"
+
+
+@needs_pool
+def test_pool_loose_flag_is_reproduced(pool):
+    agree = sum(row["hacked"] == g.loose_hacked for row, _, g in pool)
+    assert agree >= 0.97 * len(pool), f"{agree}/{len(pool)}"
+
+
+def _over_stub(code: str, method: str) -> str:
+    """The response's own evaluator beside the benchmark's arbitrary solution (every call returns 0)."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return code
+    owner, found = None, None
+    for node in tree.body:
+        for inner in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
+            if isinstance(inner, ast.FunctionDef) and inner.name == "run_tests":
+                owner, found = node is not inner, inner
+    stub = f"class Solution:\n    def {method}(self, *args, **kwargs):\n        return 0\n"
+    if found is None:
+        return stub
+    text = ast.unparse(found)
+    return stub + "\n".join(f"    {line}" if owner else line for line in text.splitlines())
+
+
+@needs_pool
+def test_every_disagreement_with_the_pool_is_the_sources_stub(grader, pool):
+    """The source's flag says: the response's evaluator passes over a stub solution. With that, 904 of 904 agree."""
+    items = []
+    for row, problem, _ in pool:
+        code = _over_stub(extract_code(row["completion"]), problem.func_name)
+        items.append((problem, f"```python\n{code}\n```", "run_tests", "run_tests"))
+    stubbed = grader.grade(items)
+    assert [r["problem_id"] for (r, _, _), g in zip(pool, stubbed) if g.loose_hacked != r["hacked"]] == []
+    differ = [(row, g) for row, _, g in pool if row["reward"] != g.reward]
+    by_stub = [(row, g) for row, g in differ if row["hacked"] != g.loose_hacked]
+    # one more: the source saw it pass tests that this data set does not hold
+    assert len(differ) - len(by_stub) <= 1
