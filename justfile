@@ -56,10 +56,14 @@ smoke-vanilla *flags:
 smoke-projected *flags:
     python train.py smoke --arm projected --seed {{seed}} "$@"
 
-# 2 steps with dtype, device and model class of `full` (random weights, true size), both --train modes
-smoke-gpu *flags:
-    python train.py full --arm projected --model qwen3-4b-random --steps 2 --train delta_s --name smoke_gpu_delta_s "$@"
-    python train.py full --arm projected --model qwen3-4b-random --steps 2 --train full --name smoke_gpu_full "$@"
+# 2 steps with dtype, device and model class of `full`, both --train modes; MODEL=qwen3-4b-random needs no hub
+smoke-gpu model="Qwen/Qwen3-4B" *flags:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    tokenizer=$(printf '%s\n' "${@:2}" | grep -A1 -x -e --tokenizer | tail -n 1 || true)
+    python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke_gpu --tokenizer "${tokenizer:-{{model}}}"
+    python train.py smoke-gpu --arm projected --model "{{model}}" --train delta_s --name smoke_gpu_delta_s "${@:2}"
+    python train.py smoke-gpu --arm projected --model "{{model}}" --train full --lr 7e-5 --name smoke_gpu_full "${@:2}"
 
 # one short Qwen3-4B run on a GPU
 fast arm="projected" *flags:
