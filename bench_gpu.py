@@ -1,8 +1,8 @@
-"""Speed of the sampler (and of whatever SECTIONS holds) on one GPU: peers and floors in the same run, one table.
+"""Speed and memory of every phase on one GPU: peers and floors in the same run, one table (docs/performance.md).
 
     python bench_gpu.py                                  every section, Qwen3-4B's true dimensions, random weights
-    python bench_gpu.py --sections rollouts replay --teacher-pool-dir ../shared/data/teacher_pool
-    python bench_gpu.py --dims organism --sections check rollouts profile
+    python bench_gpu.py --sections rollouts replay step --teacher-pool-dir ../shared/data/teacher_pool
+    python bench_gpu.py --device cpu --dims tiny --dtype float32 --prompt 24 --new 8 --cap 16 --batches 4
 
 A section is a function (Bench) -> None that calls bench.row(...) as it measures; one that fails prints its traceback,
 leaves a FAILED row, and the others still run. All rows also go to --out (JSON). Lengths are forced (EOS off), so that
@@ -11,6 +11,8 @@ every engine does the same work. Floor: weights + KV read once a step at --tb-s,
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
 import gzip
 import json
@@ -22,12 +24,16 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
 import tyro
 
+import extract_vhack
 import models
+import svd_basis
+from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads
 from sampler import Geometry, sample
 
 ORGANISM = {
@@ -50,8 +56,17 @@ class Config:
     slow_new: int = 96  # forced new tokens of the slow paths (eager, generate): their step time hardly depends on it
     group: int = 16  # rollouts a prompt where prompts are shared
     peer: bool = True  # run transformers' generate beside
-    delta: bool = True  # also with delta_s attached (the SVD of every weight takes a while)
-    teacher_pool_dir: str | None = None  # replay: prompts and lengths of a real pool
+    delta: bool = True  # also what needs delta_s attached (the SVD of every weight takes a while)
+    teacher_pool_dir: str | None = None  # prompts, lengths and texts of a real pool; None: exponential lengths, mean 300
+    problems: str = "data/problems.jsonl"  # graded in `step`: the pool's own problems by text, else reference solutions
+    grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
+    pairs: str = "data/pairs/leetcode.jsonl"  # of `extract`
+    tokenizer: str | None = None  # of `extract`; None: the small local one (longer sequences)
+    n_pairs: int = 80
+    k: int = 12  # directions a weight
+    train_rows: int = 96  # sequences of `train`
+    prompts_per_step: int = 16  # of `step` and `memory`
+    budgets: tuple[float, ...] = (48.0, 80.0)  # GB, of `memory`; the whole card comes last
     replay_rows: int = 256
     cap: int = 1024  # replay: longest completion
     memory_gb: float | None = None  # the sampler's budget
@@ -70,6 +85,7 @@ class Bench:
     rows: list[dict] = field(default_factory=list)
     section: str = ""
     basis: Any = None
+    directions: Any = None  # DirectionSet of `project` and `step`
 
     def row(self, what: str, **numbers) -> dict:
         """Add a row and print it at once, so that a run cut short still tells what it had."""
@@ -264,6 +280,12 @@ def pool_lengths(folder: str, rows: int, cap: int) -> tuple[list[list[int]], int
     return prompts, n, lengths
 
 
+def exponential_lengths(cfg: Config, n: int) -> list[int]:
+    """n completion lengths of mean ~300, cut at --cap: the stand-in where no pool is given."""
+    u = torch.rand(n, generator=torch.Generator().manual_seed(cfg.seed))
+    return [min(cfg.cap, 1 + int(x)) for x in (-300 * (1 - u).log()).tolist()]
+
+
 def replay(b: Bench) -> None:
     """The real pool's prompts and completion lengths (ragged), or an exponential stand-in where no pool is given."""
     cfg, v = b.cfg, b.model.config.vocab_size
@@ -274,8 +296,7 @@ def replay(b: Bench) -> None:
     else:
         n = cfg.group
         prompts = b.prompts(cfg.replay_rows // n, seed=3)
-        u = torch.rand(len(prompts) * n, generator=torch.Generator().manual_seed(cfg.seed))
-        lengths = [min(cfg.cap, 1 + int(x)) for x in (-300 * (1 - u).log()).tolist()]
+        lengths = exponential_lengths(cfg, len(prompts) * n)
         what = "replay of exponential lengths (mean 300)"
     mean = sum(map(len, prompts)) // len(prompts)
     run_ours(b, prompts, n, lengths, "graph")  # captures every live-batch size that the run passes through
@@ -285,9 +306,8 @@ def replay(b: Bench) -> None:
 
 
 def delta(b: Bench) -> None:
-    """The same with delta_s on every target Linear (side matrices), and replay with it."""
+    """Rollouts and exactness with delta_s on every target Linear (side matrices); real lengths with it are in `step`."""
     attach_delta(b)
-    b.section = "delta"
     cfg = b.cfg
     for rows in cfg.batches:
         shared = b.prompts(max(1, rows // cfg.group), seed=2)
@@ -305,7 +325,6 @@ def delta(b: Bench) -> None:
             peak,
             **gpu_stats(b),
         )
-    replay(b)
     check(b)
     if cfg.device != "cpu":
         import sampler_gpu
@@ -315,8 +334,6 @@ def delta(b: Bench) -> None:
 
 
 def attach_delta(b: Bench) -> None:
-    import svd_basis
-
     if b.basis is None:
         forget(b)
         s, peak, b.basis = timed(b.cfg, lambda: svd_basis.attach(b.model, train="delta_s"))
@@ -324,7 +341,7 @@ def attach_delta(b: Bench) -> None:
         with torch.no_grad():
             for layer in b.basis.layers.values():
                 layer.delta.normal_(0, 1e-3)
-        b.row("SVD of every target Linear", seconds=s, peak_gb=peak)
+        b.row("SVD of every target Linear", seconds=s, peak_gb=peak, weights=len(b.basis.layers), coords=b.basis.size)
 
 
 def prefill(b: Bench) -> None:
@@ -355,16 +372,354 @@ def profile(b: Bench) -> None:
                   us_each=e.self_device_time_total / max(1, e.count))  # fmt: skip
 
 
+def svd(b: Bench) -> None:
+    """Attaching every weight, and the accuracy of one weight of each shape: thin_svd beside cuSOLVER's gesvdj."""
+    cfg = b.cfg
+    attach_delta(b)
+    shapes = {}
+    for layer in b.basis.layers.values():
+        shapes.setdefault(tuple(layer.weight.shape), layer.weight)
+    for i, (shape, w) in enumerate(shapes.items()):
+        ways = {"thin_svd": svd_basis.thin_svd}
+        if i == len(shapes) - 1 and cfg.device != "cpu":
+            ways["gesvdj float32"] = lambda w: torch.linalg.svd(w.float(), full_matrices=False, driver="gesvdj")
+        for name, way in ways.items():
+            s, peak, (u, sv, vh) = timed(cfg, lambda way=way, w=w: way(w.detach()))
+            u, sv, vh = u.double(), sv.double(), vh.double()
+            eye = torch.eye(len(sv), dtype=torch.float64, device=u.device)
+            off = max(float((x - eye).abs().max()) for x in (u.T @ u, vh @ vh.T))
+            rec = float(((u * sv) @ vh - w.double()).norm() / w.double().norm())
+            wide = float(sv[0] / sv[-1])
+            b.row(f"{name} {shape[0]} x {shape[1]}", seconds=s, orthonormality=off, reconstruction=rec, condition=wide)
+
+
+@contextlib.contextmanager
+def training(b: Bench, fused: bool, checkpointing: bool):
+    """The model as train.py sets it for a backward; put back after."""
+    b.basis.fused = fused
+    if checkpointing:
+        b.model.gradient_checkpointing_enable({"use_reentrant": False})
+        b.model.train()
+    try:
+        yield
+    finally:
+        b.basis.fused = False
+        if checkpointing:
+            b.model.gradient_checkpointing_disable()
+            b.model.eval()
+
+
+def sequences(b: Bench, prompts: list[list[int]], lengths: list[int], seed: int = 5) -> list[Sequence]:
+    """Prompts with random completions of the given lengths."""
+    g, v = torch.Generator().manual_seed(seed), b.model.config.vocab_size
+    return [Sequence(p, torch.randint(5, v, (n,), generator=g).tolist()) for p, n in zip(prompts, lengths, strict=True)]
+
+
+def backward_floor_s(b: Bench, seqs: list[Sequence], fused: bool, checkpointing: bool) -> float:
+    """Seconds of the matrix products alone at --tflops: (1 + UV/W or UV/W) a pass, 2 or 3 passes, and the head's 3."""
+    w = sum(x.weight.numel() for x in b.basis.layers.values())
+    uv = sum(x.U.numel() + x.Vh.numel() for x in b.basis.layers.values())
+    head = b.model.lm_head.weight.numel()
+    passes = (uv + (0 if fused else w)) * (3 if checkpointing else 2)
+    work = 2 * passes * sum(s.length for s in seqs) + 2 * 3 * head * sum(len(s.completion_ids) for s in seqs)
+    return work / (b.cfg.tflops * 1e12)
+
+
+def train_speed(b: Bench) -> None:
+    """rollout_grads (forward + backward, coordinates of each rollout) on real lengths, by path and checkpointing."""
+    cfg = b.cfg
+    attach_delta(b)
+    forget(b)  # peaks are of training alone
+    if cfg.teacher_pool_dir:
+        lengths = pool_lengths(cfg.teacher_pool_dir, 10**9, cfg.cap)[2]
+        lengths = lengths[:: max(1, len(lengths) // cfg.train_rows)][: cfg.train_rows]
+    else:
+        lengths = exponential_lengths(cfg, cfg.train_rows)
+    seqs = sequences(b, b.prompts(len(lengths), seed=6), lengths)
+    real = sum(s.length for s in seqs)
+    for fused, checkpointing, micro in ((0, 1, 16384), (1, 1, 16384), (1, 0, 8192), (0, 0, 8192)):
+        what = f"{'fused' if fused else 'exact'}, {'checkpointing' if checkpointing else 'none recomputed'}"
+        padded = sum(len(x) * seqs[x[0]].length for x in micro_batches(seqs, micro))
+        more = dict(tokens_per_micro=micro, sequences=len(seqs), tokens=real, padding=padded / real)
+        with training(b, bool(fused), bool(checkpointing)):
+            try:
+                rollout_grads(b.model, b.basis, seqs[:8], nll_loss(), tokens_per_micro=micro)  # warm
+                s, peak, _ = timed(
+                    cfg, lambda m=micro: rollout_grads(b.model, b.basis, seqs, nll_loss(), tokens_per_micro=m)[2]
+                )
+            except torch.OutOfMemoryError:
+                b.row(f"{what}: does not fit", **more)
+                torch.cuda.empty_cache()
+                continue
+        floor = backward_floor_s(b, seqs, bool(fused), bool(checkpointing))
+        b.row(what, seconds=s, tok_s=real / s, of_floor=floor / s, peak_gb=peak, **more)
+
+
+def get_directions(b: Bench):
+    """Stand-in directions of k axes a weight: top_directions of random differences (speed does not depend on values)."""
+    if b.directions is None:
+        g = torch.Generator(device=b.basis.device).manual_seed(b.cfg.seed)
+        diff = torch.randn(2 * b.cfg.k, b.basis.size, generator=g, device=b.basis.device)
+        b.directions = extract_vhack.top_directions(b.basis, diff, b.cfg.k, floor=0.0, sign_p=0.05)
+    return b.directions
+
+
+def project(b: Bench) -> None:
+    """Projection + clipping + AdamW as train.py does them, inside optimizer.step(); AdamW alone beside."""
+    import train
+
+    cfg = b.cfg
+    attach_delta(b)
+    params, d = b.basis.knobs(), get_directions(b)
+    saved = [p.detach().clone() for p in params]
+    g = torch.randn(b.basis.size, generator=torch.Generator().manual_seed(1)).to(b.basis.device)
+    for at in ("none", "grad", "update"):
+        optimizer = torch.optim.AdamW(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0)
+        if at != "none":
+            hook = train.ProjectionHook(b.basis, train.Config(arm="projected", project_at=at, k=cfg.k), d, d)
+            hook.attach(optimizer, params)
+
+        def steps(n: int, optimizer=optimizer) -> None:
+            for _ in range(n):
+                for p, (lo, hi) in zip(params, b.basis.spans.values(), strict=True):
+                    p.grad = g[lo:hi].clone()
+                optimizer.step()
+
+        steps(2)
+        s, peak, _ = timed(cfg, lambda steps=steps: steps(10))
+        what = "AdamW alone" if at == "none" else f"project_at {at}, clip, AdamW"
+        b.row(what, seconds=s / 10, coords=b.basis.size, k=d.V.shape[0])
+    with torch.no_grad():
+        for p, x in zip(params, saved, strict=True):
+            p.copy_(x)
+            p.grad = None
+
+
+def extract(b: Bench) -> None:
+    """v_hack: pair_grads of both sides of the pairs, then the directions of every weight."""
+    import pairs as pairs_module
+
+    cfg = b.cfg
+    attach_delta(b)
+    forget(b)
+    tok = models.local_tokenizer(min(1024, b.model.config.vocab_size))
+    if cfg.tokenizer:
+        tok = models.load_tokenizer("tiny", cfg.tokenizer)
+    if len(tok) > b.model.config.vocab_size:
+        raise ValueError(f"--tokenizer {cfg.tokenizer}: {len(tok)} tokens, the model has {b.model.config.vocab_size}")
+    found = (pairs_module.load_pairs(cfg.pairs) * 2)[: cfg.n_pairs]
+    seqs = [x for side in extract_vhack.pair_sequences(tok, found, tok.eos_token_id) for x in side]
+    tokens = sum(x.length for x in seqs)
+    config = extract_vhack.ExtractConfig(k=cfg.k, tokens_per_micro=16384, max_new_tokens=1536)
+    saved = [p.detach().clone() for p in b.basis.knobs()]
+    with torch.no_grad():
+        for p in b.basis.knobs():
+            p.zero_()  # extraction happens at delta = 0
+    try:
+        with training(b, fused=False, checkpointing=True):
+            rollout_grads(b.model, b.basis, seqs[:8], nll_loss(), tokens_per_micro=16384)  # warm
+            s, peak, (hack, clean) = timed(
+                cfg, lambda: extract_vhack.pair_grads(b.model, b.basis, tok, found, config)
+            )
+    finally:
+        with torch.no_grad():
+            for p, x in zip(b.basis.knobs(), saved, strict=True):
+                p.copy_(x)
+    b.row(
+        f"gradients of {len(found)} pairs", seconds=s, tok_s=tokens / s, mean_len=tokens / len(seqs), peak_gb=peak
+    )
+    extract_vhack.top_directions(b.basis, hack - clean, cfg.k, config.floor, config.sign_p)
+    s, peak, _ = timed(
+        cfg, lambda: extract_vhack.top_directions(b.basis, hack - clean, cfg.k, config.floor, config.sign_p)
+    )
+    b.row(f"directions, k {cfg.k}", seconds=s, peak_gb=peak)
+
+
+@dataclass
+class Work:
+    """One prompt of a step: its group's forced lengths, and what the grader gets for each rollout."""
+
+    prompt: list[int]
+    lengths: list[int]
+    graded: list[tuple[Any, str]]  # (problem, completion text)
+
+
+def step_work(b: Bench) -> tuple[list[Work], int]:
+    """The prompts of one step and how many rollouts are graded on their own pool problem (the rest: references)."""
+    import probe_distill
+    from problems import load_problems
+
+    cfg, v = b.cfg, b.model.config.vocab_size
+    found = load_problems(cfg.problems)
+    spare = [(p, f"```python\n{p.reference}\n```") for p in found if p.reference]
+    if not spare:
+        raise ValueError(f"--problems {cfg.problems}: no problem with a reference solution")
+    work, matched = [], 0
+    if not cfg.teacher_pool_dir:
+        lengths = exponential_lengths(cfg, cfg.prompts_per_step * cfg.group)
+        for i, prompt in enumerate(b.prompts(cfg.prompts_per_step, seed=3)):
+            part = range(i * cfg.group, (i + 1) * cfg.group)
+            work.append(Work(prompt, [lengths[j] for j in part], [spare[j % len(spare)] for j in part]))
+        return work, 0
+    pool = probe_distill.load_pool(cfg.teacher_pool_dir)
+    own = {id(prompt): problem for prompt, problem in probe_distill.match_problems(pool, found).pairs}
+    members = [(prompt, row) for prompt in pool for row in prompt.rows]  # a group may span two pool prompts
+    for i in range(cfg.prompts_per_step):
+        group = [members[j % len(members)] for j in range(i * cfg.group, (i + 1) * cfg.group)]
+        graded = []
+        for j, (prompt, row) in enumerate(group):
+            problem = own.get(id(prompt))
+            matched += problem is not None
+            graded.append((problem, row["completion"]) if problem else spare[(i * cfg.group + j) % len(spare)])
+        lengths = [min(cfg.cap, max(1, len(row["completion_ids"]))) for _, row in group]
+        work.append(Work([t % v for t in group[0][0].prompt_ids], lengths, graded))
+    return work, matched
+
+
+def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro: int, budget: float | None):
+    """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained."""
+    import train
+
+    config = dataclasses.replace(
+        train.PRESETS["full"][1], arm="projected", fused=True, checkpointing=checkpointing, tokens_per_micro=micro,
+        prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k, device=b.cfg.device, dtype=b.cfg.dtype, warmup_steps=0,
+    )  # fmt: skip
+
+    class Forced(train.Trainer):
+        def __init__(self):
+            self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
+            self.model, self.tok, self.probe, self.reference = b.model, None, None, None
+            self.basis, self.seconds, self.sampling_gb = b.basis, {}, None
+            self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
+            self.params = self.knobs = b.basis.knobs()
+            self.optimizer = torch.optim.AdamW(self.params, lr=1e-4, betas=config.betas, weight_decay=0.0)
+            self.hook = train.ProjectionHook(b.basis, config, b.directions, b.directions)
+            self.hook.attach(self.optimizer, self.params)
+            plain = self.optimizer.step
+            self.optimizer.step = lambda: self.clock("optimizer_s", plain)
+            if b.cfg.device != "cpu":  # as Trainer.__init__ shares out the card
+                card = 0.92 * torch.cuda.get_device_properties(0).total_memory / 1e9
+                token_gb = 4e-4 if checkpointing else 7e-3
+                rollouts = 4e-9 * config.prompts_per_step * config.group * b.basis.size
+                held = torch.cuda.memory_allocated() / 1e9
+                self.sampling_gb = (budget or card) - held - rollouts - micro * token_gb - 6.0
+
+        def clock(self, phase: str, fn):
+            sync(b.cfg.device)
+            start = time.perf_counter()
+            out = fn()
+            sync(b.cfg.device)
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+            return out
+
+        def rollouts(self, scale: int, on_finish=None):
+            lengths = [max(1, n // scale) for w in work for n in w.lengths]
+            engine = "eager" if b.cfg.device == "cpu" else "graph"
+            return sample(
+                b.model, [w.prompt for w in work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
+                seed=b.cfg.seed, temperature=config.temperature, top_p=config.top_p, engine=engine,
+                force_lengths=lengths, on_finish=on_finish, memory_gb=self.sampling_gb,
+            )  # fmt: skip
+
+        def sample_and_grade(self, tasks, n, seed, **_):
+            futures = {}
+
+            def ended(i: int, ids: list[int]) -> None:
+                problem, text = work[i // n].graded[i % n]
+                futures[i] = grader.submit(problem, text, "run_tests")
+
+            out = self.clock("sampling_s", lambda: self.rollouts(1, ended if grader else None))
+            grades = self.clock("grade_wait_s", lambda: {i: f.result() for i, f in futures.items()})
+            self.correct = sum(x.gt_correct for x in grades.values())
+            made = []
+            for i, s in enumerate(out):  # rewards alternate: no group is without variance, so every rollout is trained
+                flags = {f: getattr(grades[i], f) for f in train.GRADED} if grader else {}
+                made.append(train.Rollout("student", tasks[i // n], s.ids, "", **flags | {"reward": 0.5 + 3.0 * (i % 2)}))
+            return made
+
+        def _backward(self, *args, **kwargs):
+            return self.clock("gradient_s", lambda: super(Forced, self)._backward(*args, **kwargs))
+
+    return Forced()
+
+
+def one_step(b: Bench, what: str, checkpointing: bool, micro: int, budget: float | None = None) -> None:
+    """Measure one warm training step and leave the knobs as they were."""
+    import train
+    from grader import Grader, SandboxUnavailable
+
+    attach_delta(b)
+    forget(b)
+    work, matched = step_work(b)
+    get_directions(b)
+    saved = [p.detach().clone() for p in b.basis.knobs()]
+    with contextlib.ExitStack() as stack:
+        try:
+            grader = stack.enter_context(Grader(accept_level=b.cfg.grader_level))
+        except SandboxUnavailable as e:
+            grader = None
+            b.row(f"step runs UNGRADED: {e}")
+        if budget:  # the allocator then refuses what a smaller card would not have
+            total = torch.cuda.get_device_properties(0).total_memory / 1e9
+            torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total))
+            stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
+        stack.enter_context(training(b, fused=True, checkpointing=checkpointing))
+        tr = make_trainer(b, work, grader, checkpointing, micro, budget)
+        sequences_ = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
+        rollout_grads(b.model, b.basis, sequences_, nll_loss(), tokens_per_micro=micro)  # warm: kernels
+        warm, _, _ = timed(b.cfg, lambda: tr.rollouts(8))  # warm: capture of the live-batch sizes
+        tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
+        s, peak, (row, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
+    with torch.no_grad():
+        for p, x in zip(b.basis.knobs(), saved, strict=True):
+            p.copy_(x)
+    p = tr.seconds
+    new = sum(len(r.completion_ids) for r in rollouts)
+    real = sum(r.sequence.length for r in rollouts)
+    phases = p["sampling_s"] + p["grade_wait_s"] + p.get("gradient_s", 0.0) + p.get("optimizer_s", 0.0)
+    b.row(
+        what, seconds=s, sampling_s=p["sampling_s"], grade_wait_s=p["grade_wait_s"], gradient_s=p.get("gradient_s"),
+        optimizer_s=p.get("optimizer_s"), rest_s=s - phases, grader_share=p["grade_wait_s"] / s, rollouts=len(rollouts),
+        new_tokens=new, sample_tok_s=new / p["sampling_s"], train_tok_s=real / p.get("gradient_s", float("nan")),
+        peak_gb=peak, sampler_gb=tr.sampling_gb, tokens_per_micro=micro, warm_s=warm, graded_on_own_problem=matched,
+        graded_correct=tr.correct, grader_workers=grader.workers if grader else 0,
+    )  # fmt: skip
+
+
+def step(b: Bench) -> None:
+    """One training step of the `full` preset (fused), the pool's lengths forced: seconds by phase."""
+    one_step(b, "full preset, fused, checkpointing", checkpointing=True, micro=32768)
+
+
+def memory(b: Bench) -> None:
+    """The step's time where the allocator has 48 GB, 80 GB, the whole card."""
+    cases = [(x, x < 64, 8192 if x < 64 else 4096) for x in b.cfg.budgets] + [(None, False, 8192)]
+    for budget, checkpointing, micro in cases:
+        what = f"{budget:g} GB" if budget else "whole card"
+        try:
+            one_step(b, f"{what}, {'checkpointing' if checkpointing else 'none recomputed'}", checkpointing, micro, budget)
+        except torch.OutOfMemoryError as e:  # the next budget still has its row
+            b.row(f"{what}: does not fit, tokens_per_micro {micro}: {' '.join(str(e).split())[:160]}")
+            forget(b)
+
+
 SECTIONS: dict[str, Callable[[Bench], None]] = {
-    "check": check,
     "rollouts": rollouts,
     "replay": replay,
     "prefill": prefill,
+    "svd": svd,  # this and what follows attach delta_s: nothing below may want the plain model
+    "train": train_speed,
+    "step": step,
+    "project": project,
+    "extract": extract,
+    "memory": memory,
+    "delta": delta,
     "profile": profile,
-    "delta": delta,  # attaches delta_s to the model: keep it after the sections without
+    "check": check,
     "static_peer": static_peer,
 }
-OPTIONAL = ("static_peer",)  # only when named
+OPTIONAL = ("check", "static_peer")  # only when named (`delta` runs check)
+NEEDS_DELTA = ("svd", "train", "step", "project", "extract", "memory", "delta")
 
 
 def print_table(rows: list[dict]) -> None:
@@ -388,7 +743,9 @@ def print_table(rows: list[dict]) -> None:
 
 
 def main(cfg: Config) -> int:
-    names = cfg.sections or tuple(n for n in SECTIONS if n not in OPTIONAL and (cfg.delta or n != "delta"))
+    names = cfg.sections or tuple(
+        n for n in SECTIONS if n not in OPTIONAL and (cfg.delta or n not in NEEDS_DELTA)
+    )
     unknown = [n for n in names if n not in SECTIONS]
     if unknown:
         raise SystemExit(f"--sections {unknown[0]}: unknown; choose from {', '.join(SECTIONS)}")

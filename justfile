@@ -50,11 +50,15 @@ _two-arms preset out mix:
 
 # vanilla arm (V loaded, only measured) on the tiny model, CPU
 smoke-vanilla *flags:
-    python train.py smoke --arm vanilla --seed {{seed}} "$@"
+    python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke
+    python train.py smoke --arm vanilla --seed {{seed}} --mix-ratio 0.5 \
+        --teacher-pool-dir out/probe_distill/smoke "$@"
 
 # projected arm on the tiny model, CPU
 smoke-projected *flags:
-    python train.py smoke --arm projected --seed {{seed}} "$@"
+    python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke
+    python train.py smoke --arm projected --seed {{seed}} --mix-ratio 0.5 \
+        --teacher-pool-dir out/probe_distill/smoke "$@"
 
 # 2 steps with dtype, device and model class of `full`, both --train modes; MODEL=qwen3-4b-random needs no hub
 smoke-gpu model="Qwen/Qwen3-4B" *flags:

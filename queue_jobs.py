@@ -1,7 +1,7 @@
 """Queue the long jobs: to pueue when it is on PATH, or one after another here with QUEUE=local.
 
     python queue_jobs.py full                  # extract, then 3 seeds vanilla + 3 seeds projected
-    python queue_jobs.py probe-mixed           # extract, then the 10-step GO/NO-GO probe on the mixed pool
+    python queue_jobs.py probe-mixed           # extract, teacher pool, then the 10-step GO/NO-GO probe
     python queue_jobs.py study --study organism
     QUEUE=local python queue_jobs.py full      # the same jobs without pueue; run it again to resume
 
@@ -11,6 +11,7 @@ when the job that extracts V has succeeded. docs/queueing.md tells what was test
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -66,12 +67,19 @@ def plan_full(cfg: Config) -> list[Job]:
 
 def plan_probe_mixed(cfg: Config) -> list[Job]:
     """Ten steps on the mixed pool: GO if hack gradients are seen and V points their way, else NO-GO."""
-    return [
-        _extract(cfg),
-        _train(cfg, "probe_mixed", "vanilla", cfg.seeds[0], "--steps", "10",
-               why="GO/NO-GO before GPU-days: does V see hacking in live mixed batches",
-               resolve="GO if cin_t > cin_s and auroc > 0.5 in most of the 10 rows and every SHOULD holds, else NO-GO"),
-    ]  # fmt: skip
+    pool = cfg.teacher_pool or f"out/probe_distill/{cfg.preset}"
+    make = ("probe_distill.py", cfg.preset, "--teacher-only", "--out", pool)
+    jobs = [_extract(cfg)]
+    if cfg.teacher_pool is None:
+        jobs.append(
+            Job("pool", make, "the probe needs rollouts that hack", "every prompt cached, most rollouts hacked")
+        )
+    resolve = "GO if cin_t > cin_s and auroc > 0.5 in most of the 10 rows and every SHOULD holds, else NO-GO"
+    probe = _train(
+        cfg, "probe_mixed", "vanilla", cfg.seeds[0], "--steps", "10", "--mix-ratio", "0.5", "--teacher-pool-dir", pool,
+        why="GO/NO-GO before GPU-days: does V see hacking in live mixed batches", resolve=resolve,
+    )  # fmt: skip
+    return [*jobs, dataclasses.replace(probe, after=tuple(job.name for job in jobs))]
 
 
 def _v_hack(cfg: Config) -> str:
@@ -84,11 +92,8 @@ def _extract(cfg: Config) -> Job:
 
 
 def _train(cfg: Config, name: str, arm: str, seed: int, *extra: str, why: str, resolve: str) -> Job:
-    command = (
-        "train.py", cfg.preset, "--arm", arm, "--seed", str(seed), "--v-hack", _v_hack(cfg), *extra,
-        *shlex.split(cfg.train_args),
-    )  # fmt: skip
-    return Job(name, command, why, resolve, after=("extract",))
+    command = ("train.py", cfg.preset, "--arm", arm, "--seed", str(seed), "--v-hack", _v_hack(cfg), *extra)
+    return Job(name, (*command, *shlex.split(cfg.train_args)), why, resolve, after=("extract",))
 
 
 def plan_study(cfg: Config) -> list[Job]:
@@ -217,6 +222,7 @@ class Config:
     group: str = "projected_grpo"  # pueue group
     parallel: int = 1  # tasks at a time in a new group: one GPU
     train_args: str = ""  # more flags for every train.py call, quoted as in a shell
+    teacher_pool: str | None = None  # plan `probe-mixed`: an existing pool; None: one is made first
     study: str = "organism"  # plan `study`: which one
     study_args: str = ""  # plan `study`: more flags for `study.py run`, quoted as in a shell
     state_dir: Path = Path("out/queue")

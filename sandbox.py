@@ -365,7 +365,7 @@ _outer = (os.geteuid(), os.getegid())
 
 
 def _make_root(folders, packages):
-    """A tmpfs root with only read-only library folders, the packages, two devices and a work folder; then pivot into it."""
+    """A tmpfs root with read-only library folders, the packages, two devices and a work folder; then pivot into it."""
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     places = [p for p in ("/tmp", "/mnt", "/var/tmp", "/media", "/opt", "/srv") if os.path.isdir(p)]
     base = next((p for p in places if not any((f + "/").startswith(p + "/") for f in folders)), None)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -1244,6 +1245,8 @@ def main(cfg: Config) -> int:
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
     log_with = None if cfg.log_with == "none" else cfg.log_with
+    if log_with and importlib.util.find_spec(log_with) is None:
+        raise ValueError(f"--log-with {log_with}: that package is not installed; `uv pip install {log_with}` or use none")
     acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with, project_dir=cfg.out_dir)
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
     inputs = input_hashes(cfg)
@@ -1338,6 +1341,14 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader, stop: dict) -> str:
         scores.get("heldout_auroc_within", float("nan")),
     )
     logger.info("grader layers: {}", grader.layers)
+    if tr.hook.direction is not None and cfg.gate == "one_sided" and tr.vhack.meta["axes_signed"] < 1:
+        logger.warning(
+            "the pairs support the sign of {:.0%} of the directions; the others are {} (--unsigned {}). "
+            "A half-space gate needs no sign per direction: --gate half_space",
+            tr.vhack.meta["axes_signed"],
+            "dropped" if cfg.unsigned == "drop" else "removed on both sides",
+            cfg.unsigned,
+        )
     if note:
         logger.info("{}", note)
     run.check("identity_at_init", tr.identity, "attaching the basis changed the model's logits")

@@ -295,7 +295,8 @@ return out
 
 
 def test_processes_cannot_be_started(probe):
-    for call in ("os.fork()", "os.execv('/bin/true', ['true'])", "os.posix_spawn('/bin/true', ['true'], {})", "os.system('true')",
+    for call in ("os.fork()", "os.execv('/bin/true', ['true'])", "os.posix_spawn('/bin/true', ['true'], {})",
+                 "os.system('true')",
                  "__import__('subprocess').run(['true'])", "__import__('pty').fork()"):  # fmt: skip
         assert (
             "Error" in str(probe(f"import os\n{call}\nreturn 0")) or probe(f"import os\nreturn {call} != 0") is True
@@ -303,12 +304,13 @@ def test_processes_cannot_be_started(probe):
 
 
 def test_privileged_and_unusual_calls_are_refused(probe):
-    # unshare, setns, mount, umount2, pivot_root, chroot, bpf, keyctl, add_key, perf_event_open, io_uring_setup, userfaultfd,
-    # memfd_create, init_module, kexec_load, reboot, sethostname, swapon, open_by_handle_at, quotactl, personality, setuid, shmget,
-    # msgget, semget, inotify_init1, fanotify_init, seccomp, landlock_restrict_self, setpriority, sched_setscheduler, execveat, vfork
-    numbers = [272, 308, 165, 166, 155, 161, 321, 250, 248, 298, 425, 323, 319, 175, 246, 169, 170, 167, 304, 179, 135, 105, 29,
-               68, 64, 294, 300, 317, 446, 141, 144, 322, 58]  # fmt: skip
-    code = f"import ctypes\nlibc = ctypes.CDLL(None)\nreturn [n for n in {numbers!r} if libc.syscall(n, 0, 0, 0, 0, 0) != -1]"
+    # unshare, setns, mount, umount2, pivot_root, chroot, bpf, keyctl, add_key, perf_event_open, io_uring_setup,
+    # userfaultfd, memfd_create, init_module, kexec_load, reboot, sethostname, swapon, open_by_handle_at, quotactl,
+    # personality, setuid, shmget, msgget, semget, inotify_init1, fanotify_init, seccomp, landlock_restrict_self,
+    # setpriority, sched_setscheduler, execveat, vfork
+    numbers = [272, 308, 165, 166, 155, 161, 321, 250, 248, 298, 425, 323, 319, 175, 246, 169, 170, 167, 304, 179, 135,
+               105, 29, 68, 64, 294, 300, 317, 446, 141, 144, 322, 58]  # fmt: skip
+    code = f"import ctypes\ncall = ctypes.CDLL(None).syscall\nreturn [n for n in {numbers} if call(n, 0, 0, 0, 0) != -1]"
     assert probe(code) == []
 
 
@@ -340,7 +342,13 @@ def test_cpu_time_is_bounded_for_loops_threads_and_blocked_signals(zygote):
     spin = (
         "import threading\ndef s():\n    while True: pass\nfor _ in range(4): threading.Thread(target=s).start()\ns()"
     )
-    loop = "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass"
+    loop = """
+import signal
+for n in range(1, 65):
+    try: signal.signal(n, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+while True: pass
+"""
     for code in (spin, loop):
         value, outcome = _probe(zygote, code, cpu=1)
         assert value == "CPU limit" and outcome.cpu < 2.5
@@ -352,8 +360,7 @@ def test_sleeping_costs_no_time_and_blocking_ends_at_the_wall_limit(zygote):
         "import select\nselect.select([], [], [], 10**6)\nreturn 1",
     ):
         assert _probe(zygote, code, wall=5.0)[0] == 1
-    for code in ("import threading\nthreading.Lock().acquire() and threading.Event().wait()", "import os\nr, w = os.pipe()\nos.read(r, 1)",
-                 "import signal\nsignal.pause() if False else __import__('threading').Event().wait()"):  # fmt: skip
+    for code in ("import threading\nthreading.Event().wait()", "import os\nr, w = os.pipe()\nos.read(r, 1)"):
         assert _probe(zygote, code, wall=1.0)[0] == "wall limit"
 
 
@@ -388,11 +395,12 @@ for i in range(10000):
 # ------------------------------------------------------------------------------------------------ residue
 def _census() -> dict[str, int]:
     me = psutil.Process()
-    temp = [p for p in os.listdir(tempfile.gettempdir()) if p.startswith("grader-")]
-    return {"fds": me.num_fds(), "children": len(me.children(recursive=True)), "folders": len(temp)}
+    files = len(os.listdir(tempfile.gettempdir()))
+    return {"fds": me.num_fds(), "children": len(me.children(recursive=True)), "files": files}
 
 
-def test_gradings_leave_no_process_file_or_descriptor():
+def test_gradings_leave_no_process_file_or_descriptor(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other runs on this machine come and go in the usual one
     texts = [RIGHT, WRONG, "```python\nopen('left', 'w').write('x' * 100)\n```", "```python\nwhile 1 print\n```",
              "```python\nimport os\nos._exit(0)\n```", WRONG.replace("```python", "```python\ndef run_tests(): pass"),
              "```python\nimport os\ntry: os.fork()\nexcept OSError: pass\n```"]  # fmt: skip
@@ -417,7 +425,7 @@ sys.path[:0] = [{root!r}, {tests!r}]
 from adversarial import PROBLEMS
 from grader import Grader
 g = Grader(2, cpu_limit_s=60, without={without!r}, accept_level="rlimits")
-slow = "```python\\nopen('left', 'w').write('x')\\nclass Solution:\\n    def add(self, a, b):\\n        while True: pass\\n```"
+slow = "```python\\nopen('left', 'w')\\nclass Solution:\\n  def add(self, a, b):\\n    while True: pass\\n```"
 futures = [g.submit(PROBLEMS["add"], slow, "none") for _ in range(4)]
 time.sleep(0.7)
 print("ready", flush=True)
@@ -456,7 +464,7 @@ def test_end_of_the_harness_leaves_no_process_and_no_folder(how, without):
     folder.rmdir()
 
 
-# ------------------------------------------------------------------------------------------------ other users, other layers
+# ------------------------------------------------------------------------------------------------ other users, layers
 AS_USER = """
 import ctypes, os, sys
 uid, gid = os.getuid(), os.getgid()

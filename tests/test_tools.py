@@ -81,8 +81,18 @@ def test_every_label_says_why_and_what_settles_it(pueue):
     for plan in queue_jobs.PLANS:
         queue_jobs.main(queue_jobs.Config(plan))
     labels = [option(c, "--label") for c in pueue() if c[0] == "add"]
-    assert len(labels) == 7 + 2 + 2
+    assert len(labels) == 7 + 3 + 2
     assert all(len(label) == 1 and label[0].startswith("why: ") and "; resolve: " in label[0] for label in labels)
+
+
+def test_the_probe_waits_for_v_and_for_its_teacher_pool(pueue):
+    queue_jobs.main(queue_jobs.Config("probe-mixed"))
+    extract, pool, probe = (c for c in pueue() if c[0] == "add")
+    assert "extract_vhack.py" in extract[-1] and "probe_distill.py full --teacher-only" in pool[-1]
+    assert option(probe, "--after") == ["7", "8"]
+    assert "--steps 10 --mix-ratio 0.5 --teacher-pool-dir out/probe_distill/full" in probe[-1]
+    jobs = queue_jobs.plan_probe_mixed(queue_jobs.Config("probe-mixed", teacher_pool="mine"))
+    assert [job.name for job in jobs] == ["extract", "probe_mixed"] and "mine" in jobs[1].command
 
 
 def test_an_existing_group_is_not_added_again(pueue):
@@ -94,7 +104,7 @@ def test_an_existing_group_is_not_added_again(pueue):
 def test_a_command_reaches_pueue_as_one_shell_word_after_the_dashes(pueue):
     queue_jobs.main(queue_jobs.Config("probe-mixed", train_args="--name 'two words'"))
     last = pueue()[-1]
-    assert last[-2] == "--" and last[-1].endswith("--steps 10 --name 'two words'")
+    assert last[-2] == "--" and last[-1].endswith("--name 'two words'")
 
 
 def test_a_daemon_that_stops_answering_is_named_with_the_jobs_already_queued(pueue, monkeypatch):

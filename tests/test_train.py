@@ -342,12 +342,20 @@ def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
 
 
 def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, pool, vhack, capsys, monkeypatch):
+    """A real ENOSPC: for one write the rows go to /dev/full."""
     whole = runs.Run.append
 
     def full(self, name, new):
-        if name == "rows.jsonl" and new[0]["step"] == 2:
-            raise OSError(28, "No space left on device", str(self.dir / name))
-        whole(self, name, new)
+        path = self.dir / name
+        if name != "rows.jsonl" or new[0]["step"] != 2:
+            return whole(self, name, new)
+        path.rename(path.with_suffix(".kept"))
+        path.symlink_to("/dev/full")
+        try:
+            whole(self, name, new)
+        finally:
+            path.unlink()
+            path.with_suffix(".kept").rename(path)
 
     monkeypatch.setattr(runs.Run, "append", full)
     error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
@@ -355,11 +363,12 @@ def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, poo
     monkeypatch.undo()
     (run,) = tmp_path.glob("*_*")
     assert T.main(replace(SMALL, resume=str(run))) == 0
+    assert [r["step"] for r in rows(run)] == [1, 2]
 
 
 @pytest.mark.parametrize(("argv", "says"), [
     (["smoke", "--arm", "projekted"], "projected"), (["smoke", "--mix-ratio", "1.0", "--teacher-pool-dir", "x"], "student"),
-    (["smoke", "--device", "cuda"], "CUDA"), (["export", "nowhere"], "nowhere"),
+    (["smoke", "--device", "cuda"], "CUDA"), (["smoke", "--log-with", "trackio"], "trackio"), (["export", "nowhere"], "nowhere"),
 ])
 def test_command_line_errors_are_plain_and_non_zero(argv, says, tmp_path):
     if "cuda" in argv and torch.cuda.is_available():
