@@ -57,8 +57,9 @@ class Config:
     group: int = 16  # rollouts a prompt where prompts are shared
     peer: bool = True  # run transformers' generate beside
     delta: bool = True  # also what needs delta_s attached (the SVD of every weight takes a while)
-    teacher_pool_dir: str | None = None  # prompts, lengths and texts of a real pool; None: exponential lengths, mean 300
-    problems: str = "data/problems.jsonl"  # graded in `step`: the pool's own problems by text, else reference solutions
+    teacher_pool_dir: str | None = None  # real prompts, lengths, texts; None: exponential lengths, mean 300
+    # graded in `step`: pool texts on their own problems where these files hold them, else the last file's references
+    problems: tuple[str, ...] = ("data/problems.jsonl",)
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
     pairs: str = "data/pairs/leetcode.jsonl"  # of `extract`
     tokenizer: str | None = None  # of `extract`; None: the small local one (longer sequences)
@@ -86,6 +87,7 @@ class Bench:
     section: str = ""
     basis: Any = None
     directions: Any = None  # DirectionSet of `project` and `step`
+    work: Any = None  # what step_work built
 
     def row(self, what: str, **numbers) -> dict:
         """Add a row and print it at once, so that a run cut short still tells what it had."""
@@ -176,6 +178,8 @@ def gpu_stats(b: Bench) -> dict[str, int]:
 
 
 def forget(b: Bench) -> None:
+    """Free the sampler's cache and graphs, and what cycles and the allocator still hold."""
+    gc.collect()
     if b.cfg.device != "cpu":
         import sampler_gpu
 
@@ -306,7 +310,7 @@ def replay(b: Bench) -> None:
 
 
 def delta(b: Bench) -> None:
-    """Rollouts and exactness with delta_s on every target Linear (side matrices); real lengths with it are in `step`."""
+    """Rollouts and exactness with delta_s on every target Linear; the real lengths with it are in `step`."""
     attach_delta(b)
     cfg = b.cfg
     for rows in cfg.batches:
@@ -456,7 +460,7 @@ def train_speed(b: Bench) -> None:
 
 
 def get_directions(b: Bench):
-    """Stand-in directions of k axes a weight: top_directions of random differences (speed does not depend on values)."""
+    """Stand-in V of k axes a weight, from random differences (speed does not depend on values)."""
     if b.directions is None:
         g = torch.Generator(device=b.basis.device).manual_seed(b.cfg.seed)
         diff = torch.randn(2 * b.cfg.k, b.basis.size, generator=g, device=b.basis.device)
@@ -550,19 +554,22 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
     from problems import load_problems
 
     cfg, v = b.cfg, b.model.config.vocab_size
-    found = load_problems(cfg.problems)
-    spare = [(p, f"```python\n{p.reference}\n```") for p in found if p.reference]
+    if b.work:
+        return b.work
+    files = [load_problems(x) for x in cfg.problems]
+    spare = [(p, f"```python\n{p.reference}\n```") for p in files[-1] if p.reference]
     if not spare:
-        raise ValueError(f"--problems {cfg.problems}: no problem with a reference solution")
+        raise ValueError(f"--problems {cfg.problems[-1]}: no problem with a reference solution")
     work, matched = [], 0
     if not cfg.teacher_pool_dir:
         lengths = exponential_lengths(cfg, cfg.prompts_per_step * cfg.group)
         for i, prompt in enumerate(b.prompts(cfg.prompts_per_step, seed=3)):
             part = range(i * cfg.group, (i + 1) * cfg.group)
             work.append(Work(prompt, [lengths[j] for j in part], [spare[j % len(spare)] for j in part]))
-        return work, 0
+        b.work = work, 0
+        return b.work
     pool = probe_distill.load_pool(cfg.teacher_pool_dir)
-    own = {id(prompt): problem for prompt, problem in probe_distill.match_problems(pool, found).pairs}
+    own = {id(prompt): problem for prompt, problem in probe_distill.match_problems(pool, sum(files, [])).pairs}
     members = [(prompt, row) for prompt in pool for row in prompt.rows]  # a group may span two pool prompts
     for i in range(cfg.prompts_per_step):
         group = [members[j % len(members)] for j in range(i * cfg.group, (i + 1) * cfg.group)]
@@ -573,7 +580,8 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
             graded.append((problem, row["completion"]) if problem else spare[(i * cfg.group + j) % len(spare)])
         lengths = [min(cfg.cap, max(1, len(row["completion_ids"]))) for _, row in group]
         work.append(Work([t % v for t in group[0][0].prompt_ids], lengths, graded))
-    return work, matched
+    b.work = work, matched
+    return b.work
 
 
 def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro: int, budget: float | None):
@@ -582,11 +590,13 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
 
     config = dataclasses.replace(
         train.PRESETS["full"][1], arm="projected", fused=True, checkpointing=checkpointing, tokens_per_micro=micro,
-        prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k, device=b.cfg.device, dtype=b.cfg.dtype, warmup_steps=0,
+        prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k, device=b.cfg.device, dtype=b.cfg.dtype,
+        warmup_steps=0,
     )  # fmt: skip
 
     class Forced(train.Trainer):
         def __init__(self):
+            self.correct = 0
             self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
             self.model, self.tok, self.probe, self.reference = b.model, None, None, None
             self.basis, self.seconds, self.sampling_gb = b.basis, {}, None
@@ -634,7 +644,8 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
             made = []
             for i, s in enumerate(out):  # rewards alternate: no group is without variance, so every rollout is trained
                 flags = {f: getattr(grades[i], f) for f in train.GRADED} if grader else {}
-                made.append(train.Rollout("student", tasks[i // n], s.ids, "", **flags | {"reward": 0.5 + 3.0 * (i % 2)}))
+                flags["reward"] = 0.5 + 3.0 * (i % 2)
+                made.append(train.Rollout("student", tasks[i // n], s.ids, "", **flags))
             return made
 
         def _backward(self, *args, **kwargs):
@@ -659,14 +670,14 @@ def one_step(b: Bench, what: str, checkpointing: bool, micro: int, budget: float
         except SandboxUnavailable as e:
             grader = None
             b.row(f"step runs UNGRADED: {e}")
-        if budget:  # the allocator then refuses what a smaller card would not have
+        if budget and b.cfg.device != "cpu":  # the allocator then refuses what a smaller card would not have
             total = torch.cuda.get_device_properties(0).total_memory / 1e9
             torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total))
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
         stack.enter_context(training(b, fused=True, checkpointing=checkpointing))
         tr = make_trainer(b, work, grader, checkpointing, micro, budget)
-        sequences_ = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
-        rollout_grads(b.model, b.basis, sequences_, nll_loss(), tokens_per_micro=micro)  # warm: kernels
+        few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
+        rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=micro)  # warm: kernels
         warm, _, _ = timed(b.cfg, lambda: tr.rollouts(8))  # warm: capture of the live-batch sizes
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
         s, peak, (row, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
@@ -697,7 +708,8 @@ def memory(b: Bench) -> None:
     for budget, checkpointing, micro in cases:
         what = f"{budget:g} GB" if budget else "whole card"
         try:
-            one_step(b, f"{what}, {'checkpointing' if checkpointing else 'none recomputed'}", checkpointing, micro, budget)
+            how = "checkpointing" if checkpointing else "none recomputed"
+            one_step(b, f"{what}, fused, {how}", checkpointing, micro, budget)
         except torch.OutOfMemoryError as e:  # the next budget still has its row
             b.row(f"{what}: does not fit, tokens_per_micro {micro}: {' '.join(str(e).split())[:160]}")
             forget(b)

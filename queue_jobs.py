@@ -221,10 +221,10 @@ class Config:
     seeds: tuple[int, ...] = (41, 42, 43)
     group: str = "projected_grpo"  # pueue group
     parallel: int = 1  # tasks at a time in a new group: one GPU
-    train_args: str = ""  # more flags for every train.py call, quoted as in a shell
+    train_args: str = ""  # more flags for every train.py call, as --train-args="--steps 100"
     teacher_pool: str | None = None  # plan `probe-mixed`: an existing pool; None: one is made first
     study: str = "organism"  # plan `study`: which one
-    study_args: str = ""  # plan `study`: more flags for `study.py run`, quoted as in a shell
+    study_args: str = ""  # plan `study`: more flags for `study.py run`, as --study-args="--jobs 2"
     state_dir: Path = Path("out/queue")
 
 

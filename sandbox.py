@@ -986,9 +986,13 @@ def main():
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
     options = json.loads(sys.argv[3])  # packages: name -> folder; without: layers switched off; box: a folder
 
-    def stop(_number, _frame):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the clean-up off
-        raise SystemExit(0)
+    zygote: list[int] = []
+
+    def stop(_number, _frame):  # ends the zygote and so the wait below; it never breaks the clean-up off
+        if not zygote:
+            raise SystemExit(0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(zygote[0], signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness decides what an interrupt means
@@ -1013,18 +1017,19 @@ def main():
             _send(sock, b"F", _short(error))
         finally:
             os._exit(1)
+    zygote.append(pid)
     sock.close()
-    try:
+    # Without a pid namespace the program, an orphan then, comes to this process: end all of them, then clean up.
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    finally:
-        for target in (pid, *_strays()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(target, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-        if os.path.isdir(options["box"]):  # only where the program's folder could not be a private tmpfs
-            _remove_tree(options["box"])
-            os.rmdir(options["box"])
+        while True:
+            for target in _strays():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(target, signal.SIGKILL)
+            os.waitpid(-1, 0)
+    if os.path.isdir(options["box"]):  # only where the program's folder could not be a private tmpfs
+        _remove_tree(options["box"])
+        os.rmdir(options["box"])
 
 
 if __name__ == "__main__":
