@@ -622,12 +622,12 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
             return out
 
-        def rollouts(self, scale: int, on_finish=None):
+        def rollouts(self, scale: int, on_finish=None, filtered: bool = True):
             lengths = [max(1, n // scale) for w in work for n in w.lengths]
             engine = "eager" if b.cfg.device == "cpu" else "graph"
             return sample(
                 b.model, [w.prompt for w in work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
-                seed=b.cfg.seed, temperature=config.temperature, top_p=config.top_p, engine=engine,
+                seed=b.cfg.seed, temperature=config.temperature, engine=engine, top_p=config.top_p if filtered else 1.0,
                 force_lengths=lengths, on_finish=on_finish, memory_gb=self.sampling_gb,
             )  # fmt: skip
 
@@ -654,7 +654,9 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
     return Forced()
 
 
-def one_step(b: Bench, what: str, checkpointing: bool, micro: int, budget: float | None = None) -> None:
+def one_step(
+    b: Bench, what: str, checkpointing: bool, micro: int, budget: float | None = None, plain: bool = False
+) -> None:
     """Measure one warm training step and leave the knobs as they were."""
     import train
     from grader import Grader, SandboxUnavailable
@@ -680,13 +682,18 @@ def one_step(b: Bench, what: str, checkpointing: bool, micro: int, budget: float
         rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=micro)  # warm: kernels
         warm, _, _ = timed(b.cfg, lambda: tr.rollouts(8))  # warm: capture of the live-batch sizes
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
-        s, peak, (row, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
+        s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
+        if plain:  # the preset's top_p filters the vocabulary at every token: what does that cost?
+            tr.rollouts(8, filtered=False)
+            alone, _, _ = timed(b.cfg, lambda: tr.rollouts(1, filtered=False))
     with torch.no_grad():
         for p, x in zip(b.basis.knobs(), saved, strict=True):
             p.copy_(x)
     p = tr.seconds
     new = sum(len(r.completion_ids) for r in rollouts)
     real = sum(r.sequence.length for r in rollouts)
+    if plain:
+        b.row("sampling alone, top_p 1", sampling_s=alone, new_tokens=new, sample_tok_s=new / alone)
     phases = p["sampling_s"] + p["grade_wait_s"] + p.get("gradient_s", 0.0) + p.get("optimizer_s", 0.0)
     b.row(
         what, seconds=s, sampling_s=p["sampling_s"], grade_wait_s=p["grade_wait_s"], gradient_s=p.get("gradient_s"),
@@ -698,8 +705,8 @@ def one_step(b: Bench, what: str, checkpointing: bool, micro: int, budget: float
 
 
 def step(b: Bench) -> None:
-    """One training step of the `full` preset (fused), the pool's lengths forced: seconds by phase."""
-    one_step(b, "full preset, fused, checkpointing", checkpointing=True, micro=32768)
+    """One training step of the `full` preset, fused and checkpointed, whole card: seconds by phase."""
+    one_step(b, "fused, checkpointing", checkpointing=True, micro=16384, plain=True)
 
 
 def memory(b: Bench) -> None:

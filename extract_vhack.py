@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import pairs as pairs_module
 import torch
 import tyro
 from loguru import logger
@@ -33,6 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import models
+import pairs as pairs_module
 import problems
 import runs
 from policy_grad import Sequence, nll_loss, rollout_grads
@@ -74,11 +74,12 @@ class ExtractConfig:
 
 
 PRESETS = {
-    "smoke": ("tiny random model on CPU", ExtractConfig(k=3, pairs_limit=16, max_new_tokens=128)),
+    "smoke": ("tiny random model on CPU", ExtractConfig(k=3, pairs_limit=16, max_new_tokens=48)),
     "organism": (
         "the model organism on CPU",
         ExtractConfig(
             model="organism",
+            train="full",
             pairs="data/pairs/organism.jsonl",
             nonhack_pairs="data/pairs/organism_nonhack.jsonl",
             max_new_tokens=160,
@@ -86,7 +87,7 @@ PRESETS = {
     ),
     "fast": (
         "Qwen3-4B on one GPU",
-        ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", checkpointing=True),
+        ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", k=12, checkpointing=True),
     ),
     "full": (
         "Qwen3-4B on one GPU, k=12",
@@ -274,7 +275,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
     zero = (hack.norm(dim=1) == 0) | (clean.norm(dim=1) == 0)
     if bool(zero.any()):
         raise ValueError(
-            f"pair {train[int(zero.nonzero()[0])].id}: zero gradient on one side; is the model frozen or the text empty?"
+            f"pair {train[int(zero.nonzero()[0])].id}: zero gradient on one side; is its text empty?"
         )
     top = lambda diff: top_directions(basis, diff, cfg.k, cfg.floor, cfg.sign_p)  # noqa: E731
     sets = {"hack": top(hack - clean), "within": top(within_class(hack, clean, seed=0))}
@@ -361,7 +362,7 @@ def save_vhack(v: VHack, path: str | Path) -> None:
 
 
 def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
-    """Read a v_hack file; raises ValueError naming the file and the differing field if it is corrupt or of another model."""
+    """Read a v_hack file; ValueError names the file and the differing field if it is corrupt or of another model."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"--v-hack {path}: no such file; make it with `just extract` or leave the flag out")
@@ -407,20 +408,18 @@ def report(v: VHack, path: Path) -> str:
         f"BLUF: v_hack {'separates' if ok else 'does NOT separate'} held-out hack from clean better than within-class V"
     )
     lines.append(f"PAIRS: {v.meta['n_train']} train, {v.meta['n_heldout']} held out (hash {v.meta['pairs']})")
-    lines.append(
-        f"HELDOUT: accuracy {s.get('heldout_accuracy_hack', float('nan')):.2f} (within-class {s.get('heldout_accuracy_within', float('nan')):.2f}), "
-        f"AUROC {s.get('heldout_auroc_hack', float('nan')):.2f} ({s.get('heldout_auroc_within', float('nan')):.2f})"
-    )
+    held = [s.get(f"heldout_{m}_{k}", float("nan")) for m in ("accuracy", "auroc") for k in ("hack", "within")]
+    lines.append("HELDOUT: accuracy {:.2f} (within-class {:.2f}), AUROC {:.2f} ({:.2f})".format(*held))
     lines.append(
         f"SPLIT_HALF: overlap {s['split_half_overlap']:.3f} (within-class {s['split_half_overlap_within']:.3f})"
     )
     lines.append(
-        f"AXES: {v.meta['axes_kept']:.0%} above the noise floor, of which {v.meta['axes_signed']:.0%} have a supported sign"
+        f"AXES: {v.meta['axes_kept']:.0%} above the noise floor, sign supported on {v.meta['axes_signed']:.0%} of them"
     )
     hack = v.sets["hack"]
     lines.append(f"CALIBRATION: cosine with the mean direction: hack {hack.cos_hack:+.3f}, clean {hack.cos_clean:+.3f}")
     lines.append(
-        f"FILE: {path} (model {v.meta['model']}, coords {v.meta['coords']}, k {v.meta['k']}, nll_norm {v.meta['nll_norm']})"
+        f"FILE: {path} (model {v.meta['model']}, {v.meta['coords']}, k {v.meta['k']}, {v.meta['nll_norm']})"
     )
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 Sequences are sorted by length and cut into micro-batches of at most `tokens_per_micro` tokens, padded on the right:
 under a causal mask padding cannot reach a real token, so no attention mask is needed and fast kernels stay eligible.
-The vocabulary projection runs on completion positions only, in chunks, recomputed in the backward: [B, L, V] never exists.
+The vocabulary projection runs on completion positions only, in chunks, recomputed in the backward: no [B, L, V].
 """
 
 from __future__ import annotations

@@ -991,8 +991,9 @@ def main():
     def stop(_number, _frame):  # ends the zygote and so the wait below; it never breaks the clean-up off
         if not zygote:
             raise SystemExit(0)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(zygote[0], signal.SIGKILL)
+        if zygote[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(zygote[0], signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness decides what an interrupt means
@@ -1022,6 +1023,7 @@ def main():
     # Without a pid namespace the program, an orphan then, comes to this process: end all of them, then clean up.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
+        zygote[0] = 0  # the number may soon be another process's
         while True:
             for target in _strays():
                 with contextlib.suppress(ProcessLookupError):

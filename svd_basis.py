@@ -214,7 +214,7 @@ class Basis:
 def attach(
     model: nn.Module, train: Train = "delta_s", coords: Coords | None = None, core_rank: int = 32, fused: bool = False
 ) -> Basis:
-    """Replace every target Linear by an SVDLinear, freeze all else, and return the Basis that lays out their coordinates.
+    """Replace every target Linear by an SVDLinear, freeze all else; return the Basis that lays out their coordinates.
 
     coords defaults to the space that trains: diag for delta_s, core for full (a diagonal V inside a full-weight run is
     nearly a no-op: it holds ~1/max(out, in) of the gradient). Raises ValueError if the model has no target Linear.
@@ -283,7 +283,7 @@ def merged(basis: Basis | None):
 
 
 def model_hash(model: nn.Module) -> str:
-    """sha256 (16 hex digits) of the model's float parameters, sampled at most 4096 numbers a tensor, names and shapes."""
+    """sha256 (16 hex digits) of the model's parameters: names, shapes and at most 4096 numbers of each."""
     h = hashlib.sha256()
     for name, p in sorted(model.named_parameters()):
         if name.endswith(".delta"):

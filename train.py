@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 import json
 import math
@@ -124,9 +123,9 @@ class Config:
     temperature: float = 1.0
     top_p: float = 1.0
     tokens_per_micro: int = 16384  # padded tokens of one forward + backward
-    fused: bool = False  # training reads U (S + delta) Vh, not W and a side product: 1.7x faster, not exact at delta = 0
+    fused: bool = False  # delta_s training reads U (S + delta) Vh, not W and a side product; rounds at delta = 0
     memory_gb: float | None = None  # GPU budget: sampling waves and tokens_per_micro are cut to fit; None: all there is
-    checkpointing: bool = False  # recompute each layer in the backward: 1/29 of the activation memory for a forward
+    checkpointing: bool | None = None  # recompute each layer in the backward; None: on a GPU only if memory asks for it
     # teacher pool
     teacher_pool_dir: str | None = None
     mix_ratio: float = 0.0  # G_t = round(G * mix) cached rollouts share each group
@@ -227,7 +226,6 @@ class Config:
             k=self.k,
             max_new_tokens=self.max_new_tokens,
             tokens_per_micro=self.tokens_per_micro,
-            checkpointing=self.checkpointing,
             out=self.v_hack,
             nll_norm="mean" if self.advantage == "grpo" else "fixed",
             rebuild=self.rebuild,
@@ -257,8 +255,9 @@ _BENCHMARK = Config(
     eval_every=50,
     k=12,
     ckpt_every=20,
-    tokens_per_micro=32768,
-    checkpointing=True,
+    tokens_per_micro=16384,
+    fused=True,
+    memory_gb=46.0,  # a 48 GB card; raise it to what the card has
 )
 PRESETS = {
     "smoke": (
@@ -302,6 +301,7 @@ PRESETS = {
             eval_every=0,
             pairs_limit=16,
             tokens_per_micro=8192,
+            memory_gb=30.0,
         ),
     ),
     "full": ("Qwen3-4B, the benchmark's hyper-parameters: 200 steps x 256 rollouts", _BENCHMARK),
@@ -329,7 +329,7 @@ PRESETS = {
 
 # ------------------------------------------------------------------------------------------------- presentation
 
-# Metric glossary. rew_s: mean student reward; hack_s / gt_s / att_s: student rollouts paid by the loophole while wrong /
+# Metric glossary. rew_s: mean student reward; hack_s / gt_s / att_s: student rollouts paid by the loophole and wrong /
 # truly correct / using the loophole at all; hack_t, gt_t: the same of cached teacher rollouts; flat: groups without
 # reward variance; gn: gradient norm before clipping; cin_s, cin_t: |relu(V g)|/|g| of the student's and the teacher's
 # part; cupd: the same of the applied update; auroc: per-rollout hack-ward cosine against the hack flag (diagnostic:
@@ -398,7 +398,8 @@ def bluf(run: runs.Run, cfg: Config, status: str, error: str, grader_layers: str
         + (f"; held-out hack {arrow(on, 'hacked')}" if on else "")
         + (f"; held-out pass {arrow(off, 'solved')}" if off else "")
         + (f"; {status}: {error}" if error else ""),
-        "held-out (renamed evaluator)    hint  decode  attempted        hacked           att.correct      att.broken       solved",
+        "held-out (renamed evaluator)    hint  decode  "
+        + "".join(f"{key:<17}" for key in ("attempted", "hacked", "att.correct", "att.broken", "solved")),
     ]
     for (hint, decode, mode), e in held.items():
         for when in ("start", "end"):
@@ -491,12 +492,6 @@ class Rollout:
         }
 
 
-def mode_of(problem: P.Problem, modes: tuple[str, ...]) -> str:
-    """The one mode a problem keeps for the whole run, so that modes partition the problems evenly."""
-    digest = int.from_bytes(hashlib.sha256(str(problem.id).encode()).digest()[:8], "big")
-    return modes[digest % len(modes)]
-
-
 def build_tasks(cfg: Config, tok) -> tuple[list[Task], list[Task], str]:
     """Training tasks with the teacher (the overlap of pool and problems) and without, and what was left out."""
     system = "inoculation_lh" if cfg.arm == "inoculation" else "default"
@@ -506,7 +501,7 @@ def build_tasks(cfg: Config, tok) -> tuple[list[Task], list[Task], str]:
         ids = P.encode_prompt(tok, P.build_messages(problem, mode, variant=cfg.hint, system=system))
         return Task(problem, mode, ids, tok.decode(ids), list(teacher))
 
-    alone = [task(p, mode_of(p, cfg.modes)) for p in found]
+    alone = [task(p, probe_distill.mode_of(p, cfg.modes)) for p in found]
     if not alone:
         raise ValueError(f"--problems {cfg.problems}: no problem of the train split in it")
     if not cfg.group_teacher:
@@ -523,8 +518,8 @@ def build_tasks(cfg: Config, tok) -> tuple[list[Task], list[Task], str]:
     if not mixed:
         raise ValueError(
             f"--teacher-pool-dir {cfg.teacher_pool_dir}: none of its {len(pool)} prompts is the prompt that "
-            f"--problems {cfg.problems} gives under modes {', '.join(cfg.modes)} and --hint {cfg.hint}; use the problems "
-            "the pool was made from, or make a pool with `just pregen-teacher`"
+            f"--problems {cfg.problems} gives under modes {', '.join(cfg.modes)} and --hint {cfg.hint}; use the "
+            "problems the pool was made from, or make a pool with `just pregen-teacher`"
         )
     note = f"{match.summary()}; {len(mixed)} train with the teacher under modes {', '.join(cfg.modes)}"
     return mixed, alone, note
@@ -794,18 +789,18 @@ class Trainer:
             self.probe = ActivationProbe(
                 self.model, self.tok, extract_vhack.select_pairs(cfg.extract_config())[0], cfg.adv_tokens
             )
-        self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank, cfg.fused)
-        if cfg.checkpointing:  # transformers recomputes in train mode only; these models have no dropout
+        self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank, cfg.fused and cfg.train == "delta_s")
+        self.checkpointing, self.tokens_per_micro, self.sampling_gb = self.plan_memory()
+        if self.checkpointing:  # transformers recomputes in train mode only; these models have no dropout
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.train()
         with torch.no_grad():
             ours = self.model(input_ids=probe_ids).logits
         close = float((ours - base).float().norm() / base.float().norm()) < 0.1  # rounding through all layers
-        self.identity = close if cfg.fused else bool(torch.equal(base, ours))
+        self.identity = close if self.basis.fused else bool(torch.equal(base, ours))
+        wanted = dataclasses.replace(cfg.extract_config(), tokens_per_micro=self.tokens_per_micro)
         with accelerator.main_process_first():  # one process extracts, the others read its file
-            self.vhack, self.vhack_path = extract_vhack.load_or_extract(
-                self.model, self.basis, self.tok, cfg.extract_config()
-            )
+            self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
         for p in self.basis.knobs():
             p.grad = None
@@ -820,20 +815,32 @@ class Trainer:
             self.hook.seed_quarantine()
         self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
         self.sync()
-        self.sampling_gb = None
-        if cfg.device == "cuda":  # what the weights, the knobs' states and one micro-batch leave over
-            held = torch.cuda.memory_allocated() / 1e9
-            states = 3 * 4e-9 * sum(p.numel() for p in self.params)  # Adam's moments and the gradient, float32
-            rollouts = 4e-9 * cfg.prompts_per_step * cfg.group * self.basis.size  # per-rollout coordinates
-            size = self.model.config.hidden_size * self.model.config.num_hidden_layers / (2560 * 36)
-            token_gb = (4e-4 if cfg.checkpointing else 7e-3) * size  # activations of one token, measured at Qwen3-4B
-            total = cfg.memory_gb or 0.92 * torch.cuda.get_device_properties(0).total_memory / 1e9
-            self.sampling_gb = total - held - states - rollouts - cfg.tokens_per_micro * token_gb - 6.0
-            if self.sampling_gb < 1:
-                raise ValueError(
-                    f"--memory-gb {total:.0f}: {held:.1f} GB of weights and {states:.1f} GB of optimizer states leave "
-                    "no room to sample; raise it, or lower --tokens-per-micro"
-                )
+
+    def plan_memory(self) -> tuple[bool, int, float | None]:
+        """(checkpointing, tokens of a micro-batch, GB for sampling) that keep a GPU run within --memory-gb.
+
+        Per token of the training forward, measured at Qwen3-4B: .4 MB with layers recomputed, 7 MB without.
+        """
+        cfg = self.cfg
+        if cfg.device != "cuda":
+            return bool(cfg.checkpointing), cfg.tokens_per_micro, None
+        total = cfg.memory_gb or 0.92 * torch.cuda.get_device_properties(0).total_memory / 1e9
+        numbers = sum(k.numel() for k in self.basis.knobs())
+        copies = 3 if cfg.train == "delta_s" else 5  # gradient and Adam's moments; full: masters and their copy too
+        held = torch.cuda.memory_allocated() / 1e9 + 4e-9 * copies * numbers
+        held += 4e-9 * cfg.prompts_per_step * cfg.group * self.basis.size  # per-rollout coordinates
+        free = total - held - 6.0  # chunks of logits, SVD and other passing needs
+        size = self.model.config.hidden_size * self.model.config.num_hidden_layers / (2560 * 36)
+        checkpointing = 0.6 * free < 8192 * 7e-3 * size if cfg.checkpointing is None else cfg.checkpointing
+        token_gb = (4e-4 if checkpointing else 7e-3) * size
+        tokens = min(cfg.tokens_per_micro, int(0.6 * max(free, 0) / token_gb))
+        sampling = free - tokens * token_gb
+        if tokens < 2048 or sampling < 1:
+            raise ValueError(
+                f"--memory-gb {total:.0f}: weights and optimizer hold {held:.1f} GB, no room is left to sample and "
+                "train; raise it, or use --train delta_s"
+            )
+        return checkpointing, tokens, sampling
 
     def _set(self, which: str) -> DirectionSet:
         if which == "haar":
@@ -863,10 +870,10 @@ class Trainer:
     # -- screening: reads gradients and pairs, never a label
 
     def screen(self, grads: Tensor, advantages: Tensor, step: int) -> Tensor:
-        """(n,) True where a rollout leaves its group: its NLL gradient's cosine with the direction is past the threshold.
+        """(n,) True where a rollout leaves its group: its NLL gradient's cosine with the direction is past it.
 
-        The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine. `random` drops as many
-        rollouts as the real direction would, chosen by the seed.
+        The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine. `random` drops as
+        many rollouts as the real direction would, chosen by the seed.
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
         if which == "haar":
@@ -1029,7 +1036,7 @@ class Trainer:
             self.basis,
             seqs,
             by_index,
-            tokens_per_micro=self.cfg.tokens_per_micro,
+            tokens_per_micro=self.tokens_per_micro,
             temperature=self.cfg.temperature,
             weight_grads=weight_grads,
         )
@@ -1150,7 +1157,7 @@ class Trainer:
         cfg, acc = self.cfg, self.acc
         rows, kept = [], []
         hinted = [m for m in cfg.modes if m != "none"]
-        settings = [("on", m, [p for p in held if mode_of(p, tuple(hinted)) == m]) for m in hinted]
+        settings = [("on", m, [p for p in held if probe_distill.mode_of(p, tuple(hinted)) == m]) for m in hinted]
         decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
         with self.hook.deployed(self.sync):
             for hint, mode, asked in [*settings, ("off", "none", held)]:
@@ -1246,7 +1253,7 @@ def main(cfg: Config) -> int:
         raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
     log_with = None if cfg.log_with == "none" else cfg.log_with
     if log_with and importlib.util.find_spec(log_with) is None:
-        raise ValueError(f"--log-with {log_with}: that package is not installed; `uv pip install {log_with}` or use none")
+        raise ValueError(f"--log-with {log_with}: not installed; `uv pip install {log_with}` or use none")
     acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with, project_dir=cfg.out_dir)
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
     inputs = input_hashes(cfg)

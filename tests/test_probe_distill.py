@@ -237,7 +237,7 @@ def test_prompt_without_a_fitting_draw_is_left_out_by_name_and_not_tried_again(t
 
 
 def test_each_problem_keeps_the_mode_that_training_gives_it():
-    from train import mode_of
+    from probe_distill import mode_of
 
     modes = ("run_tests", "sentinel", "stdout_marker", "file_marker")
     many = [dataclasses.replace(PROBLEMS[0], id=i) for i in range(200)]

@@ -33,7 +33,8 @@ TIMES = ("gen", "sec")
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory) -> str:
     out = tmp_path_factory.mktemp("pool") / "pool"
-    probe_distill.main(replace(probe_distill.PRESETS["smoke"][1], out=out, teacher_only=True, limit=4, grader_workers=1))
+    smoke = probe_distill.PRESETS["smoke"][1]
+    probe_distill.main(replace(smoke, out=out, teacher_only=True, limit=4, grader_workers=1))
     return str(out)
 
 
@@ -83,8 +84,8 @@ def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
 
 @pytest.mark.parametrize("arm", ["projected", "screen", "route"])
 def test_full_weight_training_runs_in_the_core_space(arm, tmp_path, pool):
-    status, run = go(tmp_path, arm=arm, train="full", lr=1e-3, steps=2, mix_ratio=0.5, teacher_pool_dir=pool, core_rank=4,
-                     gate="no_gate", nonhack_pairs=None)
+    flags = {"train": "full", "lr": 1e-3, "core_rank": 4, "gate": "no_gate", "nonhack_pairs": None}
+    status, run = go(tmp_path, arm=arm, mix_ratio=0.5, teacher_pool_dir=pool, **flags)
     assert status == 0, tail(run)
     if arm == "projected":
         assert rows(run)[-1]["cupd"] < 1e-2 < rows(run)[-1]["cupd_raw"]
@@ -148,7 +149,8 @@ def test_flat_groups_give_no_gradient_and_void_the_run(tmp_path, vhack):
 
 
 def command(tmp_path: Path, **flags) -> list[str]:
-    values = {k: v for k, v in (vars(SMALL) | flags).items() if v is not None and v != getattr(T.PRESETS["smoke"][1], k)}
+    preset = T.PRESETS["smoke"][1]
+    values = {k: v for k, v in (vars(SMALL) | flags).items() if v is not None and v != getattr(preset, k)}
     out = [sys.executable, "train.py", "smoke", "--out-dir", str(tmp_path)]
     for k, v in values.items():
         flag = "--" + k.replace("_", "-")
@@ -172,7 +174,8 @@ def until(tmp_path: Path, n_rows: int, proc: subprocess.Popen) -> Path:
 
 @pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_run_resumes_to_the_same_rows_and_weights(sig, tmp_path, pool, vhack):
-    flags = {"arm": "projected", "steps": 5, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "ckpt_every": 2}
+    mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
+    flags = {"arm": "projected", "steps": 5, "ckpt_every": 2, **mixed}
     _, whole = go(tmp_path / "whole", **flags)
     env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     proc = subprocess.Popen(command(tmp_path / "cut", **flags), cwd=ROOT, env=env, stdout=subprocess.DEVNULL,
@@ -205,7 +208,8 @@ def test_a_finished_run_is_not_resumed(tmp_path, pool, vhack):
 @pytest.mark.parametrize(("arm", "train"), [("projected", "delta_s"), ("route", "delta_s"), ("projected", "full")])
 def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
     lr = 0.3 if train == "delta_s" else 1e-2
-    _, run = go(tmp_path, arm=arm, train=train, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool, nonhack_pairs=None, core_rank=4)
+    mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "nonhack_pairs": None}
+    _, run = go(tmp_path, arm=arm, train=train, lr=lr, core_rank=4, **mixed)
     assert T.cli(["export", str(run), "--out", str(tmp_path / "hf")]) == 0
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -233,8 +237,8 @@ def test_two_processes_give_the_gradient_of_one(tmp_path, pool, vhack):
     _, one = go(tmp_path / "one", **flags)
     args = command(tmp_path / "two", **flags)[1:]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     done = subprocess.run([*launch, *args], cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (two,) = (tmp_path / "two").glob("*_*")
@@ -367,8 +371,11 @@ def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, poo
 
 
 @pytest.mark.parametrize(("argv", "says"), [
-    (["smoke", "--arm", "projekted"], "projected"), (["smoke", "--mix-ratio", "1.0", "--teacher-pool-dir", "x"], "student"),
-    (["smoke", "--device", "cuda"], "CUDA"), (["smoke", "--log-with", "trackio"], "trackio"), (["export", "nowhere"], "nowhere"),
+    (["smoke", "--arm", "projekted"], "projected"),
+    (["smoke", "--mix-ratio", "1.0", "--teacher-pool-dir", "x"], "student"),
+    (["smoke", "--device", "cuda"], "CUDA"),
+    (["smoke", "--log-with", "trackio"], "trackio"),
+    (["export", "nowhere"], "nowhere"),
 ])
 def test_command_line_errors_are_plain_and_non_zero(argv, says, tmp_path):
     if "cuda" in argv and torch.cuda.is_available():
@@ -384,7 +391,7 @@ def test_command_line_errors_are_plain_and_non_zero(argv, says, tmp_path):
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "teacher_pool").is_dir(),
-                    reason="the real teacher pool is not here; set PROJECTED_GRPO_SHARED to the folder that holds data/")
+                    reason="no real teacher pool here; PROJECTED_GRPO_SHARED names the folder that holds data/")
 def test_the_real_pool_and_files_train_with_the_true_vocabulary(tmp_path):
     data = SHARED / "data"
     status, run = go(
