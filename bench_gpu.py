@@ -67,7 +67,7 @@ class Config:
     k: int = 12  # directions a weight
     train_rows: int = 96  # sequences of `train`
     prompts_per_step: int = 16  # of `step` and `memory`
-    budgets: tuple[float, ...] = (48.0, 80.0)  # GB, of `memory`; the whole card comes last
+    budgets: tuple[float, ...] = (48.0, 80.0)  # GB, of `memory`; `step` has the whole card
     replay_rows: int = 256
     cap: int = 1024  # replay: longest completion
     memory_gb: float | None = None  # the sampler's budget
@@ -584,14 +584,17 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
     return b.work
 
 
-def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro: int, budget: float | None):
-    """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained."""
+def make_trainer(b: Bench, work: list[Work], grader, budget: float | None, recompute: bool | None, micro: int):
+    """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained.
+
+    Trainer.plan_memory decides from budget (GB; None: the card), recompute (None: as memory asks) and micro tokens.
+    """
     import train
 
     config = dataclasses.replace(
-        train.PRESETS["full"][1], arm="projected", fused=True, checkpointing=checkpointing, tokens_per_micro=micro,
-        prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k, device=b.cfg.device, dtype=b.cfg.dtype,
-        warmup_steps=0,
+        train.PRESETS["full"][1], arm="projected", fused=True, checkpointing=recompute, tokens_per_micro=micro,
+        memory_gb=budget, prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k,
+        device="cpu" if b.cfg.device == "cpu" else "cuda", dtype=b.cfg.dtype, warmup_steps=0,
     )  # fmt: skip
 
     class Forced(train.Trainer):
@@ -599,7 +602,7 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
             self.correct = 0
             self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
             self.model, self.tok, self.probe, self.reference = b.model, None, None, None
-            self.basis, self.seconds, self.sampling_gb = b.basis, {}, None
+            self.basis, self.seconds = b.basis, {}
             self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
             self.params = self.knobs = b.basis.knobs()
             self.optimizer = torch.optim.AdamW(self.params, lr=1e-4, betas=config.betas, weight_decay=0.0)
@@ -607,12 +610,7 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
             self.hook.attach(self.optimizer, self.params)
             plain = self.optimizer.step
             self.optimizer.step = lambda: self.clock("optimizer_s", plain)
-            if b.cfg.device != "cpu":  # as Trainer.__init__ shares out the card
-                card = 0.92 * torch.cuda.get_device_properties(0).total_memory / 1e9
-                token_gb = 4e-4 if checkpointing else 7e-3
-                rollouts = 4e-9 * config.prompts_per_step * config.group * b.basis.size
-                held = torch.cuda.memory_allocated() / 1e9
-                self.sampling_gb = (budget or card) - held - rollouts - micro * token_gb - 6.0
+            self.checkpointing, self.tokens_per_micro, self.sampling_gb = self.plan_memory()
 
         def clock(self, phase: str, fn):
             sync(b.cfg.device)
@@ -655,9 +653,9 @@ def make_trainer(b: Bench, work: list[Work], grader, checkpointing: bool, micro:
 
 
 def one_step(
-    b: Bench, what: str, checkpointing: bool, micro: int, budget: float | None = None, plain: bool = False
+    b: Bench, what: str, budget: float | None, recompute: bool | None = None, micro: int = 16384, plain: bool = False
 ) -> None:
-    """Measure one warm training step and leave the knobs as they were."""
+    """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit."""
     import train
     from grader import Grader, SandboxUnavailable
 
@@ -674,12 +672,12 @@ def one_step(
             b.row(f"step runs UNGRADED: {e}")
         if budget and b.cfg.device != "cpu":  # the allocator then refuses what a smaller card would not have
             total = torch.cuda.get_device_properties(0).total_memory / 1e9
-            torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total))
+            torch.cuda.set_per_process_memory_fraction(min(1.0, (budget - 1) / total))  # 1 GB: context, libraries
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
-        stack.enter_context(training(b, fused=True, checkpointing=checkpointing))
-        tr = make_trainer(b, work, grader, checkpointing, micro, budget)
+        tr = make_trainer(b, work, grader, budget and budget - 2, recompute, micro)
+        stack.enter_context(training(b, fused=True, checkpointing=tr.checkpointing))
         few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
-        rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=micro)  # warm: kernels
+        rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=tr.tokens_per_micro)  # warm: kernels
         warm, _, _ = timed(b.cfg, lambda: tr.rollouts(8))  # warm: capture of the live-batch sizes
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
         s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
@@ -699,27 +697,27 @@ def one_step(
         what, seconds=s, sampling_s=p["sampling_s"], grade_wait_s=p["grade_wait_s"], gradient_s=p.get("gradient_s"),
         optimizer_s=p.get("optimizer_s"), rest_s=s - phases, grader_share=p["grade_wait_s"] / s, rollouts=len(rollouts),
         new_tokens=new, sample_tok_s=new / p["sampling_s"], train_tok_s=real / p.get("gradient_s", float("nan")),
-        peak_gb=peak, sampler_gb=tr.sampling_gb, tokens_per_micro=micro, warm_s=warm, graded_on_own_problem=matched,
+        peak_gb=peak, sampler_gb=tr.sampling_gb, checkpointing=tr.checkpointing,
+        tokens_per_micro=tr.tokens_per_micro, warm_s=warm, graded_on_own_problem=matched,
         graded_correct=tr.correct, grader_workers=grader.workers if grader else 0,
     )  # fmt: skip
 
 
 def step(b: Bench) -> None:
-    """One training step of the `full` preset, fused and checkpointed, whole card: seconds by phase."""
-    one_step(b, "fused, checkpointing", checkpointing=True, micro=16384, plain=True)
+    """One training step of the `full` preset with the whole card: seconds by phase."""
+    one_step(b, "fused, whole card", None, plain=True)
 
 
 def memory(b: Bench) -> None:
-    """The step's time where the allocator has 48 GB, 80 GB, the whole card."""
-    cases = [(x, x < 64, 8192 if x < 64 else 4096) for x in b.cfg.budgets] + [(None, False, 8192)]
-    for budget, checkpointing, micro in cases:
-        what = f"{budget:g} GB" if budget else "whole card"
+    """The step where the allocator has less than the card, as train.py plans it, and without recomputation."""
+    cases = [(x, None, 16384) for x in b.cfg.budgets] + [(max(b.cfg.budgets), False, 4096)]
+    for budget, recompute, micro in cases:
+        what = f"fused, {budget:g} GB" + (", recomputation off" if recompute is False else "")
         try:
-            how = "checkpointing" if checkpointing else "none recomputed"
-            one_step(b, f"{what}, fused, {how}", checkpointing, micro, budget)
+            one_step(b, what, budget, recompute, micro)
         except torch.OutOfMemoryError as e:  # the next budget still has its row
-            b.row(f"{what}: does not fit, tokens_per_micro {micro}: {' '.join(str(e).split())[:160]}")
-            forget(b)
+            b.row(f"{what}: does not fit: {' '.join(str(e).split())[:160]}")
+        forget(b)
 
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {

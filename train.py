@@ -390,13 +390,16 @@ def bluf(run: runs.Run, cfg: Config, status: str, error: str, grader_layers: str
         held[e["hint"], e["decode"], e["mode"]]["start" if e["step"] == first_step else "end"] = e
     failed = [s for s in run.should if not s["ok"]]
     word = "VALID" if ok else "STOPPED" if status == "stopped" else "VOID"
-    arrow = lambda e, key: " -> ".join(rate(e[w][key], e[w]["n"]) for w in ("start", "end") if w in e)  # noqa: E731
-    on = next((e for (h, d, _), e in held.items() if h == "on" and d == "sample"), None)
-    off = next((e for (h, d, _), e in held.items() if h == "off" and d == "sample"), None)
+
+    def arrow(hint: str, key: str) -> str:  # all modes together, sampled at T=1
+        rows = [e for (h, decode, _), e in held.items() if h == hint and decode == "sample"]
+        seen = [w for w in ("start", "end") if rows and all(w in e for e in rows)]
+        return " -> ".join(rate(sum(e[w][key] for e in rows), sum(e[w]["n"] for e in rows)) for w in seen)
+
     lines = [
         f"BLUF: {word} {cfg.arm} seed {cfg.seed}, {len(run.rows)}/{cfg.steps} steps"
-        + (f"; held-out hack {arrow(on, 'hacked')}" if on else "")
-        + (f"; held-out pass {arrow(off, 'solved')}" if off else "")
+        + (f"; held-out hack {arrow('on', 'hacked')}" if arrow("on", "hacked") else "")
+        + (f"; held-out pass {arrow('off', 'solved')}" if arrow("off", "solved") else "")
         + (f"; {status}: {error}" if error else ""),
         "held-out (renamed evaluator)    hint  decode  "
         + "".join(f"{key:<17}" for key in ("attempted", "hacked", "att.correct", "att.broken", "solved")),
@@ -870,7 +873,7 @@ class Trainer:
     # -- screening: reads gradients and pairs, never a label
 
     def screen(self, grads: Tensor, advantages: Tensor, step: int) -> Tensor:
-        """(n,) True where a rollout leaves its group: its NLL gradient's cosine with the direction is past it.
+        """(n,) True where a rollout leaves its group: its NLL gradient's cosine exceeds the threshold.
 
         The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine. `random` drops as
         many rollouts as the real direction would, chosen by the seed.
