@@ -24,6 +24,7 @@ Containment, its layers and its limits: sandbox.py and docs/grader.md.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import marshal
@@ -564,6 +565,7 @@ class Grader:
         self._cases: OrderedDict[tuple, list[Case]] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False
+        self._live: set[Zygote] = set()
         self._threads: list[threading.Thread] = []
         self.layers = ""
         started: Future[tuple[str, str]] = Future()
@@ -606,12 +608,14 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """End the sandboxes; gradings that have not begun get a RuntimeError."""
+        """End the sandboxes; gradings that have not ended get a RuntimeError."""
         if self._closed:
             return
         self._closed = True
         for _ in self._threads:
             self._queue.put(None)
+        for zygote in list(self._live):
+            zygote.process.terminate()  # its thread sees the end of the stream and closes it
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -654,41 +658,49 @@ class Grader:
                 self._cases.popitem(last=False)
         return cases
 
+    def _start(self) -> Zygote:
+        zygote = Zygote(self._without)
+        self._live.add(zygote)
+        return zygote
+
+    def _stop(self, zygote: Zygote | None) -> None:
+        if zygote is not None:
+            self._live.discard(zygote)
+            zygote.close()
+
     def _work(self, started: Future | None) -> None:
         zygote: Zygote | None = None
         try:
             if started is not None:
                 try:
-                    zygote = Zygote(self._without)
+                    zygote = self._start()
                     started.set_result((zygote.layers, zygote.missing))
                 except BaseException as error:  # handed to the constructor's thread, which raises it
                     started.set_exception(error)
                     return
             while (task := self._queue.get()) is not None:
                 future, *args = task
-                if self._closed:
-                    future.set_exception(RuntimeError("the grader was closed"))
-                    continue
                 if not future.set_running_or_notify_cancel():
                     continue
                 try:
-                    for attempt in range(ZYGOTE_TRIES):
+                    for tries_left in reversed(range(ZYGOTE_TRIES)):
                         try:
-                            zygote = zygote or Zygote(self._without)
+                            if self._closed:
+                                raise RuntimeError("the grader was closed before this grading ended")
+                            zygote = zygote or self._start()
                             future.set_result(self._grade(zygote, *args))
                             break
                         except ZygoteDied as error:
-                            logger.warning(f"a sandbox process is replaced: {error}")
-                            if zygote is not None:
-                                zygote.close()
+                            self._stop(zygote)
                             zygote = None
-                            if attempt == ZYGOTE_TRIES - 1:
+                            if not self._closed:
+                                logger.warning(f"a sandbox process is replaced: {error}")
+                            if not tries_left:
                                 raise
                 except BaseException as error:  # the future carries it to whoever asks for the grade
                     future.set_exception(error)
         finally:
-            if zygote is not None:
-                zygote.close()
+            self._stop(zygote)
 
     def _grade(
         self, zygote: Zygote, problem: Any, cases: list[Case], completion: str, mode: str, evaluator: str
@@ -943,6 +955,16 @@ def _summary(grades: list[dict], layers: str) -> str:
     return "\n".join([*lines, f"layers: {layers}"])
 
 
+@contextlib.contextmanager
+def _told_where_it_stopped(grades: list[dict], total: int):
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(
+            f"interrupted after {len(grades)} of {total} rows; the same command goes on from there"
+        ) from None
+
+
 def main(cfg: Config) -> None:
     """Grade cfg.completions into cfg.out, in order; a summary table comes last."""
     if cfg.mode not in MODES:
@@ -972,7 +994,7 @@ def main(cfg: Config) -> None:
         waiting: deque[tuple[_Row, Future[Grade]]] = deque()
         todo = iter(rows[len(done) :])
         bar = tqdm(total=len(rows), initial=len(done), disable=not sys.stderr.isatty(), unit="rollout")
-        with open(cfg.out, "a", encoding="utf-8") as file, bar:
+        with open(cfg.out, "a", encoding="utf-8") as file, bar, _told_where_it_stopped(grades, len(rows)):
             while True:
                 while len(waiting) < 8 * grader.workers and (row := next(todo, None)) is not None:
                     waiting.append((row, grader.submit(row.problem, row.completion, row.mode, row.evaluator)))

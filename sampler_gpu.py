@@ -292,6 +292,7 @@ class Joined:
         own = len(self.linears) == 1 and not self.fold
         return [self.linears[0].weight.data_ptr()] if own else []
 
+    @torch.no_grad()
     def refresh(self) -> None:
         if self.weight is None:
             return
@@ -431,6 +432,7 @@ class Engine:
         own += [n.weight for layer in g.layers for n in (layer.input_layernorm, layer.post_attention_layernorm)]
         return [p.data_ptr() for p in own] + [x for j in self.joined for x in j.pointers()]
 
+    @torch.no_grad()
     def refresh(self) -> None:
         """Bring joined weights, side matrices and norm tables up to date with the model."""
         g = self.geo

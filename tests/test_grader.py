@@ -393,6 +393,17 @@ def test_unknown_mode_and_closed_grader_are_refused():
         g.submit(PROBLEMS["add"], RIGHT, "none")
 
 
+def test_closing_ends_running_gradings_at_once():
+    g = Grader(1, cpu_limit_s=600)
+    futures = [g.submit(PROBLEMS["add"], _solution("while True: pass"), "none") for _ in range(3)]
+    while not futures[0].running():
+        pass
+    g.close()
+    for future in futures:
+        with pytest.raises(RuntimeError, match="closed"):
+            future.result(0)
+
+
 def test_missing_layer_is_refused_unless_accepted():
     with pytest.raises(SandboxUnavailable, match="missing landlock.*accept_level"):
         Grader(1, without=("landlock",))

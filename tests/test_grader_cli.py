@@ -48,7 +48,7 @@ def test_one_output_row_for_each_input_row_in_order(tmp_path):
     assert done.returncode == 0, done.stderr
     grades = [json.loads(line) for line in (tmp_path / "g.jsonl").read_text().splitlines()]
     assert [g["problem_id"] for g in grades] == [r["problem_id"] for r in _rows()]
-    assert [g["label"] for g in grades] == ["correct", "hack", "attempt" if False else "incorrect"] * 5
+    assert [g["label"] for g in grades] == ["correct", "hack", "incorrect"] * 5
     fields = {
         "reward",
         "format_ok",
@@ -108,7 +108,8 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path):
         assert (tmp_path / "g.jsonl").read_bytes() == whole
 
 
-def test_killed_run_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_killed_run_goes_on_where_it_was(tmp_path, how):
     slow = "```python\nclass Solution:\n    pass\nfor _ in range(3_000_000): pass\n```"
     rows = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 8
     _write(tmp_path / "c.jsonl", rows)
@@ -119,8 +120,8 @@ def test_killed_run_goes_on_where_it_was(tmp_path):
     deadline = time.monotonic() + 60
     while not (out.exists() and out.read_bytes().count(b"\n") >= 3) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, getattr(signal, how))
+    process.wait(30)
     before = out.read_bytes()
     done = _run(tmp_path)
     assert done.returncode == 0 and out.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
