@@ -765,7 +765,7 @@ class EvalConfig:
     seed: int = 0
     max_new_tokens: int = 128
     evaluator: str = "renamed"  # "renamed": one of problems.EVAL_EVALUATORS by problem; else this name
-    threads: int = 2
+    threads: int = 1
     show: int = 0  # answers to print per row
 
 
