@@ -368,7 +368,8 @@ def _make_root(folders, packages):
     """A tmpfs root with read-only library folders, the packages, two devices and a work folder; then pivot into it."""
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     places = [p for p in ("/tmp", "/mnt", "/var/tmp", "/media", "/opt", "/srv") if os.path.isdir(p)]
-    base = next((p for p in places if not any((f + "/").startswith(p + "/") for f in folders)), None)
+    needed = [*folders, *packages.values(), *sys.path]  # a place that holds one of these would hide it
+    base = next((p for p in places if not any((f + "/").startswith(p + "/") for f in needed)), None)
     if base is None:
         raise OSError(errno.ENOENT, "no folder to build the root in")
     hidden = _hidden_folders(folders)
