@@ -18,9 +18,9 @@ fast-dev-run:
     set -euo pipefail
     out="out/fast_dev/$(date -u +%Y%m%dT%H%M%S)"
     python pairs.py check data/pairs/leetcode.jsonl
-    # V is keyed by what it was made with: same completion limit as `train.py smoke`
-    python extract_vhack.py smoke --max-new-tokens 48 --out "$out/v_hack.safetensors"
-    just _two-arms smoke "$out" 0.5
+    python extract_vhack.py smoke --out "$out/v_hack.safetensors"
+    python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
+    just _two-arms smoke "$out" --mix-ratio 0.5
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected
 
 # model organism: vanilla and projected with the same seed, then a BLUF and a plot (under 10 minutes)
@@ -28,19 +28,21 @@ demo:
     #!/usr/bin/env bash
     set -euo pipefail
     out="out/demo/$(date -u +%Y%m%dT%H%M%S)"
-    python extract_vhack.py organism --train full --out "$out/v_hack.safetensors"
-    just _two-arms organism "$out" 0.25
+    modes="run_tests sentinel stdout_marker file_marker"
+    python extract_vhack.py organism --out "$out/v_hack.safetensors"
+    python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
+    just _two-arms organism "$out" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
+        --steps 80 --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected --plot "$out/demo.png"
 
-# fill a teacher pool, then vanilla and projected side by side, one core each, V from OUT/v_hack.safetensors
-_two-arms preset out mix:
+# vanilla and projected side by side, one core each, V and teacher pool from OUT
+_two-arms preset out *flags:
     #!/usr/bin/env bash
     set -euo pipefail
-    python probe_distill.py {{preset}} --teacher-only --out "{{out}}/teacher_pool"
     pids=()
     for arm in vanilla projected; do
-        OMP_NUM_THREADS=1 python train.py {{preset}} --arm $arm --seed {{seed}} --mix-ratio {{mix}} --name $arm \
-            --out-dir "{{out}}/runs" --v-hack "{{out}}/v_hack.safetensors" --teacher-pool-dir "{{out}}/teacher_pool" \
+        OMP_NUM_THREADS=1 python train.py {{preset}} --arm $arm --seed {{seed}} --name $arm --out-dir "{{out}}/runs" \
+            --v-hack "{{out}}/v_hack.safetensors" --teacher-pool-dir "{{out}}/teacher_pool" "${@:3}" \
             2>&1 | sed -u "s/^/[$arm] /" &
         pids+=($!)
     done

@@ -56,7 +56,7 @@ class Rule:
     control_gap: float = 0.10  # F4, F7, S6
     retained: float = 0.70  # S4
     prompts: int = 500  # V4
-    vanilla_hack: float = 0.50  # V5
+    vanilla_hack: float = 0.30  # V5: H1 asks for 30 points, so vanilla must have them to lose
     breakout: float = 0.20  # a seed that hacks more than this broke out
     vanilla_breakouts: float = 7 / 8  # V5
     start_hack: float = 0.05  # V6

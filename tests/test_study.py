@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
 STEPS = (0, 10, 20, 40, 60)
-SEEDS = tuple(range(101, 109))
+SEEDS = tuple(range(301, 309))
 BASE_PASS = 0.20
 
 # ---------------------------------------------------------------- synthetic run directories, as train.py writes them
@@ -257,9 +257,9 @@ def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys)
 
 def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
     path = world(tmp_path / "organism")
-    write_run(path / "runs", "projected", 101, 0.99, 0.43, valid=False, utc="20261123T060000Z")
+    write_run(path / "runs", "projected", 301, 0.99, 0.43, valid=False, utc="20261123T060000Z")
     study = st.load_study(path)
-    assert verdict(path).word == "supported" and [r.seed for r in study.superseded] == [101]
+    assert verdict(path).word == "supported" and [r.seed for r in study.superseded] == [301]
 
 
 def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path, capsys):
@@ -279,14 +279,14 @@ def test_unfinished_companion_study_blocks_supported_and_breaks_nothing(tmp_path
 
 
 def test_training_name_evaluator_never_enters_a_rate(tmp_path):
-    run = read_run(write_run(tmp_path, "projected", 101, 0.2, 0.4))
+    run = read_run(write_run(tmp_path, "projected", 301, 0.2, 0.4))
     assert run.end("hacked", "sample") == pytest.approx(0.2) and run.end("pass", "sample") == pytest.approx(
         0.4, abs=0.01
     )
 
 
 def test_step_evaluated_twice_by_a_resumed_run_counts_once(tmp_path):
-    d = write_run(tmp_path, "projected", 101, 0.2, 0.4)
+    d = write_run(tmp_path, "projected", 301, 0.2, 0.4)
     lines = (d / "evals.jsonl").read_text().splitlines()
     (d / "evals.jsonl").write_text("\n".join(lines + lines[-20:]) + "\n")
     run = read_run(d)
@@ -294,7 +294,7 @@ def test_step_evaluated_twice_by_a_resumed_run_counts_once(tmp_path):
 
 
 def test_malformed_row_is_named_by_file_and_line(tmp_path):
-    d = write_run(tmp_path, "projected", 101, 0.2, 0.4)
+    d = write_run(tmp_path, "projected", 301, 0.2, 0.4)
     lines = (d / "evals.jsonl").read_text().splitlines()
     lines[2] = "{broken"
     (d / "evals.jsonl").write_text("\n".join(lines) + "\n")
@@ -488,18 +488,18 @@ def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, t
 def test_changed_command_line_is_run_again_beside_the_old_run(study_cli, tmp_path):
     call, started = study_cli
     assert call("vanilla", seeds=1)[0] == 0
-    d = next((tmp_path / "organism" / "runs").glob("*_vanilla-s101"))
+    d = next((tmp_path / "organism" / "runs").glob("*_vanilla-s301"))
     meta = json.loads((d / "config.json").read_text())
     (d / "config.json").write_text(json.dumps(meta | {"argv": [*meta["argv"], "--lr", "1"]}))
-    d.rename(d.with_name("20260101T000000_vanilla-s101"))
+    d.rename(d.with_name("20260101T000000_vanilla-s301"))
     assert call("vanilla", seeds=1)[0] == 0 and len(started()) == 2
 
 
 def test_failing_cell_is_reported_and_does_not_stop_the_study(study_cli, monkeypatch):
     call, started = study_cli
-    monkeypatch.setenv("FAILS", "projected-s101")
+    monkeypatch.setenv("FAILS", "projected-s301")
     code, log = call("projected", "vanilla", seeds=2)
-    assert code == 1 and "projected-s101" in log and "FAILED" in log
+    assert code == 1 and "projected-s301" in log and "FAILED" in log
     assert "3/4 cells finished" in log and len(started()) == 4
 
 
@@ -515,7 +515,7 @@ def test_plan_runs_deciding_arms_first_and_seed_major_and_leaves_tuning_seeds_al
 
 
 def test_flag_of_an_arm_replaces_the_common_one():
-    argv = grid.STUDIES["organism"].argv("ceiling", 101)
+    argv = grid.STUDIES["organism"].argv("ceiling", 301)
     assert argv.count("--mix-ratio") == argv.count("--modes") == 1
     assert argv[argv.index("--modes") + 1] == "none" and argv[argv.index("--mix-ratio") + 1] == "0"
     assert len(set(argv) & {"sentinel", "file_marker"}) == 0
@@ -527,10 +527,10 @@ def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
 
     for name, spec in grid.STUDIES.items():
         for label in spec.arms:
-            cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(label, 101)))
-            assert cfg.seed == 101, (name, label)
+            cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(label, 301)))
+            assert cfg.seed == 301, (name, label)
             allowed = st.arm_fields(name, label) | {"arm"}
-            plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(next(iter(spec.arms)), 101)))
+            plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(next(iter(spec.arms)), 301)))
             differing = {f for f in vars(cfg) if getattr(cfg, f) != getattr(plain, f)}
             assert differing <= allowed | st.arm_fields(name, next(iter(spec.arms))), (name, label, differing)
 
