@@ -232,11 +232,11 @@ def test_pass_rate_that_rises_above_vanilla_does_not_count_against_the_treatment
     ("clause", "kwargs"),
     [
         ("V1", {"seeds": SEEDS[:7]}),
-        ("V1", {"skip": {("haar_v", 103)}}),
+        ("V1", {"skip": {("haar_v", 303)}}),
         ("V1", {"projected": {"valid": False}}),
         ("V3", {"projected": {"flags": {"lr": 1e-3}}}),
         ("V4", {"projected": {"n": 100}}),
-        ("V5", {"vanilla": {"hack": 0.40}}),
+        ("V5", {"vanilla": {"hack": 0.25}}),
         ("V6", {"vanilla": {"start_hack": 0.10}}),
         ("V7", {"ceiling": {"passed": 0.25}}),
         ("V8", {label: {"steps": (0, 10, 20, 30, 40, 50)} for label in TRUTH}),
@@ -248,11 +248,11 @@ def test_void_conditions_give_no_verdict(tmp_path, clause, kwargs):
 
 
 def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys):
-    path = world(tmp_path / "organism", companions=False, skip={("projected", 108)})
-    write_run(path / "runs", "projected", 108, 0.1, 0.43, valid=False)
+    path = world(tmp_path / "organism", companions=False, skip={("projected", 308)})
+    write_run(path / "runs", "projected", 308, 0.1, 0.43, valid=False)
     assert st.print_verdict(path) == 3
     text = capsys.readouterr().out
-    assert "VOID" in text and "INVALID: 1: projected seed 108 [finished: loss is finite]" in text
+    assert "VOID" in text and "INVALID: 1: projected seed 308 [finished: loss is finite]" in text
 
 
 def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
@@ -272,7 +272,7 @@ def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path, capsys
 
 def test_unfinished_companion_study_blocks_supported_and_breaks_nothing(tmp_path):
     path = world(tmp_path / "organism")
-    for victim in ("organism-mix0/runs/*_vanilla-s108", "organism-lomo/runs/*_sentinel__haar_v-s103"):
+    for victim in ("organism-mix0/runs/*_vanilla-s308", "organism-lomo/runs/*_sentinel__haar_v-s303"):
         (next(tmp_path.glob(victim)) / "bluf.json").unlink()
     v = verdict(path)
     assert (v.word, v.deciding) == ("partial", "S6") and v.text.count("void: unequal seed sets") == 2
@@ -351,7 +351,7 @@ def test_bca_and_t_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_unequal_seed_sets_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"unequal seed sets.*only left \[3\]"):
         ss.paired({1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1, 2: 0.2})
-    study = st.load_study(world(tmp_path / "organism", companions=False, skip={("vanilla", 104)}))
+    study = st.load_study(world(tmp_path / "organism", companions=False, skip={("vanilla", 304)}))
     with pytest.raises(ValueError, match="no valid run for seeds"):
         study.contrast("projected", "vanilla", "hacked", "sample")
 
@@ -477,7 +477,7 @@ def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, t
     assert code == 0 and "[4/4]" in log and "ETA" in log, log
     assert len(started()) == 4 and all(omp == "1" for *_, omp in started())
     assert call(*arms, seeds=2)[0] == 0 and len(started()) == 4
-    half = next((tmp_path / "organism" / "runs").glob("*_vanilla-s102"))
+    half = next((tmp_path / "organism" / "runs").glob("*_vanilla-s302"))
     (half / "bluf.json").unlink()  # killed before it ended
     assert call(*arms, seeds=2)[0] == 0
     assert started()[4:] == [[None, str(half), "1"]]
