@@ -1,7 +1,7 @@
 """Speed and memory of every phase on one GPU: peers and floors in the same run, one table (docs/performance.md).
 
     python bench_gpu.py                                  every section, Qwen3-4B's true dimensions, random weights
-    python bench_gpu.py --sections rollouts replay step --teacher-pool-dir ../shared/data/teacher_pool
+    python bench_gpu.py --sections rollouts replay step --teacher-pool-dir POOL
     python bench_gpu.py --device cpu --dims tiny --dtype float32 --prompt 24 --new 8 --cap 16 --batches 4
 
 A section is a function (Bench) -> None that calls bench.row(...) as it measures; one that fails prints its traceback,

@@ -39,7 +39,7 @@ SPLITS = ("train", "heldout")
 CONTROLS = ("nonhack", "null")  # values of `mechanism` for pairs whose sides are both honest
 MAX_LENGTH_RATIO = 1.10  # longer side over shorter side, in tokens
 MIN_SIMILARITY = 0.5  # of a hack pair's token sequences: below it the pair is a rewrite, not an edit
-# A direction fitted on these words would be a direction of vocabulary (METHOD: no trait echo).
+# A direction fitted on these words would be a direction of vocabulary (no trait echo).
 TRAIT_WORDS = re.compile(
     r"\b(cheat|hack|exploit|loophole|bypass|trick|honest|genuine|legit|proper|careful|correct)\w*", re.I
 )
@@ -193,7 +193,7 @@ def within_class(pairs: Sequence[Pair] | int, seed: int) -> list[tuple[str, int,
     """n label-free differences from the gradients of n pairs: [(side, i, j)], meaning grad(side_i) - grad(side_j).
 
     hack_i - hack_j and clean_i - clean_j, each gradient used once (with odd n one of them twice), as many
-    differences as pairs: what an SVD finds when the label carries nothing (METHOD.md section 3: swapping labels
+    differences as pairs: what an SVD finds when the label carries nothing (swapping labels
     would only flip rows, which leaves their span as it is). Deterministic in (n, seed). Raises ValueError for n < 2.
     """
     n = pairs if isinstance(pairs, int) else len(pairs)

@@ -1,4 +1,4 @@
-"""Before any RL is paid for: does V know a hack when it sees one? (docs/spec.md, METHOD stage 0)
+"""Before any RL is paid for: does V know a hack when it sees one? (docs/spec.md)
 
     held-out pairs   share with (grad hack - grad clean) . v > 0
     split halves     overlap of the subspaces from the two halves of the pairs

@@ -6,7 +6,7 @@ A gradient G = dL/dW of one weight is described by its coordinates in the singul
     core   M = U_q^T G Vh_q^T, flattened     d = q*q numbers  (what `--train full` is projected in)
 
 Both maps are isometric on their range: the direction v is the weight-space matrix D(v), ||D(v)||_F = ||v||_2 and
-<G, D(v)>_F = v . g, so erasing D(v) from G and v from g use the same coefficient (METHOD notes in docs/brainstorm).
+<G, D(v)>_F = v . g, so erasing D(v) from G and v from g use the same coefficient (docs/brainstorm).
 
 All modules' coordinates live in ONE flat vector of length D, modules of equal d side by side, so that the projection
 of every weight is a few batched products (`Basis.groups`). Per-rollout gradients come from one backward: in these
