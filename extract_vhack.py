@@ -186,12 +186,9 @@ def haar_directions(basis: Basis, like: DirectionSet, seed: int) -> DirectionSet
 
 
 def within_class(hack: Tensor, clean: Tensor, seed: int) -> Tensor:
-    """Re-pair the same gradients label-free: (n, D) of hack_i - hack_j and clean_i - clean_j, half each."""
-    n = hack.shape[0]
-    gen = torch.Generator().manual_seed(seed)
-    i, shift = torch.randperm(n, generator=gen), 1 + int(torch.randint(0, n - 1, (1,), generator=gen))
-    j, half = i.roll(shift), n // 2
-    return torch.cat([hack[i[:half]] - hack[j[:half]], clean[i[half:]] - clean[j[half:]]])
+    """Re-pair the same gradients label-free: (n, D) of hack_i - hack_j and clean_i - clean_j (pairs.within_class)."""
+    side = {"hack": hack, "clean": clean}
+    return torch.stack([side[s][i] - side[s][j] for s, i, j in pairs_module.within_class(len(hack), seed)])
 
 
 def cosines(grads: Tensor, direction: Tensor) -> Tensor:
