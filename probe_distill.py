@@ -703,6 +703,7 @@ class Config:
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
     grader_workers: int | None = None  # None: one a core
+    grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
     student: str | None = None  # model that scores the pool afterwards; None: the teacher's model
     probe_rollouts: int = 64  # how many cached rollouts the student scores
     teacher_only: bool = False  # only fill the pool, no student
@@ -795,7 +796,7 @@ def main(cfg: Config) -> None:
     else:
         model, tokenizer = load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
         teacher = model_teacher(model, tokenizer, cfg)
-    with Grader(workers=cfg.grader_workers) as grader:
+    with Grader(workers=cfg.grader_workers, accept_level=cfg.grader_level) as grader:
         logger.info(f"{len(tasks)} prompts, teacher {cfg.teacher_name}, grader {grader.layers}")
         fill_pool(cfg, tasks, teacher, tokenizer, grader)
 
