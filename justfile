@@ -32,7 +32,7 @@ demo:
     python extract_vhack.py organism --out "$out/v_hack.safetensors"
     python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
     just _two-arms organism "$out" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
-        --steps 80 --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
+        --lr 6e-4 --steps 80 --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected --plot "$out/demo.png"
 
 # vanilla and projected side by side, one core each, V and teacher pool from OUT
