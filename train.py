@@ -301,7 +301,6 @@ PRESETS = {
             eval_every=0,
             pairs_limit=16,
             tokens_per_micro=8192,
-            memory_gb=30.0,
         ),
     ),
     "full": ("Qwen3-4B, the benchmark's hyper-parameters: 200 steps x 256 rollouts", _BENCHMARK),
