@@ -1032,6 +1032,7 @@ def run_command(
     study: Annotated[str, tyro.conf.Positional],
     arms: tuple[str, ...] = (),
     seeds: int | None = None,
+    only_seeds: tuple[int, ...] = (),
     jobs: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     device: str = "cpu",
     out: Path | None = None,
@@ -1047,6 +1048,7 @@ def run_command(
         study: organism, organism-mix0 or organism-lomo.
         arms: only these arms (labels as --dry-run shows them).
         seeds: at most this many seeds an arm; with --arms, this many for every one of them.
+        only_seeds: of those only these seeds (two calls can share a study, say one on the CPU and one on a GPU).
         jobs: processes side by side, one thread each (default: the cores); on a GPU they share it.
         device: cpu or cuda, passed on to train.py.
         out: study directory, default out/studies/<study>.
@@ -1056,7 +1058,9 @@ def run_command(
         dry_run: print what would run.
         train_cmd: the trainer, default "python train.py".
     """
-    cells = plan(study, arms or None, seeds)
+    cells = [c for c in plan(study, arms or None, seeds) if not only_seeds or c.seed in only_seeds]
+    if not cells:
+        raise SystemExit(f"--only-seeds {only_seeds}: no cell of study {study} has such a seed; --dry-run lists them")
     out = out or ROOT / "out" / "studies" / study
     cmd = train_cmd.split() if train_cmd else [sys.executable, "train.py"]
     runner = Runner(out.resolve(), cmd, max(1, jobs), device, rerun_invalid)

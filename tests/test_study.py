@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -483,6 +484,16 @@ def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, t
     assert started()[4:] == [[None, str(half), "1"]]
     cells = [json.loads(x) for x in (tmp_path / "organism" / "cells.jsonl").read_text().splitlines()]
     assert len(cells) == 5 and cells[0]["hacked"] == 0.5 and all(c["state"] == "finished" for c in cells)
+
+
+def test_only_seeds_share_a_study_between_calls():
+    def planned(*flags):
+        argv = [sys.executable, "study.py", "run", "organism", "--dry-run", "--arms", "vanilla", *flags]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, [x.split("--seed ")[1].split()[0] for x in done.stdout.splitlines() if "--seed " in x]
+
+    assert planned("--only-seeds", "301", "305") == (0, ["301", "305"])
+    assert planned("--only-seeds", "7")[0] != 0
 
 
 def test_changed_command_line_is_run_again_beside_the_old_run(study_cli, tmp_path):
