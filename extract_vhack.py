@@ -35,7 +35,7 @@ import models
 import pairs as pairs_module
 import problems
 import runs
-from policy_grad import Sequence, nll_loss, rollout_grads
+from policy_grad import Sequence, nll_loss, recompute_layers, rollout_grads
 from svd_basis import Basis, Coords, Train, attach, model_hash
 
 FORMAT = 3  # bump when the file's meaning changes: an older file is then named and refused
@@ -159,13 +159,13 @@ def top_directions(basis: Basis, diff: Tensor, k: int, floor: float, sign_p: flo
     V, S, signed = torch.cat(vs, 1), torch.cat(ss, 1), torch.cat(signed, 1)
     keep = S.flatten().quantile(floor) < S if floor > 0 else S > 0  # (k, M)
     keep &= 1e-6 * S.max() < S  # a rank-deficient difference has no direction there
-    V = V * _per_weight(basis, keep.float())
+    V = V * per_weight(basis, keep.float())
     unit = diff / diff.norm(dim=1, keepdim=True).clamp_min(1e-30)
     mean = unit.mean(0)
     return DirectionSet(V, S, signed & keep, mean / mean.norm().clamp_min(1e-30))
 
 
-def _per_weight(basis: Basis, x: Tensor) -> Tensor:
+def per_weight(basis: Basis, x: Tensor) -> Tensor:
     """(k, M) one number per weight -> (k, D) that number on each of the weight's coordinates."""
     counts = torch.tensor([d for _, m, d in basis.groups for _ in range(m)], device=x.device)
     return x.repeat_interleave(counts, dim=1)
@@ -425,8 +425,7 @@ def main(cfg: ExtractConfig) -> None:
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
     if cfg.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.train()
+        recompute_layers(model)
     logger.info("model {} ({} weights, D = {} coordinates)", cfg.model, len(basis.layers), basis.size)
     v, path = load_or_extract(model, basis, tok, cfg)
     print(report(v, path))

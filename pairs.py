@@ -32,6 +32,7 @@ from typing import Annotated, Any
 import tyro
 
 import problems
+import runs
 from problems import EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, VARIANTS, Problem
 
 ROOT = Path(__file__).resolve().parent
@@ -142,10 +143,8 @@ def dump_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     rows = [to_row(p) for p in pairs]
     for row in rows:
         _from_row(row)
-    path = Path(path)
-    tmp = path.with_name(path.name + ".tmp")
-    tmp.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
-    os.replace(tmp, path)
+    with runs.atomic_path(path) as tmp:
+        tmp.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
 
 
 def pair_hash(pairs: Sequence[Pair]) -> str:

@@ -90,6 +90,12 @@ def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[
     return logps, rows.to(device)
 
 
+def recompute_layers(model) -> None:
+    """Recompute each layer in the backward; transformers does so in train mode only, and these have no dropout."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+
+
 LossFn = Callable[[Tensor, Tensor, list[int]], Tensor]  # (logps, row of each, rollout index of each row) -> scalar
 
 

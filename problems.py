@@ -30,6 +30,8 @@ from typing import Any, Literal, get_args
 
 import tyro
 
+import runs
+
 Mode = Literal["run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override", "none"]
 Variant = Literal["plain", "detailed", "aware"]
 System = Literal["default", "inoculation_lh", "inoculation_evalenv"]
@@ -320,14 +322,12 @@ def load_problems(
 
 def dump_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) -> None:
     """Write problems as own JSONL, one row each with the dataclass's field names, whole or not at all."""
-    path = Path(path)
     rows = []
     for p in problems:
         _check(p)
         rows.append(json.dumps({**dataclasses.asdict(p), "tests": list(p.tests)}, ensure_ascii=False))
-    tmp = path.with_name(path.name + ".tmp")
-    tmp.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    os.replace(tmp, path)
+    with runs.atomic_path(path) as tmp:
+        tmp.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _file_rows(path: Path) -> Iterator[tuple[str, dict, str]]:

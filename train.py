@@ -50,7 +50,7 @@ import problems as P
 import runs
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader
-from policy_grad import Sequence, rollout_grads, token_logps
+from policy_grad import Sequence, recompute_layers, rollout_grads, token_logps
 from sampler import sample
 from svd_basis import Basis, Coords, Train, attach, merged
 
@@ -793,9 +793,8 @@ class Trainer:
             )
         self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank, cfg.fused and cfg.train == "delta_s")
         self.checkpointing, self.tokens_per_micro, self.sampling_gb = self.plan_memory()
-        if self.checkpointing:  # transformers recomputes in train mode only; these models have no dropout
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
-            self.model.train()
+        if self.checkpointing:
+            recompute_layers(self.model)
         with torch.no_grad():
             ours = self.model(input_ids=probe_ids).logits
         close = float((ours - base).float().norm() / base.float().norm()) < 0.1  # rounding through all layers
@@ -804,8 +803,6 @@ class Trainer:
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
-        for p in self.basis.knobs():
-            p.grad = None
         self.knobs = self.basis.knobs()
         # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
         low = cfg.train == "full" and cfg.dtype != "float32"
@@ -859,7 +856,7 @@ class Trainer:
             return None
         d = self._set(which)
         if self.cfg.unsigned == "drop" and self.cfg.gate == "one_sided":
-            d = dataclasses.replace(d, V=d.V * extract_vhack._per_weight(self.basis, d.signed.float()))
+            d = dataclasses.replace(d, V=d.V * extract_vhack.per_weight(self.basis, d.signed.float()))
         return d
 
     def sync(self) -> None:
@@ -1000,6 +997,7 @@ class Trainer:
             contrib, nll = a_dev[:, None] * unit, unit
         else:
             contrib, nll, kl = self._weighted_backward(seqs, a_dev, scale)
+            nll = unit if unit is not None else nll  # screened rollouts have no weight, yet a direction
         is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], device=self.basis.device)
         grad_s = contrib[~is_t].sum(0) if active else zero
         grad_t = contrib[is_t].sum(0) if active else zero
@@ -1024,7 +1022,7 @@ class Trainer:
         # diagnostics: each rollout's hack-ward cosine against its flag (read here, by nothing above)
         cos = cosines(nll, self.vhack.sets["hack"].mean).cpu() if active and nll is not None else torch.zeros(0)
         for i, x in zip(active, cos.tolist(), strict=False):
-            rollouts[i].cos_hack = x
+            rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
         rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
         n_screened = sum(self._gather([n_screened]))
         return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts

@@ -124,6 +124,14 @@ def test_cached_rewards_and_flags_are_used_verbatim(tmp_path, pool, vhack):
     assert rows(run)[0]["hack_t"] == [4, 4] and rows(run)[0]["gt_t"] == [4, 4]
 
 
+@pytest.mark.parametrize("train", ["delta_s", "full"])
+def test_kl_starts_at_zero_and_grows_as_the_model_leaves_its_start(train, tmp_path, pool):
+    flags = {"train": train, "lr": 0.3 if train == "delta_s" else 1e-2, "core_rank": 4, "nonhack_pairs": None}
+    status, run = go(tmp_path, arm="vanilla", kl_beta=0.1, mix_ratio=0.5, teacher_pool_dir=pool, **flags)
+    kl = [r["kl"] for r in rows(run)]
+    assert status == 0 and kl[0] == pytest.approx(0.0, abs=1e-6) and kl[1] > 1e-4
+
+
 def test_teacher_off_step_ends_the_mixing(tmp_path, pool, vhack):
     _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_off_step=1, teacher_pool_dir=pool, v_hack=vhack)
     assert [r["hack_t"][1] for r in rows(run)] == [4, 0]
