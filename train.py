@@ -156,9 +156,10 @@ class Config:
     route_seed: float = 0.0  # start the quarantine this far along the hack direction (in units of lr)
     # screening: threshold = clean + screen_at * (hack - clean), the pairs' own mean cosines; no label is read
     screen_at: float = 0.2
-    screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are dropped
+    screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are screened
+    screen_by: Literal["drop", "penalty"] = "drop"  # penalty: they stay, their reward less --penalty
     # rivals
-    penalty: float = 3.0  # gt_penalty: taken off a strictly detected hack's reward
+    penalty: float = 3.0  # taken off the reward of a strictly detected hack (gt_penalty) or a screened rollout
     adv_alpha: float = 2.0  # adv_mod (Wu & Tang 2604.01476)
     adv_form: Literal["multiplicative", "additive"] = "multiplicative"
     adv_tokens: Literal["response", "prompt"] = "response"  # prompt: the paper's literal text, constant in a group
@@ -322,6 +323,27 @@ PRESETS = {
             eval_mid_n=128,
             eval_every=30,
             ckpt_every=20,
+        ),
+    ),
+    "smollm2": (
+        "SmolLM2-135M fine-tuned by substrate.py, one GPU shared by several runs; V from the LeetCode-style pairs",
+        Config(
+            model="smollm2-substrate",
+            device="cuda",
+            dtype="bfloat16",
+            problems="data/organism/problems_train.jsonl",
+            eval_problems="data/organism/problems_test.jsonl",
+            train="full",
+            lr=3e-5,
+            steps=120,
+            prompts_per_step=8,
+            group=8,
+            max_new_tokens=128,
+            memory_gb=16.0,  # eight runs on a 141 GB GPU
+            eval_n=512,
+            eval_mid_n=128,
+            eval_every=20,
+            ckpt_every=1000,  # a checkpoint is 1.3 GB
         ),
     ),
 }
@@ -580,6 +602,18 @@ def k3(logps: Tensor, ref: Tensor) -> Tensor:
     """Schulman's K3 estimate of KL(policy || reference) a token: exp(r) - r - 1 with r = ref - logp; >= 0."""
     r = ref - logps
     return r.exp() - r - 1
+
+
+def distinct(rollouts: list[Rollout]) -> tuple[list[int], list[int], list[float]]:
+    """(first of each kind, kind of each rollout, size of each kind); a kind is source, prompt and tokens."""
+    seen: dict[tuple, list[int]] = {}
+    for i, r in enumerate(rollouts):
+        seen.setdefault((r.source, tuple(r.task.prompt_ids), tuple(r.completion_ids)), []).append(i)
+    kind = [0] * len(rollouts)
+    for j, members in enumerate(seen.values()):
+        for i in members:
+            kind[i] = j
+    return [m[0] for m in seen.values()], kind, [float(len(m)) for m in seen.values()]
 
 
 def token_scale(cfg: Config, n_tokens: list[int], n_rollouts: int) -> Tensor:
@@ -903,12 +937,13 @@ class Trainer:
         cfg, eos = self.cfg, models.eos_ids(self.model, self.tok)
         names = names or [P.TRAIN_EVALUATOR] * len(tasks)
         text: dict[int, str] = {}
-        grades = {}
+        grades = {}  # equal answers to one task are judged once: half of a small model's rollouts are repeats
 
         def ended(i: int, ids: list[int]) -> None:
             text[i] = self.tok.decode([t for t in ids if t not in eos])
-            task = tasks[i // n]
-            grades[i] = self.grader.submit(task.problem, text[i], task.mode, names[i // n])
+            j, task = i // n, tasks[i // n]
+            if (j, text[i]) not in grades:
+                grades[j, text[i]] = self.grader.submit(task.problem, text[i], task.mode, names[j])
 
         with merged(self.basis), torch.no_grad():
             out = sample(
@@ -928,7 +963,7 @@ class Trainer:
             )
         rollouts = []
         for i, s in enumerate(out):
-            flags = {f: getattr(grades[i].result(), f) for f in GRADED}
+            flags = {f: getattr(grades[i // n, text[i]].result(), f) for f in GRADED}
             rollouts.append(Rollout("student" if train else "eval", tasks[i // n], s.ids, text[i], **flags))
         return rollouts
 
@@ -966,17 +1001,21 @@ class Trainer:
         advantages = group_advantages(rewards, keep, cfg.advantage)
         live = (advantages.abs().amax(1) > 1e-9).repeat_interleave(cfg.group)  # (n,)
         active = [i for i in range(len(rollouts)) if live[i]]
-        seqs = [rollouts[i].sequence for i in active]
+        # the same tokens have the same gradient: repeats are run once (a small model's group is half repeats)
+        first, copy_of, copies = distinct([rollouts[i] for i in active])
+        seqs = [rollouts[active[j]].sequence for j in first]
 
         # gradient: per-rollout coordinates from one backward, weighted by the advantage afterwards where that is exact
         n_all = len(tasks) * cfg.group
         scale = token_scale(cfg, [len(s.completion_ids) for s in seqs], n_all).to(self.basis.device)
+        copy_of, copies = (torch.tensor(x, device=self.basis.device) for x in (copy_of, copies))
         a = advantages.flatten()[active]
         screening = cfg.arm in SCREENS_WITH
         linear = cfg.train == "delta_s" and not cfg.kl_beta  # then g = sum_i A_i g_i
         unit = None
         if active and (linear or screening):
             unit, *_ = self._backward(seqs, lambda lp, rows, idx: -(lp * scale[idx][rows]).sum())
+            unit = unit[copy_of]  # (n, D)
         n_screened = 0
         if active and screening:
             drop = torch.zeros(len(rollouts), dtype=torch.bool)
@@ -984,7 +1023,11 @@ class Trainer:
             n_screened = int(drop.sum())
             for r, d in zip(rollouts, drop, strict=True):
                 r.screened = bool(d)
-            advantages = group_advantages(rewards, keep & ~drop.view_as(keep), cfg.advantage)
+            drop = drop.view_as(keep)
+            if cfg.screen_by == "penalty":
+                advantages = group_advantages(rewards - cfg.penalty * drop, keep, cfg.advantage)
+            else:
+                advantages = group_advantages(rewards, keep & ~drop, cfg.advantage)
             a = advantages.flatten()[active]
         a_dev = a.to(self.basis.device)
         for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
@@ -996,7 +1039,10 @@ class Trainer:
         elif linear:
             contrib, nll = a_dev[:, None] * unit, unit
         else:
-            contrib, nll, kl = self._weighted_backward(seqs, a_dev, scale)
+            total = torch.zeros(len(seqs), device=a_dev.device).index_add_(0, copy_of, a_dev)  # sums of A
+            contrib, nll, kl = self._weighted_backward(seqs, total, scale, copies)
+            contrib = (contrib / copies[:, None])[copy_of]
+            nll = nll if nll is None else nll[copy_of]
             nll = unit if unit is not None else nll  # screened rollouts have no weight, yet a direction
         is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], device=self.basis.device)
         grad_s = contrib[~is_t].sum(0) if active else zero
@@ -1041,15 +1087,15 @@ class Trainer:
             weight_grads=weight_grads,
         )
 
-    def _weighted_backward(self, seqs, a: Tensor, scale: Tensor):
-        """Backward of sum_t (-A logp + beta K3) * scale -> (contributions (n, D), NLL-oriented (n, D), KL)."""
+    def _weighted_backward(self, seqs, a: Tensor, scale: Tensor, copies: Tensor):
+        """Backward of sum_t (-A logp + copies beta K3) * scale -> (contributions (n, D), NLL-oriented (n, D), KL)."""
         cfg, kl_sum = self.cfg, [0.0, 0]
         use = [i for i in range(len(seqs)) if cfg.kl_beta or float(a[i]) != 0.0]
         if not use:
             zero = torch.zeros(len(seqs), self.basis.size, device=self.basis.device)
             return zero, None, 0.0
         pick = torch.tensor(use, device=a.device)
-        chosen, aa, ss = [seqs[i] for i in use], a[pick], scale[pick]
+        chosen, aa, ss, mm = [seqs[i] for i in use], a[pick], scale[pick], copies[pick]
 
         def loss(logps, rows, idx):
             per_token = -aa[idx][rows] * logps
@@ -1057,9 +1103,9 @@ class Trainer:
                 with torch.no_grad(), self._as_reference():
                     ref, _ = token_logps(self.model, [chosen[i] for i in idx.tolist()], cfg.temperature)
                 kl = k3(logps, ref)
-                kl_sum[0] += float(kl.detach().sum())
-                kl_sum[1] += kl.numel()
-                per_token = per_token + cfg.kl_beta * kl
+                kl_sum[0] += float((mm[idx][rows] * kl.detach()).sum())
+                kl_sum[1] += float(mm[idx][rows].sum())
+                per_token = per_token + cfg.kl_beta * mm[idx][rows] * kl
             return (per_token * ss[idx][rows]).sum()
 
         got, *_ = self._backward(chosen, loss, weight_grads=cfg.train == "full")

@@ -132,6 +132,29 @@ def test_kl_starts_at_zero_and_grows_as_the_model_leaves_its_start(train, tmp_pa
     assert status == 0 and kl[0] == pytest.approx(0.0, abs=1e-6) and kl[1] > 1e-4
 
 
+@pytest.mark.parametrize("flags", [
+    {"train": "delta_s"}, {"train": "full"}, {"train": "full", "kl_beta": 0.1},
+    {"train": "full", "arm": "screen_random"},
+], ids=["delta_s", "full", "full-kl", "full-screened"])  # fmt: skip
+def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp_path, pool, monkeypatch):
+    take, seen = T.teacher_rollouts, []
+    monkeypatch.setattr(T, "teacher_rollouts", lambda *a: [replace(r) for r in take(*a)[:1] for _ in range(a[1])])
+    flags = {"mix_ratio": 0.75, "teacher_pool_dir": pool, "nonhack_pairs": None, "steps": 2} | flags
+    once = rows(go(tmp_path / "once", **flags)[1])
+
+    def every_one(rollouts):
+        kinds = {(r.source, tuple(r.task.prompt_ids), tuple(r.completion_ids)) for r in rollouts}
+        seen.append(len(rollouts) - len(kinds))
+        return list(range(len(rollouts))), list(range(len(rollouts))), [1.0] * len(rollouts)
+
+    monkeypatch.setattr(T, "distinct", every_one)
+    each = rows(go(tmp_path / "each", **flags)[1])
+    assert sum(seen) > 0  # there were repeats to save
+    for a, b in zip(once, each, strict=True):
+        for key in ("gn", "cin_s", "cin_t", "cupd", "kl", "auroc", "n_screened"):
+            assert a[key] == b[key] or a[key] == pytest.approx(b[key], rel=2e-4, abs=1e-6), key
+
+
 def test_teacher_off_step_ends_the_mixing(tmp_path, pool, vhack):
     _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_off_step=1, teacher_pool_dir=pool, v_hack=vhack)
     assert [r["hack_t"][1] for r in rows(run)] == [4, 0]
