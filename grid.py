@@ -79,6 +79,8 @@ OTHERS = {
     "screen/midpoint": ("--arm", "screen", "--screen-at", "0.5"),
     "shrink": ("--arm", "shrink"),
     "route": ("--arm", "route"),
+    "route/seeded": ("--arm", "route", "--route-seed", "3"),
+    "screen/penalty": ("--arm", "screen", "--screen-by", "penalty"),
     "adv_mod/response": ("--arm", "adv_mod", "--adv-tokens", "response"),
     "adv_mod/prompt": ("--arm", "adv_mod", "--adv-tokens", "prompt"),
     "gt_penalty": ("--arm", "gt_penalty"),

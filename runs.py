@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def git_commit() -> str:
-    """Short commit of this checkout, with '+' where the tree differs from it; 'unknown' outside a repository."""
+    """Short commit of this checkout, + where the tree differs; an exported copy reads PROJECTED_GRPO_COMMIT."""
 
     def git(*args: str) -> str:
         return subprocess.run(
@@ -27,7 +27,7 @@ def git_commit() -> str:
     try:
         return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (subprocess.CalledProcessError, FileNotFoundError):
-        return "unknown"
+        return os.environ.get("PROJECTED_GRPO_COMMIT", "unknown")
 
 
 def content_hash(path: str | Path) -> str:

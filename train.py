@@ -314,14 +314,14 @@ PRESETS = {
             pairs="data/pairs/organism.jsonl",
             nonhack_pairs="data/pairs/organism_nonhack.jsonl",
             train="full",
-            lr=3e-4,
-            steps=180,
+            lr=4e-4,
+            steps=240,
             prompts_per_step=8,
             group=8,
             max_new_tokens=160,
             eval_n=512,
             eval_mid_n=128,
-            eval_every=30,
+            eval_every=40,
             ckpt_every=20,
         ),
     ),
@@ -706,7 +706,7 @@ class ProjectionHook:
 
     def attach(self, optimizer: torch.optim.Optimizer, params: list[torch.nn.Parameter]) -> None:
         self.params = params
-        optimizer.register_step_pre_hook(lambda opt, args, kwargs: self.before_step())
+        optimizer.register_step_pre_hook(lambda opt, args, kwargs: self.before_step(opt.param_groups[0]["lr"]))
         optimizer.register_step_post_hook(lambda opt, args, kwargs: self.after_step())
 
     def split_off(self, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -738,13 +738,13 @@ class ProjectionHook:
         return float((c2.sqrt() if torch.is_tensor(c2) else 0.0) / g.norm().clamp_min(1e-30))
 
     @torch.no_grad()
-    def before_step(self) -> None:
+    def before_step(self, lr: float) -> None:
         cfg = self.cfg
         if cfg.project_at == "grad" and self.direction is not None:
             g = self.basis.flat([p.grad for p in self.params])
             kept, removed = self.split_off(g)
             self._subtract([p.grad for p in self.params], removed)
-            self._grow_quarantine(removed, scale=-cfg.lr)  # an SGD step on the routed part
+            self._grow_quarantine(removed, scale=-lr)  # an SGD step on the routed part
             self.metrics["residual"] = float((kept + removed - g).abs().max() / g.abs().max().clamp_min(1e-30))
         self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, cfg.clip))
         self.before = [p.detach().clone() for p in self.params]
