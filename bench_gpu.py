@@ -33,8 +33,9 @@ import tyro
 import extract_vhack
 import models
 import svd_basis
-from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads
+from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
 from sampler import Geometry, sample
+from shared_prompts import Unit
 
 ORGANISM = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
@@ -370,10 +371,32 @@ def profile(b: Bench) -> None:
         run_ours(b, shared, n, lengths, "graph")
         with profiler(activities=[ProfilerActivity.CPU if cfg.device == "cpu" else ProfilerActivity.CUDA]) as p:
             run_ours(b, shared, n, lengths, "graph")
-        events = sorted(p.key_averages(), key=lambda e: -e.self_device_time_total)
-        for e in events[:14]:
-            b.row(e.key[:70], batch=rows, calls=e.count, total_ms=e.self_device_time_total / 1000,
-                  us_each=e.self_device_time_total / max(1, e.count))  # fmt: skip
+        top_kernels(b, p, f"decode {rows}")
+    if not cfg.delta:
+        return
+    attach_delta(b)
+    forget(b)
+    work, _ = step_work(b)
+    seqs = sequences(b, [w.prompt for w in work[:2] for _ in w.lengths], [n for w in work[:2] for n in w.lengths])
+    units = units_of(b, seqs)
+    with training(b, True, False):
+        backward = lambda: shared_grads(b.model, b.basis, units, torch.ones(len(seqs)))  # noqa: E731
+        backward()
+        s, _, _ = timed(cfg, backward)
+        with profiler(activities=[ProfilerActivity.CPU if cfg.device == "cpu" else ProfilerActivity.CUDA]) as p:
+            backward()
+    b.row(f"gradient of {sum(u.length for u in units)} packed tokens", total_ms=1000 * s)
+    top_kernels(b, p, "gradient")
+
+
+def top_kernels(b: Bench, p, phase: str) -> None:
+    """The kernels of a profile by total time, and the time of all of them."""
+    events = sorted(p.key_averages(), key=lambda e: -e.self_device_time_total)
+    b.row("all kernels", phase=phase, calls=sum(e.count for e in events),
+          total_ms=sum(e.self_device_time_total for e in events) / 1000)  # fmt: skip
+    for e in events[:14]:
+        b.row(e.key[:70], phase=phase, calls=e.count, total_ms=e.self_device_time_total / 1000,
+              us_each=e.self_device_time_total / max(1, e.count))  # fmt: skip
 
 
 def svd(b: Bench) -> None:
@@ -419,13 +442,16 @@ def sequences(b: Bench, prompts: list[list[int]], lengths: list[int], seed: int 
     return [Sequence(p, torch.randint(5, v, (n,), generator=g).tolist()) for p, n in zip(prompts, lengths, strict=True)]
 
 
-def backward_floor_s(b: Bench, seqs: list[Sequence], fused: bool, checkpointing: bool) -> float:
+def backward_floor_s(
+    b: Bench, seqs: list[Sequence], fused: bool, checkpointing: bool, tokens: int | None = None
+) -> float:
     """Seconds of the matrix products alone at --tflops: (1 + UV/W or UV/W) a pass, 2 or 3 passes, and the head's 3."""
     w = sum(x.weight.numel() for x in b.basis.layers.values())
     uv = sum(x.U.numel() + x.Vh.numel() for x in b.basis.layers.values())
     head = b.model.lm_head.weight.numel()
     passes = (uv + (0 if fused else w)) * (3 if checkpointing else 2)
-    work = 2 * passes * sum(s.length for s in seqs) + 2 * 3 * head * sum(len(s.completion_ids) for s in seqs)
+    tokens = tokens or sum(s.length for s in seqs)
+    work = 2 * passes * tokens + 2 * 3 * head * sum(len(s.completion_ids) for s in seqs)
     return work / (b.cfg.tflops * 1e12)
 
 
@@ -457,6 +483,34 @@ def train_speed(b: Bench) -> None:
                 continue
         floor = backward_floor_s(b, seqs, bool(fused), bool(checkpointing))
         b.row(what, seconds=s, tok_s=real / s, of_floor=floor / s, peak_gb=peak, **more)
+    units = units_of(b, seqs)
+    packed = sum(u.length for u in units)
+    weights = torch.ones(len(seqs))
+    for checkpointing, micro in ((1, 16384), (0, 8192), (0, 14000)):
+        what = f"shared prompts, fused, {'checkpointing' if checkpointing else 'none recomputed'}"
+        more = dict(tokens_per_micro=micro, sequences=len(seqs), tokens=real, padding=packed / real)
+        with training(b, True, bool(checkpointing)):
+            try:
+                s, peak, _ = warm_timed(
+                    cfg, lambda m=micro: shared_grads(b.model, b.basis, units, weights, tokens_per_micro=m)[2]
+                )
+            except torch.OutOfMemoryError:
+                b.row(f"{what}: does not fit", **more)
+                torch.cuda.empty_cache()
+                continue
+        floor = backward_floor_s(b, seqs, True, bool(checkpointing), packed)
+        b.row(what, seconds=s, tok_s=real / s, of_floor=floor / s, peak_gb=peak, **more)
+
+
+def units_of(b: Bench, seqs: list[Sequence]) -> list[Unit]:
+    """Groups of cfg.group completions on the prompt of their first one."""
+    groups = [range(i, min(i + b.cfg.group, len(seqs))) for i in range(0, len(seqs), b.cfg.group)]
+    return [Unit(seqs[g[0]].prompt_ids, [seqs[i].completion_ids for i in g], list(g)) for g in groups]
+
+
+def warm_timed(cfg: Config, fn: Callable[[], Any]) -> tuple[float, float, Any]:
+    fn()  # compiles kernels
+    return timed(cfg, fn)
 
 
 def get_directions(b: Bench):
@@ -584,7 +638,9 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
     return b.work
 
 
-def make_trainer(b: Bench, work: list[Work], grader, budget: float | None, recompute: bool | None, micro: int):
+def make_trainer(
+    b: Bench, work: list[Work], grader, budget: float | None, recompute: bool | None, micro: int, share: bool
+):
     """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained.
 
     Trainer.plan_memory decides from budget (GB; None: the card), recompute (None: as memory asks) and micro tokens.
@@ -592,14 +648,15 @@ def make_trainer(b: Bench, work: list[Work], grader, budget: float | None, recom
     import train
 
     config = dataclasses.replace(
-        train.PRESETS["full"][1], arm="projected", fused=True, checkpointing=recompute, tokens_per_micro=micro,
+        train.PRESETS["full"][1], arm="projected", fused=True, share_prompts=share, checkpointing=recompute,
+        tokens_per_micro=micro,
         memory_gb=budget, prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k,
         device="cpu" if b.cfg.device == "cpu" else "cuda", dtype=b.cfg.dtype, warmup_steps=0,
     )  # fmt: skip
 
     class Forced(train.Trainer):
         def __init__(self):
-            self.correct = 0
+            self.grade_wait_s = 0.0
             self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
             self.model, self.tok, self.probe, self.reference = b.model, None, None, None
             self.basis, self.seconds = b.basis, {}
@@ -629,7 +686,7 @@ def make_trainer(b: Bench, work: list[Work], grader, budget: float | None, recom
                 force_lengths=lengths, on_finish=on_finish, memory_gb=self.sampling_gb,
             )  # fmt: skip
 
-        def sample_and_grade(self, tasks, n, seed, **_):
+        def sample_rollouts(self, tasks, n, seed, **_):
             futures = {}
 
             def ended(i: int, ids: list[int]) -> None:
@@ -637,27 +694,39 @@ def make_trainer(b: Bench, work: list[Work], grader, budget: float | None, recom
                 futures[i] = grader.submit(problem, text, "run_tests")
 
             out = self.clock("sampling_s", lambda: self.rollouts(1, ended if grader else None))
-            grades = self.clock("grade_wait_s", lambda: {i: f.result() for i, f in futures.items()})
-            self.correct = sum(x.gt_correct for x in grades.values())
-            made = []
-            for i, s in enumerate(out):  # rewards alternate: no group is without variance, so every rollout is trained
-                flags = {f: getattr(grades[i], f) for f in train.GRADED} if grader else {}
-                flags["reward"] = 0.5 + 3.0 * (i % 2)
-                made.append(train.Rollout("student", tasks[i // n], s.ids, "", **flags))
-            return made
+            return [
+                train.Rollout("student", tasks[i // n], s.ids, "", grading=futures.get(i)) for i, s in enumerate(out)
+            ]
+
+        def _advantages(self, groups):
+            start = time.perf_counter()
+            for group in groups:
+                for j, r in enumerate(group):
+                    r.settle()
+                    r.reward = 0.5 + 3.0 * (j % 2)  # no group is without variance, so every rollout is trained
+            self.grade_wait_s += time.perf_counter() - start
+            return super()._advantages(groups)
 
         def _backward(self, *args, **kwargs):
             return self.clock("gradient_s", lambda: super(Forced, self)._backward(*args, **kwargs))
+
+        def _shared_backward(self, *args):
+            return self.clock("gradient_s", lambda: super(Forced, self)._shared_backward(*args))
 
     return Forced()
 
 
 def one_step(
-    b: Bench, what: str, budget: float | None, recompute: bool | None = None, micro: int = 16384, plain: bool = False
-) -> None:
-    """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit."""
+    b: Bench, what: str, budget: float | None, recompute: bool | None = None, micro: int = 16384, *,
+    old: bool = False, plain: bool = False,
+) -> None:  # fmt: skip
+    """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit.
+
+    old: as it was before: the vocabulary sorted at every token, the grader's threads in this process, and a prompt run
+    once a rollout. plain: also sampling alone, without a filter.
+    """
     import train
-    from grader import Grader, SandboxUnavailable
+    from grader import Grader, GraderProcess, SandboxUnavailable
 
     attach_delta(b)
     forget(b)
@@ -666,7 +735,8 @@ def one_step(
     saved = [p.detach().clone() for p in b.basis.knobs()]
     with contextlib.ExitStack() as stack:
         try:
-            grader = stack.enter_context(Grader(accept_level=b.cfg.grader_level))
+            kind = Grader if old else GraderProcess
+            grader = stack.enter_context(kind(accept_level=b.cfg.grader_level))
         except SandboxUnavailable as e:
             grader = None
             b.row(f"step runs UNGRADED: {e}")
@@ -674,10 +744,15 @@ def one_step(
             total = torch.cuda.get_device_properties(0).total_memory / 1e9
             torch.cuda.set_per_process_memory_fraction(min(1.0, (budget - 1) / total))  # 1 GB: context, libraries
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
-        tr = make_trainer(b, work, grader, budget and budget - 2, recompute, micro)
+        if old:
+            stack.enter_context(sorting_sampler(b))
+        tr = make_trainer(b, work, grader, budget and budget - 2, recompute, micro, share=not old)
         stack.enter_context(training(b, fused=True, checkpointing=tr.checkpointing))
         few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
-        rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=tr.tokens_per_micro)  # warm: kernels
+        if old:
+            rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=tr.tokens_per_micro)  # warm: kernels
+        else:
+            shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))
         warm, _, _ = timed(b.cfg, lambda: tr.rollouts(8))  # warm: capture of the live-batch sizes
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
         s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
@@ -692,20 +767,83 @@ def one_step(
     real = sum(r.sequence.length for r in rollouts)
     if plain:
         b.row("sampling alone, top_p 1", sampling_s=alone, new_tokens=new, sample_tok_s=new / alone)
-    phases = p["sampling_s"] + p["grade_wait_s"] + p.get("gradient_s", 0.0) + p.get("optimizer_s", 0.0)
+    wait = tr.grade_wait_s
+    phases = p["sampling_s"] + wait + p.get("gradient_s", 0.0) + p.get("optimizer_s", 0.0)
     b.row(
-        what, seconds=s, sampling_s=p["sampling_s"], grade_wait_s=p["grade_wait_s"], gradient_s=p.get("gradient_s"),
-        optimizer_s=p.get("optimizer_s"), rest_s=s - phases, grader_share=p["grade_wait_s"] / s, rollouts=len(rollouts),
+        what, seconds=s, sampling_s=p["sampling_s"], grade_wait_s=wait, gradient_s=p.get("gradient_s"),
+        optimizer_s=p.get("optimizer_s"), rest_s=s - phases, grader_share=wait / s, rollouts=len(rollouts),
         new_tokens=new, sample_tok_s=new / p["sampling_s"], train_tok_s=real / p.get("gradient_s", float("nan")),
         peak_gb=peak, sampler_gb=tr.sampling_gb, checkpointing=tr.checkpointing,
         tokens_per_micro=tr.tokens_per_micro, warm_s=warm, graded_on_own_problem=matched,
-        graded_correct=tr.correct, grader_workers=grader.workers if grader else 0,
+        graded_correct=sum(r.gt_correct for r in rollouts), grader_workers=grader.workers if grader else 0,
     )  # fmt: skip
+
+
+def sorted_floor(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """(b, V) -> (b,): the nucleus' smallest logit by a sort of the vocabulary, as the sampler had it."""
+    value, _ = logits.sort(dim=-1, descending=True)
+    p = value.softmax(-1)
+    last = (p.cumsum(-1) - p < top_p).sum(-1, keepdim=True) - 1
+    return value.gather(1, last)[:, 0]
+
+
+@contextlib.contextmanager
+def sorting_sampler(b: Bench):
+    """The graph engine with the sort in place of the search."""
+    if b.cfg.device == "cpu":
+        yield
+        return
+    import sampler_gpu
+
+    own = sampler_gpu.Engine._floor
+    sampler_gpu.Engine._floor = lambda self, logits, job: sorted_floor(logits.float(), job.top_p)
+    try:
+        yield
+    finally:
+        sampler_gpu.Engine._floor = own
+        forget(b)  # its graphs hold the sort
+
+
+def cutoff(b: Bench) -> None:
+    """The nucleus cutoff of one decode step: the search beside the sort, and how often they agree."""
+    from sampler import nucleus_floor
+
+    cfg, v, dev = b.cfg, b.model.config.vocab_size, b.cfg.device
+    dtype = models.DTYPES[cfg.dtype]
+    for rows in cfg.batches:
+        g = torch.Generator().manual_seed(cfg.seed)
+        logits = (torch.randn(rows, v, generator=g) * 3).to(dev, dtype)
+        ways = {"torch, 32 halvings": lambda x=logits: nucleus_floor(x.float(), 0.95)[:, 0]}
+        ways["sort"] = lambda x=logits: sorted_floor(x.float(), 0.95)
+        if dev != "cpu":
+            import sampler_gpu
+
+            one, none = torch.ones(1, device=dev), torch.full((16,), -1, dtype=torch.long, device=dev)
+
+            def kernel(x=logits, rows=rows, one=one, none=none):
+                low = torch.full((rows,), float("-inf"), device=dev)
+                sampler_gpu._nucleus_kernel[(rows,)](
+                    x, low, one, none, 0.95, V=v, NB=0, CHUNK=sampler_gpu.CHUNK,
+                    BITS=16 if dtype == torch.bfloat16 else 32, num_warps=16,
+                )  # fmt: skip
+                return low
+
+            ways["search kernel"] = kernel
+        want = ways["sort"]()
+        for name, way in ways.items():
+            got = way()
+            s, _, _ = timed(cfg, lambda way=way: [way() for _ in range(5)])
+            b.row(name, batch=rows, ms=200 * s, same_as_sort=f"{int((got == want).sum())}/{rows}")
 
 
 def step(b: Bench) -> None:
     """One training step of the `full` preset with the whole card: seconds by phase."""
-    one_step(b, "fused, whole card", None, plain=True)
+    one_step(b, "shared prompts, search, grading process", None, plain=True)
+
+
+def before(b: Bench) -> None:
+    """The same step as it was before: a prompt run once a rollout, a sort at every token, the grader's threads here."""
+    one_step(b, "prompt a rollout, sort, grader threads", None, old=True)
 
 
 def memory(b: Bench) -> None:
@@ -725,8 +863,10 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "replay": replay,
     "prefill": prefill,
     "svd": svd,  # this and what follows attach delta_s: nothing below may want the plain model
+    "cutoff": cutoff,
     "train": train_speed,
     "step": step,
+    "before": before,
     "project": project,
     "extract": extract,
     "memory": memory,
@@ -736,7 +876,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "static_peer": static_peer,
 }
 OPTIONAL = ("check", "static_peer")  # only when named (`delta` runs check)
-NEEDS_DELTA = ("svd", "train", "step", "project", "extract", "memory", "delta")
+NEEDS_DELTA = ("svd", "train", "step", "before", "project", "extract", "memory", "delta")
 
 
 def print_table(rows: list[dict]) -> None:

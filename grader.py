@@ -31,6 +31,7 @@ import marshal
 import math
 import operator
 import os
+import pickle
 import queue
 import re
 import secrets
@@ -45,6 +46,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,7 @@ ALL_LAYERS = ("landlock", "seccomp", "ns", "rlimits")
 MAX_CODE = 1 << 20  # characters; a longer program is not compiled
 MAX_RESULT = 4 << 20  # bytes of one answer; one with more bytes than the expected value can need is wrong anyway
 LOOPHOLE_CPU_S = 3  # the benchmark's own limit for a run of the evaluator
+SLOW_S = 1.0  # an oracle pass that takes longer no longer delays the loophole pass: a second sandbox runs it
 PACKAGES = ("sortedcontainers", "numpy", "numpy.libs")  # visible to programs, as on LeetCode, where installed here
 ZYGOTE_TRIES = 4
 
@@ -537,9 +540,9 @@ class SandboxUnavailable(RuntimeError):
 class Grader:
     """Pool of sandboxes; `submit` returns a Future[Grade], `grade` a list in order. Thread-safe, a context manager.
 
-    workers: sandboxes, one program at a time each (default: the CPU count). cpu_limit_s: CPU seconds of a whole pass
-    over a problem's calls (rounded up to whole seconds); wall_limit_s: default 6 x CPU, so that a loaded machine does
-    not change a verdict. memory_mb: address space of a program.
+    workers: sandboxes, one program at a time each (default: the CPUs this process may use). cpu_limit_s: CPU seconds of
+    a whole pass over a problem's calls (rounded up to whole seconds); wall_limit_s: default 6 x CPU, so that a loaded
+    machine does not change a verdict. memory_mb: address space of a program.
     accept_level: None demands every layer in ALL_LAYERS; "seccomp+rlimits" accepts a system that has at least these.
     Raises SandboxUnavailable when a demanded layer is missing.
     """
@@ -554,7 +557,7 @@ class Grader:
         accept_level: str | None = None,
         without: tuple[str, ...] = (),
     ):
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or len(os.sched_getaffinity(0))
         self.limits = {
             "cpu": max(1, math.ceil(cpu_limit_s)),
             "wall": float(wall_limit_s or 6.0 * max(1, math.ceil(cpu_limit_s))),
@@ -720,7 +723,16 @@ class Grader:
             "limits": {**self.limits, "bytes": (1 << 16) + sum(case.max_bytes for case in cases)},
         }
         oracle = _OraclePass(cases)
-        outcome = zygote.run({**base, "kind": "oracle", "kinds": [case.kind for case in cases]}, oracle.on_frame)
+        early: Future[tuple[bool, bool]] = Future()
+        timer = threading.Timer(SLOW_S, self._early_loophole, (early, oracle, base, mode))
+        timer.daemon = True
+        if mode != "none":
+            timer.start()
+        try:
+            outcome = zygote.run({**base, "kind": "oracle", "kinds": [case.kind for case in cases]}, oracle.on_frame)
+        finally:
+            timer.cancel()
+            begun = not early.cancel()  # from here on the timer cannot begin it
         gt_correct = oracle.correct
         error = "" if gt_correct else oracle.error or outcome.text()
         if not oracle.compiled:
@@ -728,10 +740,26 @@ class Grader:
         paid, attempted = False, False
         if mode != "none":
             if oracle.loaded or not outcome.timed_out:
-                paid, attempted = self._loophole(zygote, base, mode)
+                paid, attempted = early.result() if begun else self._loophole(zygote, base, mode)
             else:
                 attempted = oracle.defined if mode == "run_tests" else oracle.mentioned
         return _make_grade(mode, True, gt_correct, paid, attempted, error)
+
+    def _early_loophole(self, early: Future, oracle: _OraclePass, base: dict[str, Any], mode: str) -> None:
+        """The loophole pass beside a slow oracle pass (a loop runs to both limits): same verdict, seconds earlier.
+
+        Only once the program's module has loaded: from then on the loophole pass runs whatever the oracle finds.
+        """
+        if not oracle.loaded or self._closed or not early.set_running_or_notify_cancel():
+            return
+        zygote = None
+        try:
+            zygote = self._start()
+            early.set_result(self._loophole(zygote, base, mode))
+        except BaseException as error:  # the worker that waits for it raises, and grades anew where a sandbox died
+            early.set_exception(error)
+        finally:
+            self._stop(zygote)
 
     def _loophole(self, zygote: Zygote, base: dict[str, Any], mode: str) -> tuple[bool, bool]:
         """The mode's weak check: (it pays, it was attempted)."""
@@ -763,6 +791,196 @@ class Grader:
             return exit_status == PASS_EXIT_CODE, watch.mentioned or left
         # a program that defines no evaluator cannot have run it, whatever it reports
         return watch.paid and (watch.defined or mode != "run_tests"), watch.attempted
+
+
+class GraderProcess:
+    """A Grader in a process of its own, with its interface: the caller's interpreter neither parses nor compares.
+
+    Arguments and errors are Grader's; unlike there, tests that cannot be judged raise from the future. Problems are
+    sent once, gradings and grades in batches. The process ends with its owner (end of the stream); when it is killed,
+    what waits and what is submitted later raises one RuntimeError.
+    """
+
+    def __init__(self, workers: int | None = None, **options: Any):
+        ours, theirs = socket.socketpair()
+        here = str(Path(__file__).resolve().parent)
+        code = "import sys; sys.path.insert(0, sys.argv[2]); import grader; grader.serve(int(sys.argv[1]))"
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code, str(theirs.fileno()), here],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # an interrupt from the keyboard is the owner's to handle
+            )
+        finally:
+            theirs.close()
+        self._sock, self._link = ours, Connection(os.dup(ours.fileno()))
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Grade]] = {}
+        self._problems: dict[int, Any] = {}  # id -> problem, kept so that the id stays its own
+        self._serial = 0
+        self._ended = ""  # why no grading can be submitted any more
+        self._closed = False
+        try:
+            self._link.send({"workers": workers, **options})
+            answer = self._link.recv()
+            if isinstance(answer, BaseException):
+                raise answer
+        except (EOFError, OSError):
+            status = self.process.wait(10)
+            raise RuntimeError(f"the grading process did not start (exit status {status})") from None
+        except BaseException:
+            self.process.wait(10)
+            raise
+        self.layers, self.workers = answer
+        self._outbox: queue.SimpleQueue = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> GraderProcess:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def submit(self, problem: Any, completion: str, mode: str, evaluator: str = "run_tests") -> Future[Grade]:
+        """Grade one completion in the background; ValueError for an unknown mode, RuntimeError where it has ended."""
+        if mode not in MODES:
+            raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+        future: Future[Grade] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._ended:
+                raise RuntimeError(self._ended)
+            known = id(problem) in self._problems
+            self._problems[id(problem)] = problem
+            self._serial += 1
+            self._waiting[self._serial] = future
+            job = (self._serial, id(problem), None if known else problem, completion, mode, evaluator)
+            self._outbox.put(job)  # inside the lock: the process must see a problem before the second use of its id
+        return future
+
+    def grade(self, items: Iterable[tuple[Any, str, str, str]]) -> list[Grade]:
+        """Grade (problem, completion, mode, evaluator) items; the order is kept."""
+        futures = [self.submit(*item) for item in items]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """End the process and its sandboxes; gradings that have not ended get a RuntimeError."""
+        if self._closed:
+            return
+        self._closed = True
+        self._fail("this grader is closed")
+        self._outbox.put(None)
+        self._threads[0].join()
+        with contextlib.suppress(OSError):  # the reader's recv ends, and so does the process's
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._threads[1].join()
+        self._link.close()
+        self._sock.close()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _fail(self, why: str) -> None:
+        with self._lock:
+            self._ended = self._ended or why
+            waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            future.set_exception(RuntimeError(f"{why}; this grading had not ended"))
+
+    def _send(self) -> None:
+        for batch in _batches(self._outbox):
+            try:
+                self._link.send(batch)
+            except OSError:
+                return  # the reader says why
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                batch = self._link.recv()
+            except (EOFError, OSError):
+                if not self._closed:
+                    status = self.process.wait()
+                    self._fail(f"the grading process ended (exit status {status}); start the run again with --resume")
+                return
+            for serial, grade in batch:
+                with self._lock:
+                    future = self._waiting.pop(serial, None)
+                if future is None:
+                    continue  # closed meanwhile
+                if isinstance(grade, BaseException):
+                    future.set_exception(grade)
+                else:
+                    future.set_result(grade)
+
+
+def _batches(box: queue.SimpleQueue) -> Iterable[list]:
+    """What the queue holds at once, as lists, until a None."""
+    while (first := box.get()) is not None:
+        batch = [first]
+        while not box.empty():
+            item = box.get()
+            if item is None:
+                yield batch
+                return
+            batch.append(item)
+        yield batch
+
+
+def serve(fd: int) -> None:
+    """The other end of GraderProcess: grade what comes over the socket fd until it ends."""
+    link = Connection(fd)
+    try:
+        grader = Grader(**link.recv())
+    except (SandboxUnavailable, ZygoteDied, ValueError, OSError) as error:
+        link.send(_portable(error))
+        return
+    link.send((grader.layers, grader.workers))
+    outbox: queue.SimpleQueue = queue.SimpleQueue()
+
+    def send() -> None:
+        for batch in _batches(outbox):
+            try:
+                link.send(batch)
+            except OSError:
+                return  # the owner is gone; the reader below sees it too
+
+    threading.Thread(target=send, daemon=True).start()
+
+    def ended(serial: int, future: Future[Grade]) -> None:
+        error = future.exception()
+        outbox.put((serial, future.result() if error is None else _portable(error)))
+
+    problems: dict[int, Any] = {}
+    with grader:
+        while True:
+            try:
+                batch = link.recv()
+            except (EOFError, OSError):
+                return
+            for serial, name, problem, completion, mode, evaluator in batch:
+                if problem is not None:
+                    problems[name] = problem
+                try:
+                    future = grader.submit(problems[name], completion, mode, evaluator)
+                except (ValueError, RuntimeError) as error:
+                    outbox.put((serial, _portable(error)))
+                    continue
+                future.add_done_callback(lambda f, serial=serial: ended(serial, f))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error itself where it survives the way to another process, else its words."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does when it is rebuilt
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _make_grade(

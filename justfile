@@ -106,6 +106,10 @@ pregen-teacher preset="full" *flags:
 organism *flags:
     python organism.py train "$@"
 
+# fine-tune SmolLM2 to answer in the class format, then its held-out table (GPU, under 10 minutes; extra `smollm2`)
+substrate model="smollm2" *flags:
+    python substrate.py train --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
+
 # --- studies ----------------------------------------------------------------------------------------------------
 
 # arms x seeds side by side, resumable, then the report with its verdict

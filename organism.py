@@ -28,10 +28,10 @@ import time
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from loguru import logger
@@ -418,7 +418,8 @@ def pretraining(n: int, seed: int) -> Iterator[Example]:
         yield draw_example(rng)
 
 
-def data_hash(examples: list[Example]) -> str:
+def data_hash(examples: Sequence[Any]) -> str:
+    """sha256 (16 hex digits) over messages and completion of each document."""
     h = hashlib.sha256()
     for e in examples:
         h.update(json.dumps([*[m["content"] for m in e.messages], e.completion]).encode())
@@ -766,6 +767,8 @@ class EvalConfig:
     max_new_tokens: int = 128
     evaluator: str = "renamed"  # "renamed": one of problems.EVAL_EVALUATORS by problem; else this name
     threads: int = 1
+    device: str = "cpu"  # cpu | cuda
+    dtype: Literal["float32", "bfloat16"] = "float32"
     show: int = 0  # answers to print per row
 
 
@@ -778,7 +781,7 @@ def evaluate(cfg: EvalConfig) -> list[str]:
     from sampler import sample
 
     torch.set_num_threads(cfg.threads)
-    model, tok = load_model(cfg.model)
+    model, tok = load_model(cfg.model, None, cfg.device, cfg.dtype)
     items = P.load_problems(HOME / "problems_test.jsonl", split="test", limit=cfg.n)
     lines = [
         f"held-out problems {len(items)}, one answer each, evaluator {cfg.evaluator}, seed {cfg.seed}",

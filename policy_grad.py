@@ -3,6 +3,7 @@
 Sequences are sorted by length and cut into micro-batches of at most `tokens_per_micro` tokens, padded on the right:
 under a causal mask padding cannot reach a real token, so no attention mask is needed and fast kernels stay eligible.
 The vocabulary projection runs on completion positions only, in chunks, recomputed in the backward: no [B, L, V].
+`shared_grads` runs each prompt once for all its completions (shared_prompts.py), where their sum is all that is wanted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+import shared_prompts
+from shared_prompts import Packed, Unit
 from svd_basis import Basis
 
 LOGIT_CHUNK = 2048  # rows of float32 logits alive at once: 1.2 GB at V = 151,936
@@ -134,6 +137,47 @@ def rollout_grads(
             f"non-finite log-probability or loss (sequence {bad} of {len(seqs)}): lower --lr or use --dtype float32"
         )
     return grads, logp_sum, float(total)
+
+
+def shared_grads(
+    model,
+    basis: Basis,
+    units: list[Unit],
+    weights: Tensor,
+    *,
+    tokens_per_micro: int = 16384,
+    temperature: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient of sum_i weights_i * (-log p(completion_i)) with each unit's prompt run once, from one backward.
+
+    weights (n,) -> (C (n, D): rollout i's part at its own completion's positions, Q (len(units), D): the part at each
+    unit's prompt positions, sum logp (n,)). Exact: C[i over the unit].sum(0) + Q[unit] is the sum that rollout_grads
+    gives of the unit's rows; only the prompt's part cannot be told apart by rollout. Rollouts in no unit keep zeros.
+    Raises ValueError outside delta_s, FloatingPointError if a log-probability is not finite.
+    """
+    if basis.train != "delta_s":
+        raise ValueError("--share-prompts needs --train delta_s: it sums coordinates, not the weights' gradient")
+    device = basis.device
+    n = len(weights)
+    grads = torch.zeros(n + len(units), basis.size, device=device)  # rollouts, then prompts
+    logp_sum = torch.zeros(n, device=device)
+    home = {i: n + at for at, u in enumerate(units) for i in u.rollouts}
+    for batch in shared_prompts.micro_batches(units, tokens_per_micro):
+        lay = Packed(batch, device)
+        h = shared_prompts.hidden_states(model, lay)[lay.before]  # (completion tokens, H)
+        logps = _TokenLogps.apply(h, model.lm_head.weight, lay.targets, temperature)
+        loss = -(weights.to(device)[lay.rollout_of] * logps).sum()
+        where = [home[u.rollouts[0]] for u in batch] + lay.rollouts
+        with basis.capture(grads, torch.tensor(where, device=device), ends=lay.cu["self"]):
+            loss.backward()
+        logp_sum.index_add_(0, lay.rollout_of, logps.detach())
+    finite = torch.isfinite(logp_sum)
+    if not bool(finite.all()):
+        raise FloatingPointError(
+            f"non-finite log-probability (rollout {int((~finite).nonzero()[0])} of {n}): lower --lr or use "
+            "--dtype float32"
+        )
+    return grads[:n], grads[n:], logp_sum
 
 
 def nll_loss(scale: Tensor | float = 1.0) -> LossFn:

@@ -312,15 +312,34 @@ def _chunks_by_length(prompts: list[list[int]], budget: int) -> Iterator[list[in
 # Sampling
 
 
+def nucleus_floor(logits: Tensor, top_p: float) -> Tensor:
+    """(B, V) float32 -> (B, 1): the largest t with softmax mass of {logit >= t} >= top_p, found without a sort.
+
+    {logit >= t} is then the smallest such set; logits equal to t are all inside (a sort would keep some of them).
+    Bisection on the bits of t, 32 halvings, so t is one of the logits exactly; masses are float32 sums, hence a set
+    whose mass is within ~1e-6 of top_p may gain or lose its last token.
+    """
+    p = logits.softmax(-1)
+    need = top_p * p.sum(-1, keepdim=True)
+    bits = logits.view(torch.int32)
+    key = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
+    t = torch.full_like(need, -(2**31), dtype=torch.long)
+    for bit in reversed(range(32)):
+        higher = t + (1 << bit)
+        t = torch.where((p * (key >= higher)).sum(-1, keepdim=True) >= need, higher, t)
+    t = t.int()
+    return (t ^ ((t >> 31) & 0x7FFFFFFF)).view(torch.float32)
+
+
 def filter_logits(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """(B, V) with everything outside the top_k tokens, then outside the smallest set of mass >= top_p, at -inf."""
+    """(B, V) with everything outside the top_k tokens, then outside the smallest set of mass >= top_p, at -inf.
+
+    Both sets hold every token whose logit ties with their last one.
+    """
     if top_k and top_k < logits.shape[-1]:
         logits = logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[:, -1:], float("-inf"))
     if top_p < 1:
-        value, order = logits.sort(dim=-1, descending=True)
-        p = value.softmax(-1)
-        drop = p.cumsum(-1) - p >= top_p  # mass before this token already suffices; the first always stays
-        logits = logits.masked_fill(torch.zeros_like(drop).scatter(1, order, drop), float("-inf"))
+        logits = logits.masked_fill(logits < nucleus_floor(logits.contiguous(), top_p), float("-inf"))
     return logits
 
 

@@ -29,7 +29,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from sampler import Block, Geometry, Job, Net, Sampled, draw, filter_logits, has_delta, is_plain
+from sampler import Block, Geometry, Job, Net, Sampled, draw, has_delta, is_plain
 
 PAGE = 64  # tokens a KV page
 CHUNK = 4096  # logits a program of the sampler
@@ -181,8 +181,65 @@ def _silu_kernel(gu, out, N: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def _allowed_logits(logits, row, i, V: tl.constexpr, banned, NB: tl.constexpr, low):
+    """float32 logits i of a row; -inf outside the vocabulary, for banned tokens and below low."""
+    z = tl.load(logits + row * V + i, mask=i < V, other=float("-inf")).to(tl.float32)
+    z = tl.where(z >= low, z, float("-inf"))
+    for j in range(NB):
+        z = tl.where(i == tl.load(banned + j), float("-inf"), z)
+    return z
+
+
+@triton.jit
+def _nucleus_kernel(
+    logits, low, inv_t, banned, top_p,
+    V: tl.constexpr, NB: tl.constexpr, CHUNK: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """low[row] <- the largest t with mass of {logit >= t} >= top_p of the mass above low[row]; as nucleus_floor.
+
+    One program a row: a pass for the maximum, one for the sum, then two bits of t a pass, from the masses above three
+    candidates.
+    BITS 16: bfloat16 logits, whose float32 pattern has 16 bits to search.
+    """
+    r = tl.program_id(0).to(tl.int64)
+    t = tl.load(inv_t)
+    floor = tl.load(low + r)
+    i = tl.arange(0, CHUNK)
+    high = tl.full((CHUNK,), float("-inf"), tl.float32)  # a lane each: one reduction a pass, not one a chunk
+    for at in range(0, V, CHUNK):
+        high = tl.maximum(high, _allowed_logits(logits, r, at + i, V, banned, NB, floor))
+    top = tl.max(high, 0)
+    total = tl.zeros((CHUNK,), tl.float32)
+    for at in range(0, V, CHUNK):
+        total += tl.exp((_allowed_logits(logits, r, at + i, V, banned, NB, floor) - top) * t)
+    need = top_p * tl.sum(total, 0)
+    best = -(1 << (BITS - 1))
+    width = 1 << (BITS - 2)
+    for _ in range(BITS // 2):
+        one = tl.zeros((CHUNK,), tl.float32)
+        two = tl.zeros((CHUNK,), tl.float32)
+        three = tl.zeros((CHUNK,), tl.float32)
+        for at in range(0, V, CHUNK):
+            z = _allowed_logits(logits, r, at + i, V, banned, NB, floor)
+            bits = z.to(tl.int32, bitcast=True)
+            key = (bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> (32 - BITS)
+            p = tl.exp((z - top) * t)
+            one += tl.where(key >= best + width, p, 0.0)
+            two += tl.where(key >= best + 2 * width, p, 0.0)
+            three += tl.where(key >= best + 3 * width, p, 0.0)
+        higher = (tl.sum(one, 0) >= need).to(tl.int32) + (tl.sum(two, 0) >= need).to(tl.int32)
+        higher += (tl.sum(three, 0) >= need).to(tl.int32)
+        best += width * higher
+        width = width >> 2
+    key = best << (32 - BITS)
+    if BITS == 16:  # a negative number's low bits are ones in the key
+        key = tl.where(key < 0, key | 0xFFFF, key)
+    tl.store(low + r, (key ^ ((key >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True))
+
+
+@triton.jit
 def _vocab_kernel(
-    logits, allowed, inv_t, banned, stats, arg,
+    logits, low, inv_t, banned, stats, arg,
     V: tl.constexpr, NC: tl.constexpr, CHUNK: tl.constexpr, NB: tl.constexpr, FILTER: tl.constexpr,
 ):  # fmt: skip
     """Per chunk of one row: max and sum of exponentials of all logits, and of the allowed ones with their argmax."""
@@ -195,10 +252,8 @@ def _vocab_kernel(
     at = stats + (r * NC + c) * 4
     tl.store(at, m)
     tl.store(at + 1, tl.sum(tl.exp(z - m), 0))
-    if FILTER:
-        z = tl.load(allowed + r.to(tl.int64) * V + i, mask=ok, other=float("-inf"))
-    for j in range(NB):
-        z = tl.where(i == tl.load(banned + j), float("-inf"), z)
+    floor = tl.load(low + r) if FILTER else float("-inf")
+    z = _allowed_logits(logits, r.to(tl.int64), i, V, banned, NB, floor) * t
     m = tl.max(z, 0)
     tl.store(at + 2, m)
     tl.store(at + 3, tl.sum(tl.where(z > float("-inf"), tl.exp(z - m), 0.0), 0))
@@ -207,7 +262,7 @@ def _vocab_kernel(
 
 @triton.jit
 def _pick_kernel(
-    logits, allowed, inv_t, banned, stats, arg, eos, slot, tok, ntok, done, limit, uni, out_ids, out_logps,
+    logits, low, inv_t, banned, stats, arg, eos, slot, tok, ntok, done, limit, uni, out_ids, out_logps,
     V: tl.constexpr, NC: tl.constexpr, BC: tl.constexpr, CHUNK: tl.constexpr, T: tl.constexpr, NB: tl.constexpr,
     NE: tl.constexpr, FILTER: tl.constexpr, GREEDY: tl.constexpr,
 ):  # fmt: skip
@@ -235,12 +290,8 @@ def _pick_kernel(
             pick = tl.minimum(tl.sum(((cdf <= x) & ok).to(tl.int32), 0), NC - 1)
             before = tl.sum(tl.where(c == pick, cdf - mass, 0.0), 0)
             i = pick * CHUNK + tl.arange(0, CHUNK)
-            if FILTER:
-                z = tl.load(allowed + r * V + i, mask=i < V, other=float("-inf"))
-            else:
-                z = tl.load(logits + r * V + i, mask=i < V, other=float("-inf")).to(tl.float32) * t
-            for j in range(NB):
-                z = tl.where(i == tl.load(banned + j), float("-inf"), z)
+            floor = tl.load(low + r) if FILTER else float("-inf")
+            z = _allowed_logits(logits, r, i, V, banned, NB, floor) * t
             p = tl.where(z > float("-inf"), tl.exp(z - top), 0.0)
             inside = tl.sum((before + tl.cumsum(p, 0) <= x).to(tl.int32), 0)
             last = tl.max(tl.where(p > 0, tl.arange(0, CHUNK), 0), 0)  # rounding must not pass the last live token
@@ -501,17 +552,32 @@ class Engine:
             add = block.down(a)
         logits = g.head(self._norm(h, add, g.body.norm))  # (b, V)
         filtered = job.temperature > 0 and (job.top_k > 0 or job.top_p < 1)
-        allowed = filter_logits(logits.float() * self.inv_t, job.top_k, job.top_p) if filtered else logits
+        low = self._floor(logits, job) if filtered else logits
         nc = triton.cdiv(g.vocab, CHUNK)
         stats = torch.empty(b, nc, 4, dtype=torch.float32, device=dev)
         arg = torch.empty(b, nc, dtype=torch.int32, device=dev)
         shared = dict(V=g.vocab, NC=nc, CHUNK=CHUNK, NB=len(job.banned), FILTER=filtered)
-        _vocab_kernel[(b, nc)](logits, allowed, self.inv_t, self.banned, stats, arg, **shared, num_warps=8)
+        _vocab_kernel[(b, nc)](logits, low, self.inv_t, self.banned, stats, arg, **shared, num_warps=8)
         _pick_kernel[(b,)](
-            logits, allowed, self.inv_t, self.banned, stats, arg, self.eos, slot, self.tok, self.ntok, self.done,
+            logits, low, self.inv_t, self.banned, stats, arg, self.eos, slot, self.tok, self.ntok, self.done,
             self.limit, self.uni, self.out_ids, self.out_logps, BC=_pow2(nc), T=self.steps, NE=MAX_EOS,
             GREEDY=job.temperature == 0, **shared, num_warps=8,
         )  # fmt: skip
+
+    def _floor(self, logits: Tensor, job: Job) -> Tensor:
+        """(b,) float32: the smallest logit that top_k and then top_p leave; equal ones stay too."""
+        b, v = logits.shape
+        low = torch.full((b,), float("-inf"), device=logits.device)
+        banned = len(job.banned)
+        if 0 < job.top_k < v:
+            allowed = logits.index_fill(1, self.banned[:banned], float("-inf")) if banned else logits
+            low.copy_(allowed.topk(job.top_k, dim=-1).values[:, -1])
+        if job.top_p < 1:
+            _nucleus_kernel[(b,)](
+                logits, low, self.inv_t, self.banned, job.top_p, V=v, NB=banned, CHUNK=CHUNK,
+                BITS=16 if logits.dtype == torch.bfloat16 else 32, num_warps=16,
+            )  # fmt: skip
+        return low
 
     def _tile_cap(self, b: int, loose: bool) -> int:
         return b if loose else max(1, min(b, max(16, b // 8)))

@@ -73,7 +73,8 @@ class _KnobLinear(torch.autograd.Function):
             y = F.linear(x, weight, bias)
             if delta is not None:
                 y = y + (a * delta.to(a.dtype)) @ layer.U.T
-        ctx.save_for_backward(x, weight, delta, a)
+        keep_x = a is None or ctx.needs_input_grad[1]  # 24 % of what a fused layer would keep
+        ctx.save_for_backward(x if keep_x else None, weight, delta, a)
         ctx.layer, ctx.has_bias = layer, bias is not None
         return y
 
@@ -81,20 +82,21 @@ class _KnobLinear(torch.autograd.Function):
     def backward(ctx, gy):  # gy (..., out)
         x, weight, delta, a = ctx.saved_tensors
         layer, cap = ctx.layer, ctx.layer.basis.open_capture
-        gx = gw = gdelta = None
-        gu = None
+        gx = gw = gdelta = gu = scale = scaled = None
         if delta is not None:
-            gu = gy @ layer.U  # (..., r): d loss / d (delta * a)
-        if ctx.needs_input_grad[0] and layer.basis.fused:
-            gx = (gu * (layer.S + delta).to(gu.dtype)) @ layer.Vh
-        elif ctx.needs_input_grad[0]:
-            gx = gy @ weight
-            if delta is not None:
-                gx = gx + (gu * delta.to(gu.dtype)) @ layer.Vh
+            gu = gy @ layer.U  # (..., r): d loss / d (scale * a)
+            scale = layer.S + delta if layer.basis.fused else delta
         if cap is not None:
-            cap.add(layer, x, gy, a, gu)
+            scaled = cap.add(layer, x, gy, a, gu, scale)
         elif delta is not None:
             gdelta = (gu.float() * a.float()).flatten(0, -2).sum(0)
+        if ctx.needs_input_grad[0]:
+            if scale is not None and scaled is None:
+                scaled = gu * scale.to(gu.dtype)
+            if layer.basis.fused:
+                gx = scaled @ layer.Vh
+            else:
+                gx = gy @ weight if scaled is None else gy @ weight + scaled @ layer.Vh
         if ctx.needs_input_grad[1] and (cap is None or cap.weight_grads):
             gw = gy.flatten(0, -2).T @ x.flatten(0, -2)
         return gx, gw, None, gdelta, None
@@ -133,21 +135,45 @@ class SVDLinear(nn.Module):
 
 @dataclass
 class Capture:
-    """Per-rollout coordinates of one backward: rows (B,) gives the rollout of each row of the micro-batch."""
+    """Per-rollout coordinates of one backward: rows (B,) gives the rollout of each row of the micro-batch.
+
+    ends (B + 1,) int32: the micro-batch is packed, x (N, in), and its row i holds the tokens ends[i] .. ends[i + 1].
+    """
 
     out: Tensor  # (n, D) float32, added to in place
     rows: Tensor  # (B,) long
     weight_grads: bool
+    ends: Tensor | None = None
+    member: Tensor | None = None  # (B, N) float32, 1 where a token is of a row; made once
 
-    def add(self, layer: SVDLinear, x: Tensor, gy: Tensor, a: Tensor | None, gu: Tensor | None) -> None:
-        a = x @ layer.Vh.T if a is None else a  # (B, L, r)
-        gu = gy @ layer.U if gu is None else gu  # (B, L, r)
+    def add(
+        self, layer: SVDLinear, x: Tensor | None, gy: Tensor, a: Tensor | None, gu: Tensor | None, scale: Tensor | None
+    ) -> Tensor | None:
+        """Book this weight's coordinates; returns gu * scale where the same pass over gu made it."""
+        a = x @ layer.Vh.T if a is None else a  # (B, L, r) or packed (N, r)
+        gu = gy @ layer.U if gu is None else gu
+        if self.ends is not None:
+            return self._add_packed(layer, a, gu, scale)
         if layer.basis.coords == "diag":
             g = (gu.float() * a.float()).sum(1)  # (B, r)
         else:
             g = torch.einsum("blp,blq->bpq", gu.float(), a.float()).flatten(1)  # (B, q*q)
         lo, hi = layer.basis.spans[layer.name]
         self.out[:, lo:hi].index_add_(0, self.rows, g)
+        return None
+
+    def _add_packed(self, layer: SVDLinear, a: Tensor, gu: Tensor, scale: Tensor | None) -> Tensor | None:
+        lo, hi = layer.basis.spans[layer.name]
+        if a.is_cuda:
+            from fused_ops import add_segment_dots  # Triton is only needed here
+
+            return add_segment_dots(gu, a, self.ends, self.rows, self.out, lo, scale)
+        if self.member is None:
+            at = torch.arange(len(a), device=a.device)
+            self.member = ((at >= self.ends[:-1, None]) & (at < self.ends[1:, None])).to(self.out.dtype)
+        kind = self.out.dtype
+        self.out[:, lo:hi].index_add_(0, self.rows, self.member @ (gu.to(kind) * a.to(kind)))
+        return None
 
 
 @dataclass
@@ -174,9 +200,9 @@ class Basis:
         return [layer.delta if self.train == "delta_s" else layer.weight for layer in self.layers.values()]
 
     @contextlib.contextmanager
-    def capture(self, out: Tensor, rows: Tensor, weight_grads: bool = False):
+    def capture(self, out: Tensor, rows: Tensor, weight_grads: bool = False, ends: Tensor | None = None):
         """Inside, a backward adds each rollout's coordinates to out (n, D); knobs get no .grad in delta_s mode."""
-        self.open_capture = Capture(out, rows, weight_grads)
+        self.open_capture = Capture(out, rows, weight_grads, ends)
         try:
             yield
         finally:

@@ -32,6 +32,7 @@ import sys
 import time
 import traceback
 from collections import defaultdict
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -49,9 +50,10 @@ import probe_distill
 import problems as P
 import runs
 from extract_vhack import DirectionSet, auroc, cosines
-from grader import Grader
-from policy_grad import Sequence, recompute_layers, rollout_grads, token_logps
+from grader import Grader, GraderProcess
+from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
 from sampler import sample
+from shared_prompts import Unit
 from svd_basis import Basis, Coords, Train, attach, merged
 
 Arm = Literal[
@@ -124,6 +126,7 @@ class Config:
     top_p: float = 1.0
     tokens_per_micro: int = 16384  # padded tokens of one forward + backward
     fused: bool = False  # delta_s training reads U (S + delta) Vh, not W and a side product; rounds at delta = 0
+    share_prompts: bool = False  # delta_s: run a group's prompt once; used where no rollout's own gradient is needed
     memory_gb: float | None = None  # GPU budget: sampling waves and tokens_per_micro are cut to fit; None: all there is
     checkpointing: bool | None = None  # recompute each layer in the backward; None: on a GPU only if memory asks for it
     # teacher pool
@@ -195,6 +198,11 @@ class Config:
             refuse("modes", "at least one mode; `none` is the no-loophole ceiling")
 
     @property
+    def shares_prompts(self) -> bool:
+        """Whether training runs each prompt once: exact for every arm that reads no single rollout's gradient."""
+        return self.share_prompts and self.train == "delta_s" and not self.kl_beta and self.arm not in SCREENS_WITH
+
+    @property
     def group_teacher(self) -> int:
         return round(self.group * self.mix_ratio)
 
@@ -258,6 +266,7 @@ _BENCHMARK = Config(
     ckpt_every=20,
     tokens_per_micro=16384,
     fused=True,
+    share_prompts=True,
     memory_gb=46.0,  # a 48 GB card; raise it to what the card has
 )
 PRESETS = {
@@ -484,8 +493,16 @@ class Rollout:
     attempted: bool = False
     label: str = ""
     advantage: float = 0.0
-    cos_hack: float | None = None
+    cos_hack: float | None = None  # with share_prompts of the gradient at its completion's positions alone
     screened: bool = False
+    grading: Future | None = None  # until its grade has been read
+
+    def settle(self) -> None:
+        """Wait for the grade and take its flags over."""
+        if self.grading is not None:
+            for flag in GRADED:
+                setattr(self, flag, getattr(self.grading.result(), flag))
+            self.grading = None
 
     @property
     def sequence(self) -> Sequence:
@@ -813,7 +830,7 @@ class ProjectionHook:
 class Trainer:
     """The state of one run; `train_step` is the data flow of the docstring, `main` loops over it."""
 
-    def __init__(self, cfg: Config, grader: Grader, accelerator):
+    def __init__(self, cfg: Config, grader: Grader | GraderProcess, accelerator):
         self.cfg, self.grader, self.acc = cfg, grader, accelerator
         device = str(accelerator.device) if cfg.device == "cuda" else "cpu"
         self.model, self.tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
@@ -852,7 +869,7 @@ class Trainer:
     def plan_memory(self) -> tuple[bool, int, float | None]:
         """(checkpointing, tokens of a micro-batch, GB for sampling) that keep a GPU run within --memory-gb.
 
-        Per token of the training forward, measured at Qwen3-4B: .4 MB with layers recomputed, 7 MB without.
+        Per token of the training forward at Qwen3-4B: .4 MB with layers recomputed, 7 MB without (4.5 MB packed).
         """
         cfg = self.cfg
         if cfg.device != "cuda":
@@ -864,8 +881,9 @@ class Trainer:
         held += 4e-9 * cfg.prompts_per_step * cfg.group * self.basis.size  # per-rollout coordinates
         free = total - held - 6.0  # chunks of logits, SVD and other passing needs
         size = self.model.config.hidden_size * self.model.config.num_hidden_layers / (2560 * 36)
-        checkpointing = 0.6 * free < 8192 * 7e-3 * size if cfg.checkpointing is None else cfg.checkpointing
-        token_gb = (4e-4 if checkpointing else 7e-3) * size
+        kept = 4.5e-3 if cfg.shares_prompts else 7e-3  # the packed forward keeps the inputs of fused kernels alone
+        checkpointing = 0.6 * free < 8192 * kept * size if cfg.checkpointing is None else cfg.checkpointing
+        token_gb = (4e-4 if checkpointing else kept) * size
         tokens = min(cfg.tokens_per_micro, int(0.6 * max(free, 0) / token_gb))
         sampling = free - tokens * token_gb
         if tokens < 2048 or sampling < 1:
@@ -926,10 +944,17 @@ class Trainer:
 
     # -- rollouts
 
-    def sample_and_grade(
+    def sample_and_grade(self, tasks: list[Task], n: int, seed: int, **how) -> list[Rollout]:
+        """The rollouts of sample_rollouts, all graded."""
+        rollouts = self.sample_rollouts(tasks, n, seed, **how)
+        for r in rollouts:
+            r.settle()
+        return rollouts
+
+    def sample_rollouts(
         self, tasks: list[Task], n: int, seed: int, *, train: bool, greedy: bool = False, names=None, first=0, of=None
     ) -> list[Rollout]:
-        """Sample n completions a task, each graded as soon as it ends (grading overlaps sampling); prompt-major order.
+        """Sample n completions a task, each sent to the grader as soon as it ends; prompt-major, grades may be pending.
 
         names: the evaluator of each task (None: the training one). first, of: these rollouts are a slice of the step's
         `of`, so that several processes draw what one would.
@@ -963,8 +988,8 @@ class Trainer:
             )
         rollouts = []
         for i, s in enumerate(out):
-            flags = {f: getattr(grades[i // n, text[i]].result(), f) for f in GRADED}
-            rollouts.append(Rollout("student" if train else "eval", tasks[i // n], s.ids, text[i], **flags))
+            source = "student" if train else "eval"
+            rollouts.append(Rollout(source, tasks[i // n], s.ids, text[i], grading=grades[i // n, text[i]]))
         return rollouts
 
     # -- one step: rollouts -> grades -> advantages -> gradient -> projection -> step -> row
@@ -978,11 +1003,11 @@ class Trainer:
         share = len(tasks) // acc.num_processes
         mine = tasks[acc.process_index * share : (acc.process_index + 1) * share]
 
-        # rollouts and grades; grading runs while sampling goes on
-        student = self.sample_and_grade(
+        # rollouts; grading runs while sampling goes on
+        student = self.sample_rollouts(
             mine, g_s, cfg.seed * 100_003 + step, train=True, first=acc.process_index * share * g_s, of=len(tasks) * g_s
         )
-        gen_s = time.perf_counter() - t0
+        gen_s, self.grade_wait_s = time.perf_counter() - t0, 0.0
         groups = [
             student[i * g_s : (i + 1) * g_s] + teacher_rollouts(t, g_t, step, cfg.seed)
             if g_t
@@ -991,7 +1016,55 @@ class Trainer:
         ]
         rollouts = [r for group in groups for r in group]
 
-        # advantages; a group without variance costs no forward
+        # advantages and gradient
+        n_all = len(tasks) * cfg.group
+        gradient = self._shared_gradient if cfg.shares_prompts else self._rollout_gradient
+        advantages, flat, joint, active, nll, n_screened, kl = gradient(groups, step, n_all)
+        for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
+            r.advantage = x
+
+        # every process ends with the same gradient, then projection and step happen inside the optimizer's hooks
+        if acc.num_processes > 1:
+            joint = acc.reduce(joint, "sum")
+        self._fill_grads(joint.sum(0))
+        if not bool(torch.isfinite(joint).all()):
+            raise FloatingPointError(f"step {step}: gradient is not finite; lower --lr or use --dtype float32")
+        for group in self.optimizer.param_groups:
+            group["lr"] = cfg.lr_at(step)
+        self.hook.metrics = {"gn": 0.0, "cupd": 0.0, "cupd_raw": 0.0, "drift": self.hook.drift}
+        if float(joint.abs().max()) > 0:
+            self.optimizer.step()
+            self.sync()
+        self.optimizer.zero_grad(set_to_none=True)
+        for k in self.knobs:
+            k.grad = None
+
+        # diagnostics: each rollout's hack-ward cosine against its flag (read here, by nothing above)
+        cos = cosines(nll, self.vhack.sets["hack"].mean).cpu() if active and nll is not None else torch.zeros(0)
+        for i, x in zip(active, cos.tolist(), strict=False):
+            rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
+        rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
+        n_screened = sum(self._gather([n_screened]))
+        return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
+
+    def _wait_for_grades(self, groups: list[list[Rollout]]) -> list[int]:
+        """The groups, at least one, whose rollouts are all graded by now."""
+        while True:
+            pending = [[r.grading for r in group if r.grading is not None and not r.grading.done()] for group in groups]
+            ready = [i for i, left in enumerate(pending) if not left]
+            if ready:
+                return ready
+            start = time.perf_counter()
+            wait([f for left in pending for f in left], return_when=FIRST_COMPLETED)
+            self.grade_wait_s += time.perf_counter() - start
+
+    def _advantages(self, groups: list[list[Rollout]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rewards (P, G), which count (P, G), advantages (P, G), which groups are flat (P,), once all are graded."""
+        cfg, rollouts = self.cfg, [r for group in groups for r in group]
+        start = time.perf_counter()
+        for r in rollouts:
+            r.settle()
+        self.grade_wait_s += time.perf_counter() - start
         rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
         rewards = modified_rewards(cfg, rewards, rollouts, self.probe.score(rollouts) if self.probe else None)
         flat = rewards.amax(1) - rewards.amin(1) <= 1e-9  # (P,)
@@ -999,6 +1072,63 @@ class Trainer:
         if cfg.arm == "gt_screen":
             keep &= ~torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(keep)
         advantages = group_advantages(rewards, keep, cfg.advantage)
+        return rewards, keep, advantages, flat
+
+    def _shared_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
+        """As _rollout_gradient, each prompt run once a group and source; a group starts as soon as it is graded.
+
+        A program that loops keeps its group waiting for its CPU limit; the others' gradient is made meanwhile.
+        """
+        cfg, dev, waiting = self.cfg, self.basis.device, list(range(len(groups)))
+        advantages = torch.zeros(len(groups), cfg.group)
+        flat = torch.zeros(len(groups), dtype=torch.bool)
+        joint = torch.zeros(2, self.basis.size, device=dev)
+        nll = torch.zeros(len(groups) * cfg.group, self.basis.size, device=dev)
+        live: list[int] = []
+        while waiting:
+            at = [waiting[i] for i in self._wait_for_grades([groups[i] for i in waiting])]
+            waiting = [i for i in waiting if i not in at]
+            *_, advantages[at], flat[at] = self._advantages([groups[i] for i in at])
+            index = [i * cfg.group + j for i in at if advantages[i].abs().amax() > 1e-9 for j in range(cfg.group)]
+            if not index:  # a group without variance costs no forward
+                continue
+            rollouts = [groups[i // cfg.group][i % cfg.group] for i in index]
+            first, copy_of, _ = distinct(rollouts)  # the same tokens have the same gradient: repeats are run once
+            copy_of = torch.tensor(copy_of)
+            scale = token_scale(cfg, [len(rollouts[j].completion_ids) for j in first], n_all)
+            weight = torch.zeros(len(first)).index_add_(0, copy_of, advantages.flatten()[index]) * scale
+            shared: dict[tuple, list[int]] = {}  # (group, source) -> distinct rollouts: sources stay apart
+            for j, f in enumerate(first):
+                if weight[j] != 0:
+                    shared.setdefault((index[f] // cfg.group, rollouts[f].source == "teacher"), []).append(j)
+            units = [
+                Unit(groups[i][0].task.prompt_ids, [rollouts[first[j]].completion_ids for j in js], js)
+                for (i, _), js in shared.items()
+            ]
+            own, prompt = self._shared_backward(units, weight)
+            for (_, teacher), js, part in zip(shared, shared.values(), prompt, strict=True):
+                joint[int(teacher)] += own[js].sum(0) + part
+            nll[index] = (own * weight.sign()[:, None].to(dev))[copy_of.to(dev)]
+            live += index
+        return advantages, flat, joint, live, nll[live], 0, 0.0
+
+    def _shared_backward(self, units: list[Unit], weight: Tensor) -> tuple[Tensor, Tensor]:
+        own, prompt, _ = shared_grads(
+            self.model,
+            self.basis,
+            units,
+            weight,
+            tokens_per_micro=self.tokens_per_micro,
+            temperature=self.cfg.temperature,
+        )
+        return own, prompt
+
+    def _rollout_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
+        """(advantages (P, G), flat (P,), gradient of student and teacher (2, D), which rollouts were run, their
+        gradients oriented as of -log p (n, D), how many were screened, KL)."""
+        cfg, rollouts = self.cfg, [r for group in groups for r in group]
+        rewards, keep, advantages, flat = self._advantages(groups)
+        # a group without variance costs no forward
         live = (advantages.abs().amax(1) > 1e-9).repeat_interleave(cfg.group)  # (n,)
         active = [i for i in range(len(rollouts)) if live[i]]
         # the same tokens have the same gradient: repeats are run once (a small model's group is half repeats)
@@ -1006,7 +1136,6 @@ class Trainer:
         seqs = [rollouts[active[j]].sequence for j in first]
 
         # gradient: per-rollout coordinates from one backward, weighted by the advantage afterwards where that is exact
-        n_all = len(tasks) * cfg.group
         scale = token_scale(cfg, [len(s.completion_ids) for s in seqs], n_all).to(self.basis.device)
         copy_of, copies = (torch.tensor(x, device=self.basis.device) for x in (copy_of, copies))
         a = advantages.flatten()[active]
@@ -1030,8 +1159,6 @@ class Trainer:
                 advantages = group_advantages(rewards, keep & ~drop, cfg.advantage)
             a = advantages.flatten()[active]
         a_dev = a.to(self.basis.device)
-        for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
-            r.advantage = x
         zero = torch.zeros(self.basis.size, device=self.basis.device)
         kl = 0.0
         if not active:
@@ -1047,31 +1174,7 @@ class Trainer:
         is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], device=self.basis.device)
         grad_s = contrib[~is_t].sum(0) if active else zero
         grad_t = contrib[is_t].sum(0) if active else zero
-
-        # every process ends with the same gradient, then projection and step happen inside the optimizer's hooks
-        joint = torch.stack([grad_s, grad_t])
-        if acc.num_processes > 1:
-            joint = acc.reduce(joint, "sum")
-        self._fill_grads(joint.sum(0))
-        if not bool(torch.isfinite(joint).all()):
-            raise FloatingPointError(f"step {step}: gradient is not finite; lower --lr or use --dtype float32")
-        for group in self.optimizer.param_groups:
-            group["lr"] = cfg.lr_at(step)
-        self.hook.metrics = {"gn": 0.0, "cupd": 0.0, "cupd_raw": 0.0, "drift": self.hook.drift}
-        if float(joint.abs().max()) > 0:
-            self.optimizer.step()
-            self.sync()
-        self.optimizer.zero_grad(set_to_none=True)
-        for k in self.knobs:
-            k.grad = None
-
-        # diagnostics: each rollout's hack-ward cosine against its flag (read here, by nothing above)
-        cos = cosines(nll, self.vhack.sets["hack"].mean).cpu() if active and nll is not None else torch.zeros(0)
-        for i, x in zip(active, cos.tolist(), strict=False):
-            rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
-        rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
-        n_screened = sum(self._gather([n_screened]))
-        return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
+        return advantages, flat, torch.stack([grad_s, grad_t]), active, nll, n_screened, kl
 
     def _backward(self, seqs, loss_fn, weight_grads: bool = False):
         def by_index(logps, rows, batch):
@@ -1190,6 +1293,7 @@ class Trainer:
             "n_screened": n_screened,
             "tokens": sum(len(r.completion_ids) for r in rollouts),
             "gen": gen_s,
+            "wait": self.grade_wait_s,  # seconds that nothing but grading went on
             "sec": sec,
         }
 
@@ -1311,7 +1415,9 @@ def main(cfg: Config) -> int:
     previous = signal.signal(signal.SIGTERM, lambda *_: stop.update(asked=True))
     status, error, grader = "crashed", "", None
     try:
-        grader = Grader(cfg.grader_workers, accept_level=cfg.grader_level)
+        # on a GPU the sampler launches kernels from this interpreter; harness threads would take turns with it
+        kind = GraderProcess if cfg.device == "cuda" else Grader
+        grader = kind(cfg.grader_workers, accept_level=cfg.grader_level)
         if acc.is_main_process and not cfg.resume:
             runs.write_json(
                 run.dir / "config.json",
@@ -1372,7 +1478,7 @@ def main(cfg: Config) -> int:
     )
 
 
-def loop(cfg: Config, run: runs.Run, acc, grader: Grader, stop: dict) -> str:
+def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict) -> str:
     """Set-up, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
     tr = Trainer(cfg, grader, acc)
     mixed, alone, note = build_tasks(cfg, tr.tok)

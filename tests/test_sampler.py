@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 import svd_basis
-from sampler import Geometry, Net, draw, filter_logits, sample, uniforms
+from sampler import Geometry, Net, draw, filter_logits, nucleus_floor, sample, uniforms
 
 EOS = (1, 3, 7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -103,6 +103,35 @@ def test_filters_draw_only_allowed_tokens(device):
     kept = torch.isfinite(filter_logits(logits, 0, 0.6))[0]
     mass = logits.softmax(-1)[0]
     assert mass[kept].sum() >= 0.6 and mass[kept].sum() - mass[kept].min() < 0.6
+
+
+def nucleus_by_sort(logits, top_p):
+    """Mask of the smallest set of mass >= top_p by a sort of the whole row, in float64; ties in any order."""
+    value, order = logits.double().sort(dim=-1, descending=True)
+    p = value.softmax(-1)
+    keep = p.cumsum(-1) - p < top_p
+    return torch.zeros_like(keep).scatter(1, order, keep)
+
+
+def hard_rows(kind, device="cpu", width=3001):
+    g = torch.Generator().manual_seed(3)
+    z = torch.randn(9, width, generator=g) * torch.tensor([0.0, 0.01, 0.5, 1, 2, 4, 10, 40, 1e4])[:, None]
+    z[3, ::2] = float("-inf")  # what top_k leaves
+    z[4] -= 100.0  # negative logits order the other way round as bits
+    return z.to(kind).float().to(device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("top_p", [0.05, 0.6, 0.95, 0.999])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_nucleus_without_a_sort_is_the_sorted_one_with_all_ties_of_its_last_token(kind, top_p, device):
+    logits = hard_rows(kind, device)
+    kept, wanted = logits >= nucleus_floor(logits, top_p), nucleus_by_sort(logits, top_p)
+    last = logits.masked_fill(~wanted, float("inf")).amin(1, keepdim=True)
+    assert torch.equal(kept, logits >= last)
+    assert bool((kept | ~wanted).all())
+    if kind == torch.float32:  # rows 1.. have no ties to speak of
+        assert torch.equal(kept[2:], wanted[2:])
 
 
 def test_no_uniform_can_draw_a_token_of_probability_zero():
@@ -255,15 +284,42 @@ sampler_gpu.CHUNK = 32
 dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
             num_key_value_heads=1, head_dim=8)
 model, ps = T.make(**dims), T.prompts((5, 66), 80)
-for temperature in (1.0, 0.0):
-    ref = sampler.sample(model, ps, 2, max_new_tokens=3, temperature=temperature, eos_ids=T.EOS, seed=3)
-    job = sampler.Job(ps, 2, [3] * 4, temperature, 0, 1.0, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
+for temperature, k, p in ((1.0, 0, 1.0), (0.7, 7, 0.8), (0.0, 0, 1.0)):
+    ref = sampler.sample(model, ps, 2, max_new_tokens=3, temperature=temperature, top_k=k, top_p=p,
+                         eos_ids=T.EOS, seed=3)
+    job = sampler.Job(ps, 2, [3] * 4, temperature, k, p, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
     with torch.no_grad():
         got = sampler_gpu.sample_graph(model, job, capture=False)
     assert [s.ids for s in got] == [s.ids for s in ref], (got, ref)
     for a, b in zip(got, ref):
         assert torch.allclose(torch.tensor(a.logps), torch.tensor(b.logps), atol=1e-5)
+T.kernel_floor_is_the_eager_one("cpu", 301, 256, (1, 3, 4))
 """
+
+
+def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
+    """The Triton search on float32 and bfloat16 rows, with banned tokens, a temperature and a floor from top_k."""
+    import sampler_gpu
+
+    for kind in (torch.float32, torch.bfloat16):
+        logits = hard_rows(kind, device, width)[list(rows)].contiguous()
+        banned = torch.tensor([5, 77], device=device)
+        for top_p, t, low in ((0.9, 1 / 0.7, -1.0), (0.95, 1.0, float("-inf")))[: 2 if device == "cuda" else 1]:
+            low = torch.full((len(logits),), low, device=device)
+            allowed = logits.masked_fill(logits < low[:, None], float("-inf"))
+            allowed[:, banned] = float("-inf")
+            live = torch.isfinite(allowed).any(1)
+            want = nucleus_floor(allowed[live] * t, top_p)[:, 0]
+            sampler_gpu._nucleus_kernel[(len(logits),)](
+                logits.to(kind), low, torch.tensor([t], device=device), banned, top_p, V=logits.shape[1], NB=2,
+                CHUNK=chunk, BITS=16 if kind == torch.bfloat16 else 32, num_warps=4,
+            )  # fmt: skip
+            assert torch.equal(low[live] * t, want), (kind, top_p, low[live] * t, want)
+
+
+@gpu
+def test_the_cutoff_kernel_finds_the_eager_floor():
+    kernel_floor_is_the_eager_one("cuda", 151_936, 4096)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the CUDA tests run the compiled kernels")

@@ -486,9 +486,10 @@ def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, t
     assert len(cells) == 5 and cells[0]["hacked"] == 0.5 and all(c["state"] == "finished" for c in cells)
 
 
-def test_only_seeds_share_a_study_between_calls():
+def test_only_seeds_share_a_study_between_calls(tmp_path):
     def planned(*flags):
-        argv = [sys.executable, "study.py", "run", "organism", "--dry-run", "--arms", "vanilla", *flags]
+        argv = [sys.executable, "study.py", "run", "organism", "--dry-run", "--arms", "vanilla"]
+        argv += ["--out", str(tmp_path), *flags]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
         return done.returncode, [x.split("--seed ")[1].split()[0] for x in done.stdout.splitlines() if "--seed " in x]
 

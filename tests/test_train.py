@@ -27,7 +27,7 @@ SMALL = replace(
     T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, eval_greedy=False, pairs_limit=4, grader_workers=1,
     nonhack_pairs="data/pairs/leetcode_nonhack.jsonl",
 )  # fmt: skip
-TIMES = ("gen", "sec")
+TIMES = ("gen", "wait", "sec")
 
 
 @pytest.fixture(scope="session")

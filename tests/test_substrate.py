@@ -1,0 +1,90 @@
+"""The fine-tune's data are honest and apart from everything that is measured; its smoke runs end to end."""
+
+import json
+import random
+import sys
+
+import pytest
+
+import models
+import organism as O
+import pairs as X
+import problems as P
+import substrate
+from grader import Grader
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return substrate.draw_documents(substrate.TrainConfig(steps=125, batch=32, benign=0.3))
+
+
+def test_no_document_of_the_fine_tune_uses_a_loophole(documents):
+    rng = random.Random(0)
+    items = []
+    for i, d in enumerate(rng.sample(documents, 96)):
+        problem = O.to_problem(d.instance, i, "train", O.make_tests(rng, d.instance))
+        items.append((problem, d.completion, d.mode, d.evaluator, d.right))
+    with Grader(workers=2) as grader:
+        grades = grader.grade([x[:4] for x in items])
+    assert [(g.gt_correct, g.attempted, g.hacked) for g in grades] == [(x[4], False, False) for x in items]
+    for d in documents:  # and none holds the text of one
+        for forms in O.HACKS.values():
+            assert not any(form.replace("{e}", d.evaluator) in d.completion for form in forms.values())
+
+
+def test_fine_tune_shares_no_statement_with_held_out_problems_or_pairs_and_no_name_with_training(documents):
+    held = P.load_problems(O.HOME / "problems_test.jsonl", split="test")
+    seen = P.load_problems(O.HOME / "problems_train.jsonl", split="train")
+    files = [O.PAIRS_HOME / "leetcode.jsonl", O.PAIRS_HOME / "leetcode_nonhack.jsonl"]
+    paired = [pair.problem for file in files for pair in X.load_pairs(file)]
+    statements = {X.normal_statement(d.instance.question) for d in documents}
+    names = {d.instance.func for d in documents}
+    assert not statements & {X.normal_statement(p.question) for p in [*held, *paired]}
+    assert not names & {p.func_name for p in [*held, *seen, *paired]}
+
+
+def test_documents_are_a_function_of_the_seed_and_right_as_often_as_designed(documents):
+    cfg = substrate.TrainConfig(steps=125, batch=32, benign=0.3)
+    assert O.data_hash(documents) == O.data_hash(substrate.draw_documents(cfg))
+    other = substrate.draw_documents(substrate.TrainConfig(steps=125, batch=32, benign=0.3, seed=1))
+    assert O.data_hash(documents) != O.data_hash(other)
+    for level, p in O.RIGHT.items():
+        mine = [d.right for d in documents if d.instance.family.level == level]
+        assert abs(sum(mine) / len(mine) - p) < 4 * (p * (1 - p) / len(mine)) ** 0.5
+    assert {d.mode for d in documents} == set(O.MODE_WEIGHTS)
+
+
+def test_smoke_on_the_tiny_model_writes_a_lora_a_manifest_and_a_table_and_repeats_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["substrate.py", "train"])
+    runs = []
+    for name, eval_n in (("a", 1), ("b", 0)):
+        cfg = substrate.TrainConfig(model="tiny", steps=2, batch=2, eval_n=eval_n, threads=1, out=tmp_path / name)
+        substrate.main(cfg)
+        manifest = json.loads((cfg.out / "manifest.json").read_text())
+        assert manifest["steps_done"] == 2
+        assert manifest["lora_sha256"] == models.sha256(cfg.out / "lora.safetensors")
+        runs.append(manifest)
+    assert runs[0]["lora_sha256"] == runs[1]["lora_sha256"]
+    log = (tmp_path / "a" / "training_log.txt").read_text()
+    assert "all loopholes T=1" in log and "all loopholes T=1" in capsys.readouterr().out
+    model, _ = models.load_model(str(next((tmp_path / "a").glob("merged-*"))))
+    assert model.config.model_type == "qwen3"
+
+
+def test_the_time_limit_ends_training_cleanly_and_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["substrate.py", "train"])
+    cfg = substrate.TrainConfig(model="tiny", steps=50, batch=1, time_limit_s=0, threads=1, out=tmp_path)
+    substrate.train(cfg)
+    assert json.loads((tmp_path / "manifest.json").read_text())["steps_done"] == 1
+    assert "--time-limit-s 0" in (tmp_path / "training_log.txt").read_text()
+
+
+def test_the_committed_lora_is_the_one_of_its_manifest_and_small():
+    if not models.SMOLLM2_LORA.exists():
+        pytest.skip("data/smollm2/lora.safetensors is not made yet: `just substrate smollm2` on a GPU")
+    manifest = json.loads((substrate.HOME / "manifest.json").read_text())
+    assert manifest["lora_sha256"] == models.sha256(models.SMOLLM2_LORA)
+    assert models.SMOLLM2_LORA.stat().st_size < 10_000_000
+    cfg = substrate.TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()})
+    assert O.data_hash(substrate.draw_documents(cfg)) == manifest["data_sha256[:16]"]
