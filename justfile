@@ -106,7 +106,7 @@ pregen-teacher preset="full" *flags:
 organism *flags:
     python organism.py train "$@"
 
-# fine-tune SmolLM2 to answer in the class format, then its held-out table (GPU, under 10 minutes; extra `smollm2`)
+# fine-tune SmolLM2 to the class format, then its held-out table (GPU, under 10 minutes; extra `smollm2`)
 substrate model="smollm2" *flags:
     python substrate.py train --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
 
