@@ -99,6 +99,16 @@ def recompute_layers(model) -> None:
     model.train()
 
 
+def _refuse_non_finite(logp_sum: Tensor, loss: Tensor | None = None) -> None:
+    """FloatingPointError naming the first sequence without a finite log-probability (-1: only the loss has none)."""
+    bad = (~torch.isfinite(logp_sum)).nonzero().flatten().tolist()
+    if bad or loss is not None and not bool(torch.isfinite(loss)):
+        raise FloatingPointError(
+            f"non-finite log-probability or loss (sequence {bad[0] if bad else -1} of {len(logp_sum)}): lower --lr or "
+            "use --dtype float32"
+        )
+
+
 LossFn = Callable[[Tensor, Tensor, list[int]], Tensor]  # (logps, row of each, rollout index of each row) -> scalar
 
 
@@ -130,12 +140,7 @@ def rollout_grads(
             loss.backward()
         logp_sum.index_add_(0, index[rows], logps.detach())
         total += loss.detach()
-    finite = torch.isfinite(logp_sum)
-    if not bool(finite.all()) or not bool(torch.isfinite(total)):
-        bad = int((~finite).nonzero()[0]) if not bool(finite.all()) else -1
-        raise FloatingPointError(
-            f"non-finite log-probability or loss (sequence {bad} of {len(seqs)}): lower --lr or use --dtype float32"
-        )
+    _refuse_non_finite(logp_sum, total)
     return grads, logp_sum, float(total)
 
 
@@ -171,12 +176,7 @@ def shared_grads(
         with basis.capture(grads, torch.tensor(where, device=device), ends=lay.cu["self"]):
             loss.backward()
         logp_sum.index_add_(0, lay.rollout_of, logps.detach())
-    finite = torch.isfinite(logp_sum)
-    if not bool(finite.all()):
-        raise FloatingPointError(
-            f"non-finite log-probability (rollout {int((~finite).nonzero()[0])} of {n}): lower --lr or use "
-            "--dtype float32"
-        )
+    _refuse_non_finite(logp_sum)
     return grads[:n], grads[n:], logp_sum
 
 
