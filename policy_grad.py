@@ -152,16 +152,16 @@ def shared_grads(
     *,
     tokens_per_micro: int = 16384,
     temperature: float = 1.0,
+    weight_grads: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of sum_i weights_i * (-log p(completion_i)) with each unit's prompt run once, from one backward.
 
     weights (n,) -> (C (n, D): rollout i's part at its own completion's positions, Q (len(units), D): the part at each
     unit's prompt positions, sum logp (n,)). Exact: C[i over the unit].sum(0) + Q[unit] is the sum that rollout_grads
     gives of the unit's rows; only the prompt's part cannot be told apart by rollout. Rollouts in no unit keep zeros.
-    Raises ValueError outside delta_s, FloatingPointError if a log-probability is not finite.
+    With weight_grads the weights' own .grad accumulates the whole sum too (--train full).
+    Raises FloatingPointError if a log-probability is not finite.
     """
-    if basis.train != "delta_s":
-        raise ValueError("--share-prompts needs --train delta_s: it sums coordinates, not the weights' gradient")
     device = basis.device
     n = len(weights)
     grads = torch.zeros(n + len(units), basis.size, device=device)  # rollouts, then prompts
@@ -173,7 +173,7 @@ def shared_grads(
         logps = _TokenLogps.apply(h, model.lm_head.weight, lay.targets, temperature)
         loss = -(weights.to(device)[lay.rollout_of] * logps).sum()
         where = [home[u.rollouts[0]] for u in batch] + lay.rollouts
-        with basis.capture(grads, torch.tensor(where, device=device), ends=lay.cu["self"]):
+        with basis.capture(grads, torch.tensor(where, device=device), weight_grads, lay.cu["self"]):
             loss.backward()
         logp_sum.index_add_(0, lay.rollout_of, logps.detach())
     _refuse_non_finite(logp_sum)

@@ -118,6 +118,7 @@ class Config:
     eval_samples: int = 1  # samples a problem at T=1
     eval_every: int = 0  # 0: only at the start and the end
     eval_greedy: bool = True  # also one greedy answer a problem
+    eval_mid_greedy: bool = True  # and in the evaluations between start and end
     # rollouts
     prompts_per_step: int = 4  # P
     group: int = 8  # G, teacher rollouts included
@@ -126,7 +127,7 @@ class Config:
     top_p: float = 1.0
     tokens_per_micro: int = 16384  # padded tokens of one forward + backward
     fused: bool = False  # delta_s training reads U (S + delta) Vh, not W and a side product; rounds at delta = 0
-    share_prompts: bool = False  # delta_s: run a group's prompt once; used where no rollout's own gradient is needed
+    share_prompts: bool = False  # run a group's prompt once in training, where no rollout's own gradient is needed
     memory_gb: float | None = None  # GPU budget: sampling waves and tokens_per_micro are cut to fit; None: all there is
     checkpointing: bool | None = None  # recompute each layer in the backward; None: on a GPU only if memory asks for it
     # teacher pool
@@ -159,6 +160,7 @@ class Config:
     route_seed: float = 0.0  # start the quarantine this far along the hack direction (in units of lr)
     # screening: threshold = clean + screen_at * (hack - clean), the pairs' own mean cosines; no label is read
     screen_at: float = 0.2
+    screen_share: float | None = None  # instead of a threshold: this share of each step's rollouts, the most hack-ward
     screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are screened
     screen_by: Literal["drop", "penalty"] = "drop"  # penalty: they stay, their reward less --penalty
     # rivals
@@ -192,6 +194,8 @@ class Config:
             refuse("group", "a group of one has no baseline; at least 2")
         if self.steps < 1:
             refuse("steps", "at least 1")
+        if self.screen_share is not None and not 0 < self.screen_share < 1:
+            refuse("screen_share", "a share in (0, 1)")
         if self.train == "delta_s" and self.coords == "core":
             refuse("coords", "needs --train full: delta_s trains the diagonal and nothing else")
         if not self.modes:
@@ -199,8 +203,11 @@ class Config:
 
     @property
     def shares_prompts(self) -> bool:
-        """Whether training runs each prompt once: exact for every arm that reads no single rollout's gradient."""
-        return self.share_prompts and self.train == "delta_s" and not self.kl_beta and self.arm not in SCREENS_WITH
+        """Whether the step's gradient runs each prompt once: exact, a prompt's part belongs to its group's sum.
+
+        A screen reads each rollout's own gradient; with full weights that is a pass of its own before this one.
+        """
+        return self.share_prompts and not self.kl_beta and (self.train == "full" or self.arm not in SCREENS_WITH)
 
     @property
     def group_teacher(self) -> int:
@@ -923,8 +930,10 @@ class Trainer:
     def screen(self, grads: Tensor, advantages: Tensor, step: int) -> Tensor:
         """(n,) True where a rollout leaves its group: its NLL gradient's cosine exceeds the threshold.
 
-        The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine. `random` drops as
-        many rollouts as the real direction would, chosen by the seed.
+        The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine, or, with
+        `screen_share`, where that share of the step's rollouts lies beyond it (the pairs are written by hand: the
+        student's own cosines have another mean). Side `positive` spares rollouts of negative advantage, which push
+        the policy away from what they did. `random` drops as many of the same side, chosen by the seed.
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
         if which == "haar":
@@ -933,13 +942,17 @@ class Trainer:
         else:
             s = self.vhack.sets["hack" if which == "random" else which]
             direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
-        cos, threshold = cosines(grads, direction).cpu(), lo + cfg.screen_at * (hi - lo)
-        drop = cos > threshold if hi >= lo else cos < threshold
-        if cfg.screen_side == "positive":
-            drop &= advantages > 0
+        cos, threshold = cosines(grads, direction).cpu() * (1 if hi >= lo else -1), lo + cfg.screen_at * (hi - lo)
+        if cfg.screen_share is None:
+            drop = cos > (threshold if hi >= lo else -threshold)
+        else:
+            drop = torch.zeros(len(cos), dtype=torch.bool)
+            drop[cos.topk(round(cfg.screen_share * len(cos))).indices] = True
+        side = advantages > 0 if cfg.screen_side == "positive" else torch.ones_like(drop)
+        drop &= side
         if which == "random":
-            gen = torch.Generator().manual_seed(cfg.seed * 7919 + step)
-            drop = drop[torch.randperm(len(drop), generator=gen)]
+            gen, at = torch.Generator().manual_seed(cfg.seed * 7919 + step), side.nonzero()[:, 0]
+            drop[at] = drop[at][torch.randperm(len(at), generator=gen)]
         return drop
 
     # -- rollouts
@@ -1018,7 +1031,8 @@ class Trainer:
 
         # advantages and gradient
         n_all = len(tasks) * cfg.group
-        gradient = self._shared_gradient if cfg.shares_prompts else self._rollout_gradient
+        early = cfg.shares_prompts and cfg.arm not in SCREENS_WITH  # a screen compares all groups first
+        gradient = self._shared_gradient if early else self._rollout_gradient
         advantages, flat, joint, active, nll, n_screened, kl = gradient(groups, step, n_all)
         for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
             r.advantage = x
@@ -1093,26 +1107,37 @@ class Trainer:
             if not index:  # a group without variance costs no forward
                 continue
             rollouts = [groups[i // cfg.group][i % cfg.group] for i in index]
-            first, copy_of, _ = distinct(rollouts)  # the same tokens have the same gradient: repeats are run once
-            copy_of = torch.tensor(copy_of)
-            scale = token_scale(cfg, [len(rollouts[j].completion_ids) for j in first], n_all)
-            weight = torch.zeros(len(first)).index_add_(0, copy_of, advantages.flatten()[index]) * scale
-            shared: dict[tuple, list[int]] = {}  # (group, source) -> distinct rollouts: sources stay apart
-            for j, f in enumerate(first):
-                if weight[j] != 0:
-                    shared.setdefault((index[f] // cfg.group, rollouts[f].source == "teacher"), []).append(j)
-            units = [
-                Unit(groups[i][0].task.prompt_ids, [rollouts[first[j]].completion_ids for j in js], js)
-                for (i, _), js in shared.items()
-            ]
-            own, prompt = self._shared_backward(units, weight)
-            for (_, teacher), js, part in zip(shared, shared.values(), prompt, strict=True):
-                joint[int(teacher)] += own[js].sum(0) + part
-            nll[index] = (own * weight.sign()[:, None].to(dev))[copy_of.to(dev)]
+            part, nll[index] = self._shared_part(rollouts, advantages.flatten()[index], n_all)
+            joint += part
             live += index
         return advantages, flat, joint, live, nll[live], 0, 0.0
 
-    def _shared_backward(self, units: list[Unit], weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _shared_part(self, rollouts: list[Rollout], a: Tensor, n_all: int, step: bool = True) -> tuple[Tensor, Tensor]:
+        """Gradient of student and teacher (2, D), and of each rollout's -log p at its own positions (n, D), signed.
+
+        step: with full weights, the knobs' .grad too.
+        """
+        cfg, dev = self.cfg, self.basis.device
+        joint = torch.zeros(2, self.basis.size, device=dev)
+        first, copy_of, _ = distinct(rollouts)  # the same tokens have the same gradient: repeats are run once
+        copy_of = torch.tensor(copy_of)
+        scale = token_scale(cfg, [len(rollouts[j].completion_ids) for j in first], n_all)
+        weight = torch.zeros(len(first)).index_add_(0, copy_of, a) * scale
+        shared: dict[tuple, list[int]] = {}  # (prompt, source) -> distinct rollouts: sources stay apart
+        for j, f in enumerate(first):
+            if weight[j] != 0:
+                key = (tuple(rollouts[f].task.prompt_ids), rollouts[f].source == "teacher")
+                shared.setdefault(key, []).append(j)
+        units = [
+            Unit(list(prompt), [rollouts[first[j]].completion_ids for j in js], js)
+            for (prompt, _), js in shared.items()
+        ]
+        own, prompts = self._shared_backward(units, weight, step)
+        for (_, teacher), js, part in zip(shared, shared.values(), prompts, strict=True):
+            joint[int(teacher)] += own[js].sum(0) + part
+        return joint, (own * weight.sign()[:, None].to(dev))[copy_of.to(dev)]
+
+    def _shared_backward(self, units: list[Unit], weight: Tensor, step: bool) -> tuple[Tensor, Tensor]:
         own, prompt, _ = shared_grads(
             self.model,
             self.basis,
@@ -1120,6 +1145,7 @@ class Trainer:
             weight,
             tokens_per_micro=self.tokens_per_micro,
             temperature=self.cfg.temperature,
+            weight_grads=step and self.cfg.train == "full",
         )
         return own, prompt
 
@@ -1142,7 +1168,9 @@ class Trainer:
         screening = cfg.arm in SCREENS_WITH
         linear = cfg.train == "delta_s" and not cfg.kl_beta  # then g = sum_i A_i g_i
         unit = None
-        if active and (linear or screening):
+        if active and screening and cfg.shares_prompts:  # read at each rollout's own positions, each prompt run once
+            _, unit = self._shared_part([rollouts[i] for i in active], torch.ones(len(active)), n_all, False)
+        elif active and (linear or screening):
             unit, *_ = self._backward(seqs, lambda lp, rows, idx: -(lp * scale[idx][rows]).sum())
             unit = unit[copy_of]  # (n, D)
         n_screened = 0
@@ -1158,6 +1186,9 @@ class Trainer:
             else:
                 advantages = group_advantages(rewards, keep & ~drop, cfg.advantage)
             a = advantages.flatten()[active]
+        if active and cfg.shares_prompts:  # full weights, screened: what is left makes the step
+            joint, _ = self._shared_part([rollouts[i] for i in active], a, n_all)
+            return advantages, flat, joint, active, unit, n_screened, 0.0
         a_dev = a.to(self.basis.device)
         zero = torch.zeros(self.basis.size, device=self.basis.device)
         kl = 0.0
@@ -1308,7 +1339,8 @@ class Trainer:
         rows, kept = [], []
         hinted = [m for m in cfg.modes if m != "none"]
         settings = [("on", m, [p for p in held if probe_distill.mode_of(p, tuple(hinted)) == m]) for m in hinted]
-        decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
+        greedy = cfg.eval_greedy and (cfg.eval_mid_greedy or step in (0, cfg.steps))
+        decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if greedy else [])
         with self.hook.deployed(self.sync):
             for hint, mode, asked in [*settings, ("off", "none", held)]:
                 asked = asked[acc.process_index :: acc.num_processes]
@@ -1369,8 +1401,6 @@ class Trainer:
     def final_tensors(self) -> dict[str, Tensor]:
         out = {n: k.detach().cpu().contiguous() for n, k in zip(self.basis.layers, self.knobs, strict=True)}
         return out | {f"quarantine.{n}": q.cpu() for n, q in zip(self.basis.layers, self.hook.quarantine, strict=False)}
-
-
 
 
 def input_hashes(cfg: Config) -> dict[str, str]:

@@ -147,10 +147,25 @@ def test_micro_batches_hold_every_rollout_once_within_the_budget():
     assert cut_units(units, 10_000) == units
 
 
-def test_only_delta_s_shares_prompts():
-    model, (units, n) = make(), units_of()
-    with pytest.raises(ValueError, match="delta_s"):
-        shared_grads(model, attach(model, "full"), units, torch.ones(n))
+@pytest.mark.parametrize("coords", ["core", "diag"])
+def test_full_weights_get_the_gradient_of_unshared_prompts(coords):
+    units, n = units_of()
+    weights = torch.randn(n, generator=torch.Generator().manual_seed(3))
+    model = make()
+    basis = attach(model, "full", coords, core_rank=4)
+    own, prompts, _ = shared_grads(model, basis, units, weights, tokens_per_micro=60, weight_grads=True)
+    got = [k.grad.clone() for k in basis.knobs()]
+    for k in basis.knobs():
+        k.grad = None
+    rows, *_ = rollout_grads(model, basis, sequences(units), weighted(weights), weight_grads=True)
+    for a, k in zip(got, basis.knobs(), strict=True):
+        assert float(k.grad.abs().max()) > 0 and torch.allclose(a, k.grad, atol=1e-5 * float(k.grad.abs().max()))
+    assert torch.allclose(own.sum(0) + prompts.sum(0), rows.sum(0), atol=1e-5 * float(rows.abs().max()))
+    # and the coordinates are those of the gradient itself
+    assert torch.allclose(basis.flat(got), rows.sum(0), atol=1e-5 * float(rows.abs().max()))
+
+
+def test_an_empty_prompt_is_refused():
     with pytest.raises(ValueError, match="empty"):
         Packed([Unit([], [[1]], [0])], torch.device("cpu"))
 
@@ -174,12 +189,7 @@ def kernels_equal_the_chains_they_stand_for(device, dtype, n, hidden, heads, d, 
     new = lambda *s: torch.randn(*s, generator=gen).to(device, dtype)  # noqa: E731
     cases = [
         (lambda x, w: fused_ops.norm(x, w, 1e-6), rms, [(n, hidden)], [(hidden,)]),
-        (
-            lambda x, *c: fused_ops.norm_rope(x, *c, 1e-6),
-            rms_rope,
-            [(n, heads, d)],
-            [(d,), (n, d), (n, d)],
-        ),
+        (lambda x, *c: fused_ops.norm_rope(x, *c, 1e-6), rms_rope, [(n, heads, d)], [(d,), (n, d), (n, d)]),
         (fused_ops.silu_mul, lambda g, u: torch.nn.functional.silu(g) * u, [(n, hidden)] * 2, []),
     ]
     for fast, chain, shapes, frozen in cases:

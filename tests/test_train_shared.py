@@ -7,10 +7,14 @@ from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
 
 import train as T
 
+FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
 
-@pytest.mark.parametrize("arm", ["projected", "gt_screen"])
-def test_shared_prompts_give_the_updates_of_unshared_ones(arm, tmp_path, pool, vhack):  # noqa: F811
-    flags = {"arm": arm, "steps": 3, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "fused": True}
+
+@pytest.mark.parametrize(
+    ("arm", "more"), [("projected", {"fused": True}), ("gt_screen", {}), ("route", FULL), ("gt_penalty", FULL)]
+)
+def test_shared_prompts_give_the_updates_of_unshared_ones(arm, more, tmp_path, pool, vhack):  # noqa: F811
+    flags = {"arm": arm, "steps": 3, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, **more}
     _, one = go(tmp_path / "one", **flags)
     _, two = go(tmp_path / "two", **flags, share_prompts=True)
     for a, b in zip(rows(one), rows(two), strict=True):
@@ -30,4 +34,28 @@ def test_arms_that_read_single_gradients_do_not_share_prompts():
     for arm in T.SCREENS_WITH:
         assert not T.dataclasses.replace(config, arm=arm).shares_prompts
     assert not T.dataclasses.replace(config, kl_beta=0.1).shares_prompts
-    assert not T.dataclasses.replace(config, train="full", fused=False).shares_prompts
+    full = T.dataclasses.replace(config, train="full", fused=False)
+    assert full.shares_prompts and T.dataclasses.replace(full, arm="screen").shares_prompts  # after a pass of its own
+
+
+def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_side(tmp_path, pool, vhack):  # noqa: F811
+    flags = {"steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL, "share_prompts": True}
+    for side in ("all", "positive"):
+        n = {}
+        for arm in ("screen", "screen_haar", "screen_random"):
+            _, run = go(tmp_path / side / arm, arm=arm, screen_share=0.5, screen_side=side, **flags)
+            first = [r for r in rows(run, "rollouts.jsonl") if r["step"] == 1]
+            group = [[r for r in first if r["problem_id"] == p] for p in dict.fromkeys(r["problem_id"] for r in first)]
+            live = [r for g in group if len({r["reward"] for r in g}) > 1 for r in g]
+            mean = {g[0]["problem_id"]: sum(r["reward"] for r in g) / len(g) for g in group}
+            gone = [r for r in live if r["screened"]]
+            n[arm] = len(gone)
+            if side == "all":
+                assert len(gone) == round(0.5 * len(live))
+            else:
+                assert all(r["reward"] > mean[r["problem_id"]] for r in gone)
+            assert not any(r["screened"] for r in first if r not in live)
+            if arm == "screen":
+                top = sorted(live, key=lambda r: -r["cos_hack"])[: round(0.5 * len(live))]
+                assert all(r in top for r in gone) and (gone or side == "positive")
+        assert n["screen"] == n["screen_random"]
