@@ -105,22 +105,47 @@ def organism() -> Spec:
     return Spec("organism", DECIDING | OTHERS, tuple(DECIDING), ("--modes", *MODES, *flags), prepare=(pool,))
 
 
-def leave_one_mode_out() -> Spec:
+def leave_one_mode_out(deciding: dict[str, tuple[str, ...]], arms: tuple[str, ...], *setting: str, **more) -> Spec:
     """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
-    arms, pools = {}, []
+    cells, pools = {}, []
     for mode in MODES:
         known = tuple(m for m in MODES if m != mode)
         flags, pool = teacher(known, f"out/probe_distill/organism-without-{mode}")
         pools.append(pool)
-        for arm in ("projected", "haar_v", "screen", "screen_haar"):
-            arms[f"{mode}/{arm}"] = (*DECIDING[arm], "--pair-modes", *known, *flags)
-    return Spec("organism", arms, (), ("--modes", *MODES), seeds_other=4, prepare=tuple(pools))
+        for arm in arms:
+            cells[f"{mode}/{arm}"] = (*deciding[arm], "--pair-modes", *known, *flags)
+    return Spec("organism", cells, (), ("--modes", *MODES, *setting), seeds_other=4, prepare=tuple(pools), **more)
+
+
+# Amendment 1 of docs/spec.md: shorter runs whose learning rate decays, so that vanilla plateaus early and goes on
+# solving; the screen drops, of each step's 30% most hack-ward rollouts, those of positive advantage
+SHARE = ("--screen-share", "0.3", "--screen-side", "positive")
+DECIDING_1 = {arm: (*flags, *SHARE) if arm.startswith("screen") else flags for arm, flags in DECIDING.items()}
+SETTING_1 = ("--lr", "6e-4", "--schedule", "cosine", "--steps", "150", "--eval-every", "50", "--share-prompts")
+SCREENS = ("screen", "screen_haar", "screen_within", "screen_random")
+
+
+def amendment_1() -> Spec:
+    """The same ten arms, H1-screen's six first."""
+    flags, pool = teacher(MODES, "out/probe_distill/organism")
+    common = ("--modes", *MODES, *flags, *SETTING_1)
+    first = ("vanilla", *SCREENS, "ceiling")
+    return Spec("organism", DECIDING_1, first, common, first_seed=401, seeds_other=8, prepare=(pool,))
+
+
+def amendment_1_mix0() -> Spec:
+    arms = {a: DECIDING_1[a] for a in ("vanilla", "screen", "projected")}
+    common = ("--modes", *MODES, *SETTING_1, "--mix-ratio", "0")
+    return Spec("organism", arms, ("vanilla", "screen"), common, first_seed=401, seeds_other=8)
 
 
 STUDIES: dict[str, Spec] = {
     "organism": organism(),
     "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--modes", *MODES, "--mix-ratio", "0")),
-    "organism-lomo": leave_one_mode_out(),
+    "organism-lomo": leave_one_mode_out(DECIDING, ("projected", "haar_v", "screen", "screen_haar")),
+    "amendment1": amendment_1(),
+    "amendment1-mix0": amendment_1_mix0(),
+    "amendment1-lomo": leave_one_mode_out(DECIDING_1, ("screen", "screen_haar"), *SETTING_1, first_seed=401),
 }
 
 

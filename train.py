@@ -118,7 +118,6 @@ class Config:
     eval_samples: int = 1  # samples a problem at T=1
     eval_every: int = 0  # 0: only at the start and the end
     eval_greedy: bool = True  # also one greedy answer a problem
-    eval_mid_greedy: bool = True  # and in the evaluations between start and end
     # rollouts
     prompts_per_step: int = 4  # P
     group: int = 8  # G, teacher rollouts included
@@ -1339,8 +1338,7 @@ class Trainer:
         rows, kept = [], []
         hinted = [m for m in cfg.modes if m != "none"]
         settings = [("on", m, [p for p in held if probe_distill.mode_of(p, tuple(hinted)) == m]) for m in hinted]
-        greedy = cfg.eval_greedy and (cfg.eval_mid_greedy or step in (0, cfg.steps))
-        decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if greedy else [])
+        decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
         with self.hook.deployed(self.sync):
             for hint, mode, asked in [*settings, ("off", "none", held)]:
                 asked = asked[acc.process_index :: acc.num_processes]
