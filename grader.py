@@ -936,6 +936,7 @@ def _batches(box: queue.SimpleQueue) -> Iterable[list]:
 def serve(fd: int) -> None:
     """The other end of GraderProcess: grade what comes over the socket fd until it ends."""
     link = Connection(fd)
+    os.nice(10)  # the owner's sampler launches kernels from one thread: on full cores grading must not take its turns
     try:
         grader = Grader(**link.recv())
     except (SandboxUnavailable, ZygoteDied, ValueError, OSError) as error:

@@ -93,9 +93,10 @@ OTHERS = {
 MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")  # the loopholes of the organism's studies
 
 
-def teacher(modes: tuple[str, ...], pool: str) -> tuple[tuple[str, ...], tuple[str, tuple[str, ...]]]:
+def teacher(modes: tuple[str, ...], pool: str, *model: str) -> tuple[tuple[str, ...], tuple[str, tuple[str, ...]]]:
     """(flags that mix a pool in at the start of training, how that pool is made)."""
-    make = ("probe_distill.py", "organism", "--teacher-only", "--modes", *modes, "--one-mode-each", "--out", pool)
+    make = ("probe_distill.py", "organism", *model, "--teacher-only", "--modes", *modes, "--one-mode-each")
+    make = (*make, "--out", pool)
     return ("--teacher-pool-dir", pool, "--mix-ratio", "0.25", "--teacher-off-step", "10"), (pool, make)
 
 
@@ -105,16 +106,22 @@ def organism() -> Spec:
     return Spec("organism", DECIDING | OTHERS, tuple(DECIDING), ("--modes", *MODES, *flags), prepare=(pool,))
 
 
-def leave_one_mode_out(deciding: dict[str, tuple[str, ...]], arms: tuple[str, ...], *setting: str, **more) -> Spec:
+def leave_one_mode_out(
+    arms: dict[str, tuple[str, ...]], *setting: str, preset: str = "organism", model: tuple[str, ...] = (), **more
+) -> Spec:
     """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
     cells, pools = {}, []
     for mode in MODES:
         known = tuple(m for m in MODES if m != mode)
-        flags, pool = teacher(known, f"out/probe_distill/organism-without-{mode}")
+        flags, pool = teacher(known, f"out/probe_distill/{preset}-without-{mode}", *model)
         pools.append(pool)
-        for arm in arms:
-            cells[f"{mode}/{arm}"] = (*deciding[arm], "--pair-modes", *known, *flags)
-    return Spec("organism", cells, (), ("--modes", *MODES, *setting), seeds_other=4, prepare=tuple(pools), **more)
+        for arm, arm_flags in arms.items():
+            cells[f"{mode}/{arm}"] = (*arm_flags, "--pair-modes", *known, *flags)
+    return Spec(preset, cells, (), ("--modes", *MODES, *setting), seeds_other=4, prepare=tuple(pools), **more)
+
+
+def only(arms: dict[str, tuple[str, ...]], *labels: str) -> dict[str, tuple[str, ...]]:
+    return {a: arms[a] for a in labels}
 
 
 # Amendment 1 of docs/spec.md: shorter runs whose learning rate decays, so that vanilla plateaus early and goes on
@@ -134,18 +141,42 @@ def amendment_1() -> Spec:
 
 
 def amendment_1_mix0() -> Spec:
-    arms = {a: DECIDING_1[a] for a in ("vanilla", "screen", "projected")}
+    arms = only(DECIDING_1, "vanilla", "screen", "projected")
     common = ("--modes", *MODES, *SETTING_1, "--mix-ratio", "0")
     return Spec("organism", arms, ("vanilla", "screen"), common, first_seed=401, seeds_other=8)
 
 
+# SmolLM2: the arms that its issue names, in the setting of amendment 1 at its own learning rate
+SETTING_SMOLLM2 = ("--lr", "3e-5", *SETTING_1[2:])
+SMOLLM2 = ("--model", "smollm2-substrate")
+
+
+def smollm2() -> Spec:
+    flags, pool = teacher(MODES, "out/probe_distill/smollm2", *SMOLLM2)
+    arms = DECIDING_1 | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
+    common = ("--modes", *MODES, *flags, *SETTING_SMOLLM2)
+    return Spec("smollm2", arms, tuple(arms), common, first_seed=401, prepare=(pool,))
+
+
+def smollm2_mix0() -> Spec:
+    arms = only(DECIDING_1, "vanilla", "screen", "projected")
+    common = ("--modes", *MODES, *SETTING_SMOLLM2, "--mix-ratio", "0")
+    return Spec("smollm2", arms, tuple(arms), common, first_seed=401)
+
+
+PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 STUDIES: dict[str, Spec] = {
     "organism": organism(),
     "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--modes", *MODES, "--mix-ratio", "0")),
-    "organism-lomo": leave_one_mode_out(DECIDING, ("projected", "haar_v", "screen", "screen_haar")),
+    "organism-lomo": leave_one_mode_out(only(DECIDING, *PAIRED)),
     "amendment1": amendment_1(),
     "amendment1-mix0": amendment_1_mix0(),
-    "amendment1-lomo": leave_one_mode_out(DECIDING_1, ("screen", "screen_haar"), *SETTING_1, first_seed=401),
+    "amendment1-lomo": leave_one_mode_out(only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, first_seed=401),
+    "smollm2": smollm2(),
+    "smollm2-mix0": smollm2_mix0(),
+    "smollm2-lomo": leave_one_mode_out(
+        only(DECIDING_1, *PAIRED), *SETTING_SMOLLM2, preset="smollm2", model=SMOLLM2, first_seed=401
+    ),
 }
 
 
