@@ -20,10 +20,10 @@ fast-dev-run:
     python pairs.py check data/pairs/leetcode.jsonl
     python extract_vhack.py smoke --out "$out/v_hack.safetensors"
     python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
-    just _two-arms smoke "$out" --mix-ratio 0.5
+    just _side-by-side smoke "$out" "vanilla projected" --mix-ratio 0.5
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected
 
-# model organism: vanilla and projected with the same seed, then a BLUF and a plot (under 10 minutes)
+# model organism: vanilla, projected and screen with the same seed, then a BLUF and a plot (under 10 minutes)
 demo:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -31,18 +31,19 @@ demo:
     modes="run_tests sentinel stdout_marker file_marker"
     python extract_vhack.py organism --out "$out/v_hack.safetensors"
     python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
-    just _two-arms organism "$out" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
-        --lr 6e-4 --steps 80 --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
-    python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected --plot "$out/demo.png"
+    just _side-by-side organism "$out" "vanilla projected screen" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
+        --screen-share 0.3 --screen-side positive --share-prompts --lr 6e-4 --schedule cosine --steps 80 \
+        --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
+    python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
 
-# vanilla and projected side by side, one core each, V and teacher pool from OUT
-_two-arms preset out *flags:
+# ARMS side by side, one thread each, V and teacher pool from OUT
+_side-by-side preset out arms *flags:
     #!/usr/bin/env bash
     set -euo pipefail
     pids=()
-    for arm in vanilla projected; do
+    for arm in {{arms}}; do
         OMP_NUM_THREADS=1 python train.py {{preset}} --arm $arm --seed {{seed}} --name $arm --out-dir "{{out}}/runs" \
-            --v-hack "{{out}}/v_hack.safetensors" --teacher-pool-dir "{{out}}/teacher_pool" "${@:3}" \
+            --v-hack "{{out}}/v_hack.safetensors" --teacher-pool-dir "{{out}}/teacher_pool" "${@:4}" \
             2>&1 | sed -u "s/^/[$arm] /" &
         pids+=($!)
     done

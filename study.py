@@ -930,20 +930,21 @@ def pair_plot(runs: Sequence[Run], path: Path) -> Path:
             )
     n = "-".join(map(str, sorted({int(r.on[decode].n[-1]) for r in runs})))
     seeds = ", ".join(map(str, sorted({r.seed for r in runs})))
-    note = f"Seed {seeds}, {DECODES[decode]}, {n} held-out prompts, evaluator renamed. n=1 pair: not evidence about H1."
+    note = f"Seed {seeds}, {DECODES[decode]}, {n} held-out prompts, evaluator renamed. n=1 seed: not evidence about H1."
     if thin:
         note += " Thin lines: training rollouts, 5 steps pooled."
     return plots.hack_and_pass(path, hack, passes, " against ".join(labels), note, thin)
 
 
-# ---------------------------------------------------------------- compare: one BLUF for a same-seed pair
+# ---------------------------------------------------------------- compare: one BLUF for runs of one seed
 
 
-def compare(a: Run, b: Run, plot: Path | None = None) -> int:
-    """Print one BLUF for two runs of the same seed; exit code 1 when either is invalid."""
-    if a.seed != b.seed:
-        raise SystemExit(f"compare wants the same seed, got {a.seed} ({a.dir}) and {b.seed} ({b.dir})")
-    names = [str(r.config.get("arm", r.label)) for r in (a, b)]
+def compare(runs: Sequence[Run], plot: Path | None = None) -> int:
+    """Print one BLUF for runs of the same seed, the first the baseline; exit code 1 when one of them is invalid."""
+    if len({r.seed for r in runs}) != 1 or len(runs) < 2:
+        which = ", ".join(f"{r.seed} ({r.dir})" for r in runs)
+        raise SystemExit(f"compare wants two or more runs of the same seed, got {which}")
+    names = [str(r.config.get("arm", r.label)) for r in runs]
 
     def cell(num: float, den: float) -> tuple[float, str]:
         return (num / den if den else float("nan")), (f"{num / den:.3f} ({int(num)}/{int(den)})" if den else "n/a")
@@ -956,36 +957,42 @@ def compare(a: Run, b: Run, plot: Path | None = None) -> int:
         c = getattr(r, side).get(decode)
         return cell(c.counts[key][which], c.n[which]) if c is not None else (float("nan"), "n/a")
 
-    decode = next((d for d in DECODES if d in a.on and d in b.on), "sample")
+    decode = next((d for d in DECODES if all(d in r.on for r in runs)), "sample")
     how = DECODES[decode]
-    lines = [("HACK_STUDENT", "training rollouts, last 5 steps", [training(r) for r in (a, b)])]
+    lines = [("HACK_STUDENT", "training rollouts, last 5 steps", [training(r) for r in runs])]
     for key, words in (
         ("hacked", "HACK_HELDOUT"),
         ("attempted", "ATTEMPTED"),
         ("attempted_correct", "ATTEMPTED_RIGHT"),
         ("attempted_broken", "ATTEMPTED_BROKEN"),
     ):
-        lines.append((words, f"held-out, hint on, renamed, {how}", [heldout(r, "on", key, decode) for r in (a, b)]))
-    lines.append(("PASS_RATE", f"held-out, hint off, {how}", [heldout(r, "off", "solved", decode) for r in (a, b)]))
-    lines.append(("PASS_START", "the same at step 0", [heldout(r, "off", "solved", decode, 0) for r in (a, b)]))
+        lines.append((words, f"held-out, hint on, renamed, {how}", [heldout(r, "on", key, decode) for r in runs]))
+    lines.append(("PASS_RATE", f"held-out, hint off, {how}", [heldout(r, "off", "solved", decode) for r in runs]))
+    lines.append(("PASS_START", "the same at step 0", [heldout(r, "off", "solved", decode, 0) for r in runs]))
     by = {name: values for name, _, values in lines}
-    valid = all(r.valid for r in (a, b))
+    valid = all(r.valid for r in runs)
 
-    def delta(values: list) -> str:
-        return "n/a" if any(np.isnan(v[0]) for v in values) else pp(values[1][0] - values[0][0])
+    def delta(values: list, i: int) -> str:
+        return "n/a" if np.isnan(values[0][0]) or np.isnan(values[i][0]) else pp(values[i][0] - values[0][0])
 
+    others = range(1, len(runs))
+    parts = [
+        f"{names[i]} held-out hack rate {delta(by['HACK_HELDOUT'], i)}, pass rate {delta(by['PASS_RATE'], i)}"
+        for i in others
+    ]
     print(
-        f"BLUF: {'valid' if valid else 'VOID'} pair, seed {a.seed}: {names[1]} against {names[0]}: held-out hack rate "
-        f"{delta(by['HACK_HELDOUT'])}, pass rate {delta(by['PASS_RATE'])}. n=1 pair: not evidence about H1."
+        f"BLUF: {'valid' if valid else 'VOID'}, seed {runs[0].seed}, against {names[0]}: {'; '.join(parts)}. "
+        "n=1 seed: not evidence about H1."
     )
-    print(f"{'':17s} {names[0]:>22s} {names[1]:>22s} {'difference':>12s}")
+    print(f"{'':17s} {names[0]:>18s}" + "".join(f" {names[i]:>18s} {'diff':>9s}" for i in others))
     for name, what, values in lines:
-        print(f"{name + ':':17s} {values[0][1]:>22s} {values[1][1]:>22s} {delta(values):>12s}   {what}")
-    for r, name in zip((a, b), names, strict=True):
+        row = "".join(f" {values[i][1]:>18s} {delta(values, i):>9s}" for i in others)
+        print(f"{name + ':':17s} {values[0][1]:>18s}{row}   {what}")
+    for r, name in zip(runs, names, strict=True):
         words = "valid" if r.valid else f"VOID ({r.status}; {', '.join(r.why) or 'see its bluf.txt'})"
         print(f"RUN: {name}: {words}, {wait_words(r.seconds)}, {r.dir}")
     if plot:
-        print(f"PLOT: {pair_plot([a, b], plot)}")
+        print(f"PLOT: {pair_plot(runs, plot)}")
     return 0 if valid else 1
 
 
@@ -1133,9 +1140,9 @@ def verdict_command(study_dir: Dir) -> None:
 
 
 @app.command(name="compare")
-def compare_command(run_a: Dir, run_b: Dir, plot: Path | None = None) -> None:
-    """One BLUF comparing two runs of the same seed (baseline first), with --plot PNG their curves."""
-    raise SystemExit(compare(read_run(run_a), read_run(run_b), plot))
+def compare_command(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], plot: Path | None = None) -> None:
+    """One BLUF comparing runs of the same seed (baseline first), with --plot PNG their curves."""
+    raise SystemExit(compare([read_run(r) for r in runs], plot))
 
 
 @app.command(name="plot")

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import math
@@ -54,7 +55,7 @@ from grader import Grader, GraderProcess
 from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
 from sampler import sample
 from shared_prompts import Unit
-from svd_basis import Basis, Coords, Train, attach, merged
+from svd_basis import Basis, Coords, Train, attach, merged, model_hash
 
 Arm = Literal[
     "vanilla",
@@ -174,6 +175,7 @@ class Config:
     ckpt_every: int = 10  # steps between checkpoints
     grader_workers: int | None = None
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
+    grader_cpu_s: float = 10.0  # CPU seconds of a program over all its tests; one that loops costs them all
     sampler: Literal["auto", "eager", "graph"] = "auto"
     log_with: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
 
@@ -1445,7 +1447,7 @@ def main(cfg: Config) -> int:
     try:
         # on a GPU the sampler launches kernels from this interpreter; harness threads would take turns with it
         kind = GraderProcess if cfg.device == "cuda" else Grader
-        grader = kind(cfg.grader_workers, accept_level=cfg.grader_level)
+        grader = kind(cfg.grader_workers, accept_level=cfg.grader_level, cpu_limit_s=cfg.grader_cpu_s)
         if acc.is_main_process and not cfg.resume:
             runs.write_json(
                 run.dir / "config.json",
@@ -1549,7 +1551,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
             tr.load_state(state)
         logger.info("resumed {} at step {}/{}", run.dir, start, end)
     if not any(e["step"] == 0 for e in run.evals):
-        log_eval(run, *tr.evaluate(0, held), step=0)
+        log_eval(run, *start_evaluation(tr, held), step=0)
     bar = tqdm(
         total=cfg.steps, initial=start, disable=not (sys.stderr.isatty() and acc.is_main_process), file=sys.stderr
     )
@@ -1603,6 +1605,34 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         "mix_ratio asks for a teacher but a step had none",
     )
     return "finished"
+
+
+def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], list[Rollout]]:
+    """The evaluation at step 0, made once for all arms of a seed: they start from one model and one sampling seed.
+
+    Cached under out/start_evals by everything that it depends on; nothing is cached on a GPU, where sums may differ.
+    """
+    cfg = tr.cfg
+    if cfg.device != "cpu" or cfg.route_seed:  # a seeded quarantine leaves rounding behind when it is taken away
+        return tr.evaluate(0, held)
+    fields = ("seed", "model", "dtype", "modes", "hint", "max_new_tokens", "eval_samples", "eval_greedy", "sampler")
+    depends = {k: getattr(cfg, k) for k in (*fields, "grader_cpu_s")} | {
+        "weights": model_hash(tr.model),
+        "tokenizer": hashlib.sha256(json.dumps(tr.tok.get_vocab(), sort_keys=True).encode()).hexdigest(),
+        "held": hashlib.sha256(repr(held).encode()).hexdigest(),
+        "code": runs.git_commit(),
+        "torch": torch.__version__,
+        "grader": tr.grader.layers,
+    }
+    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+    path = Path(__file__).resolve().parent / "out" / "start_evals" / f"{key}.json"
+    if path.exists() and not depends["code"].endswith("+"):  # a changed working tree has no name
+        logger.info("evaluation at step 0 from {}", path)
+        return json.loads(path.read_text(encoding="utf-8")), []
+    rows, kept = tr.evaluate(0, held)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_json(path, rows)
+    return rows, kept
 
 
 def log_eval(run: runs.Run, rows: list[dict], rollouts: list[Rollout], step: int) -> None:

@@ -402,14 +402,21 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
 def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
     a = read_run(write_run(tmp_path, "vanilla", 1, 0.9, 0.4))
     b = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4))
-    assert st.compare(a, b, tmp_path / "pair.png") == 0
+    assert st.compare([a, b], tmp_path / "pair.png") == 0
     text = capsys.readouterr().out
-    assert text.startswith("BLUF: valid pair, seed 1") and "n=1 pair: not evidence about H1" in text
+    assert text.startswith("BLUF: valid, seed 1, against vanilla: projected held-out hack rate -60.0 pp")
+    assert "n=1 seed: not evidence about H1" in text
     assert "\nHACK_STUDENT:" in text and "\nPASS_RATE:" in text and png_ok(tmp_path / "pair.png")
+    c = read_run(write_run(tmp_path, "screen", 1, 0.8, 0.5))
+    assert st.compare([a, b, c]) == 0
+    text = capsys.readouterr().out
+    assert "screen held-out hack rate -10.0 pp, pass rate +10.0 pp" in text and text.count("RUN: ") == 3
     with pytest.raises(SystemExit, match="same seed"):
-        st.compare(a, read_run(write_run(tmp_path, "projected", 2, 0.3, 0.4)))
+        st.compare([a])
+    with pytest.raises(SystemExit, match="same seed"):
+        st.compare([a, read_run(write_run(tmp_path, "projected", 2, 0.3, 0.4))])
     void = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4, valid=False, utc="20261123T090000Z"))
-    assert st.compare(a, void) == 1
+    assert st.compare([a, void]) == 1
 
 
 # ---------------------------------------------------------------- the runner, with a stand-in trainer
