@@ -141,6 +141,23 @@ def amendment_1() -> Spec:
     return Spec("organism", DECIDING_1, first, common, first_seed=401, seeds_other=8, prepare=(pool,))
 
 
+def amendment_1_others() -> Spec:
+    """The arms that are only described, at four seeds beside a vanilla and a screen of their own."""
+    arms = only(DECIDING_1, "vanilla", "screen", "ceiling")
+    rest = {a: f for a, f in OTHERS.items() if a not in ("screen/positive", "screen/midpoint")}
+    arms |= {a: (*f, *SHARE) if f[1].startswith("screen") else f for a, f in rest.items()}
+    arms |= {
+        "screen/all": (*DECIDING_1["screen"], "--screen-side", "all"),
+        "screen/half": (*DECIDING_1["screen"], "--screen-share", "0.5"),
+        "screen/refresh": (*DECIDING_1["screen"], "--refresh-every", "25"),
+        "projected/refresh": (*DECIDING["projected"], "--refresh-every", "25"),
+        "projected/wide": (*DECIDING["projected"], "--core-rank", "192", "--k", "12"),
+    }
+    flags, pool = teacher(MODES, "out/probe_distill/organism")
+    common = ("--modes", *MODES, *flags, *SETTING_1)
+    return Spec("organism", arms, (), common, first_seed=411, prepare=(pool,))
+
+
 def amendment_1_mix0() -> Spec:
     arms = only(DECIDING_1, "vanilla", "screen", "projected")
     common = ("--modes", *MODES, *SETTING_1, "--mix-ratio", "0")
@@ -171,6 +188,7 @@ STUDIES: dict[str, Spec] = {
     "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--modes", *MODES, "--mix-ratio", "0")),
     "organism-lomo": leave_one_mode_out(only(DECIDING, *PAIRED)),
     "amendment1": amendment_1(),
+    "amendment1-others": amendment_1_others(),
     "amendment1-mix0": amendment_1_mix0(),
     "amendment1-lomo": leave_one_mode_out(only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, first_seed=401),
     "smollm2": smollm2(),

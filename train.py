@@ -152,6 +152,8 @@ class Config:
     pairs_limit: int | None = None
     k: int = 5
     rebuild: bool = False  # rebuild a stale or corrupt v_hack file
+    refresh_every: int | None = None  # extract V again on the current model; the guard may refuse it
+    refresh_overlap: float = 0.2  # guard: overlap with the V in force and with the first one
     gate: Gate = "one_sided"
     unsigned: Literal["no_gate", "drop"] = "no_gate"  # axes whose sign the pairs do not support, under one_sided
     overshoot: float = 1.0
@@ -195,6 +197,8 @@ class Config:
             refuse("group", "a group of one has no baseline; at least 2")
         if self.steps < 1:
             refuse("steps", "at least 1")
+        if self.refresh_every is not None and self.refresh_every < 1:
+            refuse("refresh_every", "at least 1 step")
         if self.screen_share is not None and not 0 < self.screen_share < 1:
             refuse("screen_share", "a share in (0, 1)")
         if self.train == "delta_s" and self.coords == "core":
@@ -862,6 +866,7 @@ class Trainer:
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
+        self.first_v = self.vhack.sets["hack"].V  # the log's overlaps stay with it, whatever a refresh puts in force
         self.knobs = self.basis.knobs()
         # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
         low = cfg.train == "full" and cfg.dtype != "float32"
@@ -873,6 +878,37 @@ class Trainer:
             self.hook.seed_quarantine()
         self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
         self.sync()
+
+    def use(self, v: extract_vhack.VHack, path: Path | str) -> None:
+        """Put v, which lies at path, in force; the log's overlaps stay with the first V."""
+        self.vhack, self.vhack_path = v.to(self.basis.device), Path(path)
+        self.hook.direction = self._direction()
+
+    def refresh(self, path: Path) -> dict:
+        """Extract V on the current model (quarantine ablated), and put it in force if it passes the guard.
+
+        The guard: overlap with the V in force and with the first V at least --refresh-overlap, held-out pair accuracy
+        no lower. A direction that fails it has rotated away from what the pairs first said, and would screen or remove
+        something else. The singular basis stays, so Adam's moments need no rotation.
+        """
+        cfg, now = self.cfg, self.vhack
+        wanted = dataclasses.replace(cfg.extract_config(), tokens_per_micro=self.tokens_per_micro)
+        with self.hook.deployed(self.sync):
+            new = extract_vhack.extract(self.model, self.basis, self.tok, wanted).to(self.basis.device)
+        V = new.sets["hack"].V
+        overlap = [extract_vhack.subspace_overlap(self.basis, V, x) for x in (now.sets["hack"].V, self.first_v)]
+        held = [v.meta["scores"].get("heldout_accuracy_hack", 0.0) for v in (now, new)]
+        accepted = min(overlap) >= cfg.refresh_overlap and held[1] >= held[0]
+        if accepted:
+            extract_vhack.save_vhack(new, path)
+            self.use(new, path)
+        logger.info(
+            "refresh of V {}: overlap {:.2f} with the last, {:.2f} with the first; held-out accuracy {:.2f} -> {:.2f}",
+            "accepted" if accepted else "REFUSED",
+            *overlap,
+            *held,
+        )
+        return {"accepted": accepted, "overlap": overlap, "heldout_accuracy": held}
 
     def plan_memory(self) -> tuple[bool, int, float | None]:
         """(checkpointing, tokens of a micro-batch, GB for sampling) that keep a GPU run within --memory-gb.
@@ -1387,6 +1423,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "quarantine": [q.cpu() for q in self.hook.quarantine],
             "drift": self.hook.drift,
+            "v_hack": str(self.vhack_path),
         }
 
     def load_state(self, state: dict) -> None:
@@ -1396,6 +1433,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.hook.quarantine = [q.to(self.basis.device) for q in state["quarantine"]]
         self.hook.drift = state["drift"]
+        if state["v_hack"] != str(self.vhack_path):  # a refresh had put another V in force
+            self.use(extract_vhack.load_vhack(state["v_hack"]), state["v_hack"])
         self.sync()
 
     def final_tensors(self) -> dict[str, Tensor]:
@@ -1435,6 +1474,8 @@ def main(cfg: Config) -> int:
     if log_with and importlib.util.find_spec(log_with) is None:
         raise ValueError(f"--log-with {log_with}: not installed; `uv pip install {log_with}` or use none")
     acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with, project_dir=cfg.out_dir)
+    if cfg.refresh_every and acc.num_processes > 1:
+        raise ValueError("--refresh-every: one process only; several could disagree about a guard's decision")
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
     inputs = input_hashes(cfg)
     if acc.is_main_process:
@@ -1495,6 +1536,8 @@ def main(cfg: Config) -> int:
                     "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None,
                 },
             )
+    if status == "finished":
+        run.drop_checkpoint()
     if log_with:
         acc.end_training()
     return (
@@ -1557,7 +1600,11 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     )
     for step in range(start, cfg.steps):
         tasks = pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
+        refresh = None
+        if cfg.refresh_every and step and step % cfg.refresh_every == 0:
+            refresh = tr.refresh(run.dir / f"v_hack-{step}.safetensors")
         row, rollouts = tr.train_step(step, tasks)
+        row["refresh"] = refresh
         run.rows.append(row)
         if acc.is_main_process:
             if (step - start) % 50 == 0:
@@ -1568,7 +1615,11 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         run.sample = next((r.completion for r in reversed(rollouts) if r.source == "student"), run.sample)
         if cfg.log_with != "none":
             acc.log(
-                {k: v[0] / max(1, v[1]) if isinstance(v, list) else v for k, v in row.items() if v is not None},
+                {
+                    k: v[0] / max(1, v[1]) if isinstance(v, list) else v
+                    for k, v in row.items()
+                    if isinstance(v, int | float | list)
+                },
                 step=step + 1,
             )
         last = step + 1 == cfg.steps

@@ -76,6 +76,7 @@ def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
     text = (run / "bluf.txt").read_text()
     for key in ("BLUF:", "HACK_STUDENT:", "HACK_TEACHER:", "PASS_RATE:", "SHOULD:", "GRADER:", "ARGV:", "OUT:"):
         assert f"\n{key}" in f"\n{text}"
+    assert (run / "final.safetensors").exists() and not list((run / "checkpoint").glob("*"))
     row = rows(run)[0]
     assert row["hack_s"][1] == 4 and row["hack_t"][1] == 4
     if arm == "vanilla":
@@ -155,6 +156,33 @@ def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp
             assert a[key] == b[key] or a[key] == pytest.approx(b[key], rel=2e-4, abs=1e-6), key
 
 
+@pytest.mark.parametrize("arm", ["projected", "screen"])
+def test_a_refreshed_v_is_put_in_force_only_past_its_guard_and_survives_a_resume(arm, tmp_path, pool, monkeypatch):
+    flags = {"arm": arm, "train": "full", "core_rank": 4, "lr": 1e-4, "nonhack_pairs": None, "pairs_limit": 8}
+    flags |= {"mix_ratio": 0.5, "teacher_pool_dir": pool, "steps": 3, "ckpt_every": 1, "refresh_every": 1}
+    status, whole = go(tmp_path / "whole", **flags, refresh_overlap=0.0)
+    seen = [r["refresh"] for r in rows(whole)]
+    assert status == 0 and seen[0] is None and any(r["accepted"] for r in seen[1:])
+    for step, r in enumerate(seen[1:], 1):
+        assert 0 < r["overlap"][0] < 1 and r["accepted"] == (r["heldout_accuracy"][1] >= r["heldout_accuracy"][0])
+        assert (whole / f"v_hack-{step}.safetensors").exists() == r["accepted"]
+    _, refused = go(tmp_path / "refused", **flags, refresh_overlap=1.0)
+    assert not any(r["refresh"]["accepted"] for r in rows(refused)[1:]) and not list(refused.glob("v_hack-*"))
+
+    step_of, n = T.Trainer.train_step, []
+
+    def stops(self, *args):
+        n.append(1)
+        if len(n) == 3:
+            raise KeyboardInterrupt
+        return step_of(self, *args)
+
+    monkeypatch.setattr(T.Trainer, "train_step", stops)
+    _, cut = go(tmp_path / "cut", **flags, refresh_overlap=0.0)
+    monkeypatch.setattr(T.Trainer, "train_step", step_of)
+    assert T.main(replace(SMALL, resume=str(cut))) == 0 and rows(cut) == rows(whole)
+
+
 def test_teacher_off_step_ends_the_mixing(tmp_path, pool, vhack):
     _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_off_step=1, teacher_pool_dir=pool, v_hack=vhack)
     assert [r["hack_t"][1] for r in rows(run)] == [4, 0]
@@ -209,8 +237,9 @@ def test_a_stopped_run_resumes_to_the_same_rows_and_weights(sig, tmp_path, pool,
     flags = {"arm": "projected", "steps": 5, "ckpt_every": 2, **mixed}
     _, whole = go(tmp_path / "whole", **flags)
     env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    proc = subprocess.Popen(command(tmp_path / "cut", **flags), cwd=ROOT, env=env, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
+    proc = subprocess.Popen(
+        command(tmp_path / "cut", **flags), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     run = until(tmp_path / "cut", 3, proc)
     proc.send_signal(sig)
     code = proc.wait(120)
@@ -401,13 +430,16 @@ def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, poo
     assert [r["step"] for r in rows(run)] == [1, 2]
 
 
-@pytest.mark.parametrize(("argv", "says"), [
-    (["smoke", "--arm", "projekted"], "projected"),
-    (["smoke", "--mix-ratio", "1.0", "--teacher-pool-dir", "x"], "student"),
-    (["smoke", "--device", "cuda"], "CUDA"),
-    (["smoke", "--log-with", "trackio"], "trackio"),
-    (["export", "nowhere"], "nowhere"),
-])
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["smoke", "--arm", "projekted"], "projected"),
+        (["smoke", "--mix-ratio", "1.0", "--teacher-pool-dir", "x"], "student"),
+        (["smoke", "--device", "cuda"], "CUDA"),
+        (["smoke", "--log-with", "trackio"], "trackio"),
+        (["export", "nowhere"], "nowhere"),
+    ],
+)
 def test_command_line_errors_are_plain_and_non_zero(argv, says, tmp_path):
     if "cuda" in argv and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -421,14 +453,24 @@ def test_command_line_errors_are_plain_and_non_zero(argv, says, tmp_path):
 # --------------------------------------------------------------------------------------------------- real data
 
 
-@pytest.mark.skipif(not (SHARED / "data" / "teacher_pool").is_dir(),
-                    reason="no real teacher pool here; PROJECTED_GRPO_SHARED names the folder that holds data/")
+@pytest.mark.skipif(
+    not (SHARED / "data" / "teacher_pool").is_dir(),
+    reason="no real teacher pool here; PROJECTED_GRPO_SHARED names the folder that holds data/",
+)
 def test_the_real_pool_and_files_train_with_the_true_vocabulary(tmp_path):
     data = SHARED / "data"
     status, run = go(
-        tmp_path, arm="projected", steps=1, mix_ratio=0.5, tokenizer=str(data / "qwen3_tokenizer"), eval_n=1,
-        problems=str(data / "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"), max_new_tokens=8, nonhack_pairs=None,
-        eval_problems=str(data / "leetcode/leetcode_test_medhard.jsonl"), teacher_pool_dir=str(data / "teacher_pool"),
+        tmp_path,
+        arm="projected",
+        steps=1,
+        mix_ratio=0.5,
+        tokenizer=str(data / "qwen3_tokenizer"),
+        eval_n=1,
+        problems=str(data / "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"),
+        max_new_tokens=8,
+        nonhack_pairs=None,
+        eval_problems=str(data / "leetcode/leetcode_test_medhard.jsonl"),
+        teacher_pool_dir=str(data / "teacher_pool"),
     )
     assert status == 0, tail(run)
     assert rows(run)[0]["hack_t"][0] > 0
