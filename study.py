@@ -745,7 +745,7 @@ def jsonable(x):
 
 
 def report(path: Path) -> list[Path]:
-    """Write results.json, report.md and the plots of a study; returns the files."""
+    """Write results.json, report.md, runs.tsv and the plots of a study; returns the files."""
     study = load_study(path)
     if not study.arms:
         raise SystemExit(
@@ -821,7 +821,24 @@ def report(path: Path) -> list[Path]:
         md.append(f"- {kind}: {len(rows)}" + (": " + "; ".join(rows) if rows else ""))
     md += [f"- settings that differ: {len(differ)}" + (": " + "; ".join(differ) if differ else ""), ""]
     files[1].write_text("\n".join(md), encoding="utf-8")
+    files.append(path / "runs.tsv")
+    files[-1].write_text(runs_tsv(study), encoding="utf-8")
     return files + study_plots(study, summaries, path / "plots")
+
+
+def runs_tsv(study: Study) -> str:
+    """Every run that counts with its end counts at T=1: hacked and attempted with the hint, solved without."""
+    lines = ["run\tcommit\tdevice\tseconds\thacked\tattempted\tsolved_hint_off\tprompts"]
+    for by_seed in study.arms.values():
+        for r in by_seed.values():
+            on, off = r.on.get("sample"), r.off.get("sample")
+            counts = [
+                int(c.counts[k][-1]) if c else "" for c, k in ((on, "hacked"), (on, "attempted"), (off, "solved"))
+            ]
+            n = int(off.n[-1]) if off else ""
+            cells = (Path(r.dir).name, r.commit, r.config.get("device", ""), round(r.seconds), *counts, n)
+            lines.append("\t".join(map(str, cells)))
+    return "\n".join(lines) + "\n"
 
 
 # ---------------------------------------------------------------- plots: which curves, with which words
@@ -1128,7 +1145,7 @@ def run_command(
 
 @app.command(name="report")
 def report_command(study_dir: Dir) -> None:
-    """Write results.json, report.md (README table and more) and plots/*.png of a study."""
+    """Write results.json, report.md (README table and more), runs.tsv and plots/*.png of a study."""
     for f in report(study_dir):
         print(f)
 
