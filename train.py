@@ -210,9 +210,9 @@ class Config:
     def shares_prompts(self) -> bool:
         """Whether the step's gradient runs each prompt once: exact, a prompt's part belongs to its group's sum.
 
-        A screen reads each rollout's own gradient; with full weights that is a pass of its own before this one.
+        A screen reads each rollout's gradient at its own positions, in a pass before this one.
         """
-        return self.share_prompts and not self.kl_beta and (self.train == "full" or self.arm not in SCREENS_WITH)
+        return self.share_prompts and not self.kl_beta
 
     @property
     def group_teacher(self) -> int:
@@ -1223,7 +1223,7 @@ class Trainer:
             else:
                 advantages = group_advantages(rewards, keep & ~drop, cfg.advantage)
             a = advantages.flatten()[active]
-        if active and cfg.shares_prompts:  # full weights, screened: what is left makes the step
+        if active and cfg.shares_prompts:  # screened: what is left makes the step
             joint, _ = self._shared_part([rollouts[i] for i in active], a, n_all)
             return advantages, flat, joint, active, unit, n_screened, 0.0
         a_dev = a.to(self.basis.device)

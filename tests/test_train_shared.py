@@ -8,10 +8,19 @@ from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
 import train as T
 
 FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
+SPARE = {"screen_at": 100.0}  # nobody is dropped, so that where gradients are read makes no difference
 
 
 @pytest.mark.parametrize(
-    ("arm", "more"), [("projected", {"fused": True}), ("gt_screen", {}), ("route", FULL), ("gt_penalty", FULL)]
+    ("arm", "more"),
+    [
+        ("projected", {"fused": True}),
+        ("gt_screen", {}),
+        ("screen", SPARE),
+        ("route", FULL),
+        ("gt_penalty", FULL),
+        ("screen", FULL | SPARE),
+    ],
 )
 def test_shared_prompts_give_the_updates_of_unshared_ones(arm, more, tmp_path, pool, vhack):  # noqa: F811
     flags = {"arm": arm, "steps": 3, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, **more}
@@ -28,14 +37,11 @@ def test_shared_prompts_give_the_updates_of_unshared_ones(arm, more, tmp_path, p
     assert trained and all(r["cos_hack"] is not None for r in trained)
 
 
-def test_arms_that_read_single_gradients_do_not_share_prompts():
+def test_only_a_kl_keeps_prompts_apart():
     config = T.PRESETS["full"][1]
-    assert config.shares_prompts and config.arm == "vanilla"
-    for arm in T.SCREENS_WITH:
-        assert not T.dataclasses.replace(config, arm=arm).shares_prompts
+    for arm in T.Arm.__args__:
+        assert T.dataclasses.replace(config, arm=arm).shares_prompts
     assert not T.dataclasses.replace(config, kl_beta=0.1).shares_prompts
-    full = T.dataclasses.replace(config, train="full", fused=False)
-    assert full.shares_prompts and T.dataclasses.replace(full, arm="screen").shares_prompts  # after a pass of its own
 
 
 def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_side(tmp_path, pool, vhack):  # noqa: F811
