@@ -26,6 +26,7 @@ from typing import Literal
 
 import tyro
 
+import grid
 import runs
 
 ROOT = Path(__file__).resolve().parent
@@ -54,13 +55,18 @@ class Job:
 
 
 def plan_full(cfg: Config) -> list[Job]:
-    """Extract V, then the same seeds under vanilla and projected."""
+    """Extract V, then the same seeds under every arm."""
+    known = grid.DECIDING_1 | {a: f for a, f in grid.OTHERS.items() if a not in grid.DECIDING_1}
+    if unknown := [a for a in cfg.arms if a not in known]:
+        raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(known)}")
     jobs = [_extract(cfg)]
     for seed in cfg.seeds:
-        for arm in ("vanilla", "projected"):
+        for label in cfg.arms:
+            _, arm, *flags = known[label]
+            name = f"{label.replace('/', '__')}_s{seed}"
             jobs.append(
-                _train(cfg, f"{arm}_s{seed}", arm, seed, why=f"H1 on {cfg.preset}, {arm}, seed {seed}",
-                       resolve="held-out hack and pass at the last step, paired with the other arm of this seed")
+                _train(cfg, name, arm, seed, *flags, why=f"H1 on {cfg.preset}, {label}, seed {seed}",
+                       resolve="held-out hack and pass at the last step, paired with the other arms of this seed")
             )  # fmt: skip
     return jobs
 
@@ -217,8 +223,9 @@ class Config:
     """Flags of queue_jobs.py; QUEUE=local in the environment runs the jobs here."""
 
     plan: tyro.conf.Positional[Literal["full", "probe-mixed", "study"]]
-    preset: Literal["smoke", "fast", "full", "organism"] = "full"
+    preset: Literal["smoke", "fast", "full", "organism", "smollm2"] = "full"
     seeds: tuple[int, ...] = (41, 42, 43)
+    arms: tuple[str, ...] = ("vanilla", "projected")  # plan `full`: labels of grid.py, e.g. screen, haar_v, ceiling
     group: str = "projected_grpo"  # pueue group
     parallel: int = 1  # tasks at a time in a new group: one GPU
     train_args: str = ""  # more flags for every train.py call, as --train-args="--steps 100"

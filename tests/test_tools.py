@@ -77,6 +77,17 @@ def test_arms_are_queued_after_the_extract_job_in_a_group_of_their_own(pueue):
     assert all("--v-hack out/vhack/full.safetensors" in command for command in commands)
 
 
+def test_full_queues_every_arm_that_it_is_asked_for_with_its_own_flags():
+    jobs = queue_jobs.plan_full(queue_jobs.Config("full", arms=("ceiling", "screen", "kl/1e-2"), seeds=(401, 402)))
+    commands = {j.name: " ".join(j.command) for j in jobs[1:]}
+    assert len(commands) == 6 and all(j.after == ("extract",) for j in jobs[1:])
+    assert "--arm vanilla --seed 401" in commands["ceiling_s401"] and "--modes none" in commands["ceiling_s401"]
+    assert "--screen-share 0.3 --screen-side positive" in commands["screen_s402"]
+    assert "--kl-beta 1e-2" in commands["kl__1e-2_s402"]
+    with pytest.raises(ValueError, match="--arms screem: no such arm"):
+        queue_jobs.plan_full(queue_jobs.Config("full", arms=("screem",)))
+
+
 def test_every_label_says_why_and_what_settles_it(pueue):
     for plan in queue_jobs.PLANS:
         queue_jobs.main(queue_jobs.Config(plan))
