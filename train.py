@@ -866,6 +866,7 @@ class Trainer:
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
+        self.refreshed = ""  # file of the V that a refresh put in force
         self.first_v = self.vhack.sets["hack"].V  # the log's overlaps stay with it, whatever a refresh puts in force
         self.knobs = self.basis.knobs()
         # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
@@ -881,7 +882,7 @@ class Trainer:
 
     def use(self, v: extract_vhack.VHack, path: Path | str) -> None:
         """Put v, which lies at path, in force; the log's overlaps stay with the first V."""
-        self.vhack, self.vhack_path = v.to(self.basis.device), Path(path)
+        self.vhack, self.refreshed = v.to(self.basis.device), str(path)
         self.hook.direction = self._direction()
 
     def refresh(self, path: Path) -> dict:
@@ -1423,7 +1424,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "quarantine": [q.cpu() for q in self.hook.quarantine],
             "drift": self.hook.drift,
-            "v_hack": str(self.vhack_path),
+            "refreshed": self.refreshed,
         }
 
     def load_state(self, state: dict) -> None:
@@ -1433,8 +1434,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.hook.quarantine = [q.to(self.basis.device) for q in state["quarantine"]]
         self.hook.drift = state["drift"]
-        if state["v_hack"] != str(self.vhack_path):  # a refresh had put another V in force
-            self.use(extract_vhack.load_vhack(state["v_hack"]), state["v_hack"])
+        if state["refreshed"]:
+            self.use(extract_vhack.load_vhack(state["refreshed"]), state["refreshed"])
         self.sync()
 
     def final_tensors(self) -> dict[str, Tensor]:
@@ -1664,20 +1665,22 @@ def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], li
     Cached under out/start_evals by everything that it depends on; nothing is cached on a GPU, where sums may differ.
     """
     cfg = tr.cfg
-    if cfg.device != "cpu" or cfg.route_seed:  # a seeded quarantine leaves rounding behind when it is taken away
+    code = runs.git_commit()
+    unnamed = code == "unknown" or code.endswith("+")  # code that no commit names may change under the cache
+    if cfg.device != "cpu" or unnamed or cfg.route_seed:  # a seeded quarantine leaves rounding when it is taken away
         return tr.evaluate(0, held)
     fields = ("seed", "model", "dtype", "modes", "hint", "max_new_tokens", "eval_samples", "eval_greedy", "sampler")
     depends = {k: getattr(cfg, k) for k in (*fields, "grader_cpu_s")} | {
         "weights": model_hash(tr.model),
         "tokenizer": hashlib.sha256(json.dumps(tr.tok.get_vocab(), sort_keys=True).encode()).hexdigest(),
         "held": hashlib.sha256(repr(held).encode()).hexdigest(),
-        "code": runs.git_commit(),
+        "code": code,
         "torch": torch.__version__,
         "grader": tr.grader.layers,
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(__file__).resolve().parent / "out" / "start_evals" / f"{key}.json"
-    if path.exists() and not depends["code"].endswith("+"):  # a changed working tree has no name
+    if path.exists():
         logger.info("evaluation at step 0 from {}", path)
         return json.loads(path.read_text(encoding="utf-8")), []
     rows, kept = tr.evaluate(0, held)
