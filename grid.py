@@ -128,6 +128,7 @@ def only(arms: dict[str, tuple[str, ...]], *labels: str) -> dict[str, tuple[str,
 # solving; the screen drops, of each step's 30% most hack-ward rollouts, those of positive advantage
 SHARE = ("--screen-share", "0.3", "--screen-side", "positive")
 DECIDING_1 = {arm: (*flags, *SHARE) if arm.startswith("screen") else flags for arm, flags in DECIDING.items()}
+DECIDING_1["screen_length"] = ("--arm", "screen_length", *SHARE)  # amendment 2: would the longest answers do as well?
 SETTING_1 = ("--lr", "6e-4", "--schedule", "cosine", "--steps", "150", "--eval-every", "50", "--share-prompts")
 SETTING_1 += ("--grader-cpu-s", "2")
 SCREENS = ("screen", "screen_haar", "screen_within", "screen_random")

@@ -37,13 +37,14 @@ LOOK: dict[str, tuple[str, str, float]] = {
     "within_class_v": (RED, "-.", 1.6), "nonhack_v": (PINK, ":", 2.0),
     "screen": (BLUE, "-", 2.8), "screen_haar": (ORANGE, "--", 1.6),
     "screen_within": (RED, "-.", 1.6), "screen_random": (PINK, ":", 2.0),
+    "screen_length": (SKY, (0, (1, 1)), 1.6),
 }  # fmt: skip
 SPARE = (SKY, RED, ORANGE, PINK, YELLOW, BLUE, GREY)
 NAMES = {
     "ceiling": "no-loophole ceiling",
     "haar_v": "random (Haar) V", "screen_haar": "random (Haar) V",
     "within_class_v": "within-class V", "screen_within": "within-class V",
-    "nonhack_v": "non-hack V", "screen_random": "random drops",
+    "nonhack_v": "non-hack V", "screen_random": "random drops", "screen_length": "longest drops",
 }  # fmt: skip
 
 plt.rcParams.update({

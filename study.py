@@ -72,6 +72,9 @@ CONTROLS = {
     "screen": ("screen_haar", "screen_within", "screen_random"),
 }
 TREATMENTS = {"projected": "H1", "screen": "H1-screen"}
+BESIDE = {
+    "screen": ("screen_length",)
+}  # a later amendment's control: its gap is stated, the clauses stay as registered
 
 
 # ---------------------------------------------------------------- a study: all its runs, read
@@ -459,6 +462,21 @@ def decide(
     return Verdict(treatment, decode, "partial", "+".join(c.id for c in missed), text, clauses)
 
 
+def gaps_beside(study: Study, treatment: str, rule: Rule = RULE) -> list[str]:
+    """One line for each control that joined after registration: how much more it hacks, and what the claim must say."""
+    lines = []
+    for control in BESIDE.get(treatment, ()):
+        have = set(study.arms.get(control, {}))
+        if have and have <= set(study.arms.get(treatment, {})):
+            gap = study.contrast(control, treatment, "hacked", "sample")
+            no_better = f"; the claim: no better than {control}" if gap.mean < rule.control_gap else ""
+            lines.append(
+                f"{control} (not in F4): hacks {pp(gap.mean)} {interval(gap.bca_ci)} against {treatment}, p "
+                f"{gap.p_greater:.4f}, n={gap.n}{no_better}"
+            )
+    return lines
+
+
 def companion(path: Path, suffix: str) -> Study | None:
     """The mix-0 or leave-one-mode-out study beside this one, if it was run."""
     other = path.with_name(path.name + suffix)
@@ -480,6 +498,8 @@ def print_verdict(path: Path, rule: Rule = RULE) -> int:
             # V and F clauses are faults, S clauses are merits: mark each line by whether it speaks for the claim
             mark = "ok  " if c.holds == c.id.startswith("S") else "FAIL"
             print(f"  {c.id} {mark} {c.text}")
+        for line in gaps_beside(study, t):
+            print(f"  beside  {line}")
         if v.word not in ("void", "not run"):
             for metric in ("hacked", "attempted", "pass"):
                 for arm in ("vanilla", t, *CONTROLS[t], *(["ceiling"] if metric == "pass" else [])):
@@ -785,6 +805,7 @@ def report(path: Path) -> list[Path]:
         if v.decode == "sample":
             by = f" by {v.deciding}" if v.deciding else ""
             md += [f"**{TREATMENTS[v.treatment]} (`{v.treatment}`): {v.word}{by}.** {v.text}", ""]
+            md += [f"- {line}" for line in gaps_beside(study, v.treatment)] + [""]
     for decode, title in DECODES.items():
         s = summaries[decode]
         if not s:
@@ -858,7 +879,7 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
     """Curves per treatment with its controls, every other arm, forest, pass-hack plane, overlap of the update."""
     files: list[Path] = []
     decode = curve_decode(study)
-    groups = {t: ["vanilla", t, *CONTROLS[t], "ceiling"] for t in TREATMENTS if t in study.arms}
+    groups = {t: ["vanilla", t, *CONTROLS[t], *BESIDE.get(t, ()), "ceiling"] for t in TREATMENTS if t in study.arms}
     rest = [a for a in arm_order(study) if not any(a in g for g in groups.values())]
     groups |= {f"others-{i // 5 + 1}": ["vanilla", *rest[i : i + 5], "ceiling"] for i in range(0, len(rest), 5)}
     n_prompts = {int(r.on[decode].n[-1]) for s in study.arms.values() for r in s.values() if decode in r.on}

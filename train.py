@@ -6,8 +6,8 @@
 
 Arms: vanilla (V only measured), projected; controls haar_v, within_class_v, nonhack_v, shrink; route (the hack-ward
 part trains a quarantine, ablated at evaluation); screen, screen_projected and their controls screen_haar,
-screen_within, screen_random (rollouts whose own gradient points hack-ward leave their group); rivals adv_mod,
-gt_penalty, gt_screen, inoculation. The no-loophole ceiling is `--arm vanilla --modes none`.
+screen_within, screen_random, screen_length (rollouts whose gradient points hack-ward leave their group); rivals
+adv_mod, gt_penalty, gt_screen, inoculation. The no-loophole ceiling is `--arm vanilla --modes none`.
 
 Differs from textbook GRPO (DeepSeekMath 2402.03300): (1) Dr.GRPO: A = R - mean R, fixed denominator G*max_new*P;
 (2) one inner step, so ratio = 1 and no clipping; (3) cached teacher rollouts share the group, their ratio taken as 1;
@@ -70,6 +70,7 @@ Arm = Literal[
     "screen_haar",
     "screen_within",
     "screen_random",
+    "screen_length",
     "adv_mod",
     "gt_penalty",
     "gt_screen",
@@ -91,6 +92,7 @@ SCREENS_WITH = {
     "screen_haar": "haar",
     "screen_within": "within",
     "screen_random": "random",
+    "screen_length": "length",
 }
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -201,6 +203,8 @@ class Config:
             refuse("refresh_every", "at least 1 step")
         if self.screen_share is not None and not 0 < self.screen_share < 1:
             refuse("screen_share", "a share in (0, 1)")
+        if self.arm == "screen_length" and self.screen_share is None:
+            refuse("arm", "needs --screen-share: a length has no threshold between the pairs' means")
         if self.train == "delta_s" and self.coords == "core":
             refuse("coords", "needs --train full: delta_s trains the diagonal and nothing else")
         if not self.modes:
@@ -965,22 +969,25 @@ class Trainer:
 
     # -- screening: reads gradients and pairs, never a label
 
-    def screen(self, grads: Tensor, advantages: Tensor, step: int) -> Tensor:
+    def screen(self, grads: Tensor, advantages: Tensor, lengths: Tensor, step: int) -> Tensor:
         """(n,) True where a rollout leaves its group: its NLL gradient's cosine exceeds the threshold.
 
         The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine, or, with
         `screen_share`, where that share of the step's rollouts lies beyond it (the pairs are written by hand: the
         student's own cosines have another mean). Side `positive` spares rollouts of negative advantage, which push
-        the policy away from what they did. `random` drops as many of the same side, chosen by the seed.
+        the policy away from what they did. `random` drops as many of the same side, chosen by the seed; `length` drops
+        the longest completions of the step, and reads no gradient at all (with `screen_share` alone).
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
         if which == "haar":
             j = cfg.seed % len(self.vhack.haar_cos)
             direction, (hi, lo) = self.vhack.haar_mean[j], self.vhack.haar_cos[j]
         else:
-            s = self.vhack.sets["hack" if which == "random" else which]
+            s = self.vhack.sets["hack" if which in ("random", "length") else which]
             direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
         cos, threshold = cosines(grads, direction).cpu() * (1 if hi >= lo else -1), lo + cfg.screen_at * (hi - lo)
+        if which == "length":
+            cos = lengths.float()
         if cfg.screen_share is None:
             drop = cos > (threshold if hi >= lo else -threshold)
         else:
@@ -1214,7 +1221,8 @@ class Trainer:
         n_screened = 0
         if active and screening:
             drop = torch.zeros(len(rollouts), dtype=torch.bool)
-            drop[active] = self.screen(unit, a, step)
+            lengths = torch.tensor([len(rollouts[i].completion_ids) for i in active])
+            drop[active] = self.screen(unit, a, lengths, step)
             n_screened = int(drop.sum())
             for r, d in zip(rollouts, drop, strict=True):
                 r.screened = bool(d)

@@ -399,6 +399,16 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
     assert "| `projected/one_sided/grad` | 4 |" in md  # compared on its own four seeds
 
 
+def test_a_control_that_joined_later_is_stated_beside_the_clauses(tmp_path):
+    for seed in range(1, 5):
+        for arm, hack in (("vanilla", 0.8), ("screen", 0.1), ("screen_length", 0.15 + 0.01 * seed)):
+            write_run(tmp_path / "s" / "runs", arm, seed, hack, 0.4)
+    (line,) = st.gaps_beside(st.load_study(tmp_path / "s"), "screen")
+    assert line.startswith("screen_length (not in F4): hacks +7.") and "no better than screen_length" in line
+    write_run(tmp_path / "s" / "runs", "screen_length", 5, 0.9, 0.4)  # a seed that the treatment lacks: no contrast yet
+    assert st.gaps_beside(st.load_study(tmp_path / "s"), "screen") == []
+
+
 def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
     a = read_run(write_run(tmp_path, "vanilla", 1, 0.9, 0.4))
     b = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4))

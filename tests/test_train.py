@@ -70,6 +70,7 @@ def tail(run: Path) -> dict:
 @pytest.mark.parametrize("arm", T.Arm.__args__)
 def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
     mode = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
+    mode["screen_share"] = 0.3 if arm == "screen_length" else None
     status, run = go(tmp_path, arm=arm, steps=1, **mode)
     bluf = tail(run)
     assert status == 0 and bluf["valid"], bluf
@@ -189,9 +190,9 @@ def test_teacher_off_step_ends_the_mixing(tmp_path, pool, vhack):
 
 
 def test_no_live_label_reaches_screening(pool, vhack):
-    """screen() sees gradients, advantages and pairs only: its signature has no rollout to read a flag from."""
+    """screen() sees gradients, advantages, lengths and pairs only: its signature has no rollout to read a flag from."""
     names = T.Trainer.screen.__code__.co_varnames[: T.Trainer.screen.__code__.co_argcount]
-    assert names == ("self", "grads", "advantages", "step")
+    assert names == ("self", "grads", "advantages", "lengths", "step")
     source = Path(T.__file__).read_text().split("def screen(")[1].split("# -- one step")[0]
     assert not {"hacked", "gt_correct", "attempted", "label", "reward"} & set(source.replace(".", " ").split())
 

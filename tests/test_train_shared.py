@@ -48,7 +48,7 @@ def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_sid
     flags = {"steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL, "share_prompts": True}
     for side in ("all", "positive"):
         n = {}
-        for arm in ("screen", "screen_haar", "screen_random"):
+        for arm in ("screen", "screen_haar", "screen_random", "screen_length"):
             _, run = go(tmp_path / side / arm, arm=arm, screen_share=0.5, screen_side=side, **flags)
             first = [r for r in rows(run, "rollouts.jsonl") if r["step"] == 1]
             group = [[r for r in first if r["problem_id"] == p] for p in dict.fromkeys(r["problem_id"] for r in first)]
@@ -61,7 +61,9 @@ def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_sid
             else:
                 assert all(r["reward"] > mean[r["problem_id"]] for r in gone)
             assert not any(r["screened"] for r in first if r not in live)
-            if arm == "screen":
-                top = sorted(live, key=lambda r: -r["cos_hack"])[: round(0.5 * len(live))]
-                assert all(r in top for r in gone) and (gone or side == "positive")
+            by = {"screen": "cos_hack", "screen_length": "n_tokens"}.get(arm)
+            if by and gone:
+                least = sorted((r[by] for r in live), reverse=True)[round(0.5 * len(live)) - 1]
+                assert all(r[by] >= least for r in gone)
+            assert gone or side == "positive"
         assert n["screen"] == n["screen_random"]
