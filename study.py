@@ -913,8 +913,8 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
     rows = [(a, s["delta_hacked"], s["delta_pass"]) for a, s in summary.items() if "delta_hacked" in s]
     if rows:
         note = (
-            "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval (from 4 seeds). "
-            "Last step, "
+            "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
+            "(from 4 seeds). Last step, "
             f"{'T=1' if summaries.get('sample') else 'greedy'}."
         )
         files.append(
