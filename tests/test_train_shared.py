@@ -40,7 +40,7 @@ def test_shared_prompts_give_the_updates_of_unshared_ones(arm, more, tmp_path, p
 def test_only_a_kl_keeps_prompts_apart():
     config = T.PRESETS["full"][1]
     for arm in T.Arm.__args__:
-        assert T.dataclasses.replace(config, arm=arm).shares_prompts
+        assert T.dataclasses.replace(config, arm=arm, screen_share=0.3).shares_prompts
     assert not T.dataclasses.replace(config, kl_beta=0.1).shares_prompts
 
 
