@@ -33,7 +33,7 @@ GREY = "#777777"
 # the same arm has the same look in every figure; controls share dashes so that they read as a group
 LOOK: dict[str, tuple[str, str, float]] = {
     "vanilla": (BLACK, "-", 2.2), "ceiling": (GREEN, "-", 1.8),
-    "projected": (BLUE, "-", 2.8), "haar_v": (ORANGE, "--", 1.6),
+    "projected": (YELLOW, "-", 2.8), "haar_v": (ORANGE, "--", 1.6),
     "within_class_v": (RED, "-.", 1.6), "nonhack_v": (PINK, ":", 2.0),
     "screen": (BLUE, "-", 2.8), "screen_haar": (ORANGE, "--", 1.6),
     "screen_within": (RED, "-.", 1.6), "screen_random": (PINK, ":", 2.0),
