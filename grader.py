@@ -48,7 +48,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tyro
 from loguru import logger
@@ -537,7 +537,27 @@ class SandboxUnavailable(RuntimeError):
     """This system lacks a layer that containment needs, and no flag accepted the weaker set."""
 
 
-class Grader:
+class _Service:
+    """What both graders are to a caller: a context manager, `submit`, and `grade` over it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def grade(self, items: Iterable[tuple[Any, str, str, str]]) -> list[Grade]:
+        """Grade (problem, completion, mode, evaluator) items; the order is kept."""
+        futures = [self.submit(*item) for item in items]
+        return [future.result() for future in futures]
+
+
+def _refuse_unknown(mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+
+
+class Grader(_Service):
     """Pool of sandboxes; `submit` returns a Future[Grade], `grade` a list in order. Thread-safe, a context manager.
 
     workers: sandboxes, one program at a time each (default: the CPUs this process may use). cpu_limit_s: CPU seconds of
@@ -604,12 +624,6 @@ class Grader:
         return f"{layers} (accepted without: {missing})"
 
     # -- life
-    def __enter__(self) -> Grader:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the sandboxes; gradings that have not ended get a RuntimeError."""
         if self._closed:
@@ -626,19 +640,13 @@ class Grader:
     # -- work
     def submit(self, problem: Any, completion: str, mode: str, evaluator: str = "run_tests") -> Future[Grade]:
         """Grade one completion in the background. ValueError for an unknown mode or tests that cannot be judged."""
-        if mode not in MODES:
-            raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+        _refuse_unknown(mode)
         if self._closed:
             raise RuntimeError("this grader is closed")
         cases = self.cases(problem)
         future: Future[Grade] = Future()
         self._queue.put((future, problem, cases, completion, mode, evaluator))
         return future
-
-    def grade(self, items: Iterable[tuple[Any, str, str, str]]) -> list[Grade]:
-        """Grade (problem, completion, mode, evaluator) items; the order is kept."""
-        futures = [self.submit(*item) for item in items]
-        return [future.result() for future in futures]
 
     def cases(self, problem: Any) -> list[Case]:
         """The problem's parsed tests (cached: the rollouts of a group share them). Raises TestFormatError."""
@@ -793,7 +801,7 @@ class Grader:
         return watch.paid and (watch.defined or mode != "run_tests"), watch.attempted
 
 
-class GraderProcess:
+class GraderProcess(_Service):
     """A Grader in a process of its own, with its interface: the caller's interpreter neither parses nor compares.
 
     Arguments and errors are Grader's; unlike there, tests that cannot be judged raise from the future. Problems are
@@ -839,16 +847,9 @@ class GraderProcess:
         for thread in self._threads:
             thread.start()
 
-    def __enter__(self) -> GraderProcess:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
     def submit(self, problem: Any, completion: str, mode: str, evaluator: str = "run_tests") -> Future[Grade]:
         """Grade one completion in the background; ValueError for an unknown mode, RuntimeError where it has ended."""
-        if mode not in MODES:
-            raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+        _refuse_unknown(mode)
         future: Future[Grade] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
@@ -861,11 +862,6 @@ class GraderProcess:
             job = (self._serial, id(problem), None if known else problem, completion, mode, evaluator)
             self._outbox.put(job)  # inside the lock: the process must see a problem before the second use of its id
         return future
-
-    def grade(self, items: Iterable[tuple[Any, str, str, str]]) -> list[Grade]:
-        """Grade (problem, completion, mode, evaluator) items; the order is kept."""
-        futures = [self.submit(*item) for item in items]
-        return [future.result() for future in futures]
 
     def close(self) -> None:
         """End the process and its sandboxes; gradings that have not ended get a RuntimeError."""

@@ -100,15 +100,25 @@ def teacher(modes: tuple[str, ...], pool: str, *model: str) -> tuple[tuple[str, 
     return ("--teacher-pool-dir", pool, "--mix-ratio", "0.25", "--teacher-off-step", "10"), (pool, make)
 
 
-def organism() -> Spec:
-    """A cached teacher shows the hacks in the first steps; after that the model is on its own."""
-    flags, pool = teacher(MODES, "out/probe_distill/organism")
-    return Spec("organism", DECIDING | OTHERS, tuple(DECIDING), ("--modes", *MODES, *flags), prepare=(pool,))
+Arms = dict[str, tuple[str, ...]]
 
 
-def leave_one_mode_out(
-    arms: dict[str, tuple[str, ...]], *setting: str, preset: str = "organism", model: tuple[str, ...] = (), **more
+def with_teacher(
+    preset: str, arms: Arms, *setting: str, deciding: tuple[str, ...] | None = None, model: tuple[str, ...] = (), **more
 ) -> Spec:
+    """A cached teacher shows the hacks in the first steps; after that the model is on its own. deciding: None, all."""
+    flags, pool = teacher(MODES, f"out/probe_distill/{preset}", *model)
+    first = tuple(arms) if deciding is None else deciding
+    return Spec(preset, arms, first, ("--modes", *MODES, *flags, *setting), prepare=(pool,), **more)
+
+
+def without_teacher(preset: str, arms: Arms, *setting: str, deciding: tuple[str, ...] | None = None, **more) -> Spec:
+    """Hacking must emerge by itself. deciding: None, all."""
+    first = tuple(arms) if deciding is None else deciding
+    return Spec(preset, arms, first, ("--modes", *MODES, *setting, "--mix-ratio", "0"), **more)
+
+
+def leave_one_mode_out(preset: str, arms: Arms, *setting: str, model: tuple[str, ...] = (), **more) -> Spec:
     """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
     cells, pools = {}, []
     for mode in MODES:
@@ -120,7 +130,7 @@ def leave_one_mode_out(
     return Spec(preset, cells, (), ("--modes", *MODES, *setting), seeds_other=4, prepare=tuple(pools), **more)
 
 
-def only(arms: dict[str, tuple[str, ...]], *labels: str) -> dict[str, tuple[str, ...]]:
+def only(arms: Arms, *labels: str) -> Arms:
     return {a: arms[a] for a in labels}
 
 
@@ -129,73 +139,48 @@ def only(arms: dict[str, tuple[str, ...]], *labels: str) -> dict[str, tuple[str,
 SHARE = ("--screen-share", "0.3", "--screen-side", "positive")
 DECIDING_1 = {arm: (*flags, *SHARE) if arm.startswith("screen") else flags for arm, flags in DECIDING.items()}
 DECIDING_1["screen_length"] = ("--arm", "screen_length", *SHARE)  # amendment 2: would the longest answers do as well?
-SETTING_1 = ("--lr", "6e-4", "--schedule", "cosine", "--steps", "150", "--eval-every", "50", "--share-prompts")
-SETTING_1 += ("--grader-cpu-s", "2")
-SCREENS = ("screen", "screen_haar", "screen_within", "screen_random")
-
-
-def amendment_1() -> Spec:
-    """The same ten arms, H1-screen's six first."""
-    flags, pool = teacher(MODES, "out/probe_distill/organism")
-    common = ("--modes", *MODES, *flags, *SETTING_1)
-    first = ("vanilla", *SCREENS, "ceiling")
-    return Spec("organism", DECIDING_1, first, common, first_seed=401, seeds_other=8, prepare=(pool,))
-
-
-def amendment_1_others() -> Spec:
-    """The arms that are only described, at four seeds beside a vanilla and a screen of their own."""
-    arms = only(DECIDING_1, "vanilla", "screen", "ceiling")
-    rest = {a: f for a, f in OTHERS.items() if a not in ("screen/positive", "screen/midpoint")}
-    arms |= {a: (*f, *SHARE) if f[1].startswith("screen") else f for a, f in rest.items()}
-    arms |= {
+SETTING_1 = (
+    *("--lr", "6e-4", "--schedule", "cosine", "--steps", "150", "--eval-every", "50"),
+    *("--share-prompts", "--grader-cpu-s", "2"),
+)
+SETTING_SMOLLM2 = (*SETTING_1, "--lr", "3e-5")  # of a flag given twice the last counts
+SMOLLM2 = ("--model", "smollm2-substrate")
+FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
+PAIRED = ("projected", "haar_v", "screen", "screen_haar")
+MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
+OTHERS_1 = (
+    only(DECIDING_1, "vanilla", "screen", "ceiling")
+    | {
+        a: (*f, *SHARE) if f[1].startswith("screen") else f
+        for a, f in OTHERS.items()
+        if a not in ("screen/positive", "screen/midpoint")
+    }
+    | {
         "screen/all": (*DECIDING_1["screen"], "--screen-side", "all"),
         "screen/half": (*DECIDING_1["screen"], "--screen-share", "0.5"),
         "screen/refresh": (*DECIDING_1["screen"], "--refresh-every", "25"),
         "projected/refresh": (*DECIDING["projected"], "--refresh-every", "25"),
         "projected/wide": (*DECIDING["projected"], "--core-rank", "192", "--k", "12"),
     }
-    flags, pool = teacher(MODES, "out/probe_distill/organism")
-    common = ("--modes", *MODES, *flags, *SETTING_1)
-    return Spec("organism", arms, (), common, first_seed=411, prepare=(pool,))
+)
+SMOLLM2_ARMS = DECIDING_1 | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
 
-
-def amendment_1_mix0() -> Spec:
-    arms = only(DECIDING_1, "vanilla", "screen", "projected")
-    common = ("--modes", *MODES, *SETTING_1, "--mix-ratio", "0")
-    return Spec("organism", arms, ("vanilla", "screen"), common, first_seed=401, seeds_other=8)
-
-
-# SmolLM2: the arms that its issue names, in the setting of amendment 1 at its own learning rate
-SETTING_SMOLLM2 = ("--lr", "3e-5", *SETTING_1[2:])
-SMOLLM2 = ("--model", "smollm2-substrate")
-
-
-def smollm2() -> Spec:
-    flags, pool = teacher(MODES, "out/probe_distill/smollm2", *SMOLLM2)
-    arms = DECIDING_1 | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
-    common = ("--modes", *MODES, *flags, *SETTING_SMOLLM2)
-    return Spec("smollm2", arms, tuple(arms), common, first_seed=401, prepare=(pool,))
-
-
-def smollm2_mix0() -> Spec:
-    arms = only(DECIDING_1, "vanilla", "screen", "projected")
-    common = ("--modes", *MODES, *SETTING_SMOLLM2, "--mix-ratio", "0")
-    return Spec("smollm2", arms, tuple(arms), common, first_seed=401)
-
-
-PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 STUDIES: dict[str, Spec] = {
-    "organism": organism(),
-    "organism-mix0": Spec("organism", dict(DECIDING), tuple(DECIDING), ("--modes", *MODES, "--mix-ratio", "0")),
-    "organism-lomo": leave_one_mode_out(only(DECIDING, *PAIRED)),
-    "amendment1": amendment_1(),
-    "amendment1-others": amendment_1_others(),
-    "amendment1-mix0": amendment_1_mix0(),
-    "amendment1-lomo": leave_one_mode_out(only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, first_seed=401),
-    "smollm2": smollm2(),
-    "smollm2-mix0": smollm2_mix0(),
+    "organism": with_teacher("organism", DECIDING | OTHERS, deciding=tuple(DECIDING)),
+    "organism-mix0": without_teacher("organism", DECIDING),
+    "organism-lomo": leave_one_mode_out("organism", only(DECIDING, *PAIRED)),
+    "amendment1": with_teacher("organism", DECIDING_1, *SETTING_1, deciding=FIRST_1, first_seed=401, seeds_other=8),
+    "amendment1-others": with_teacher("organism", OTHERS_1, *SETTING_1, deciding=(), first_seed=411),
+    "amendment1-mix0": without_teacher(
+        "organism", MIX0_1, *SETTING_1, deciding=("vanilla", "screen"), first_seed=401, seeds_other=8
+    ),
+    "amendment1-lomo": leave_one_mode_out(
+        "organism", only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, first_seed=401
+    ),
+    "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_SMOLLM2, model=SMOLLM2, first_seed=401),
+    "smollm2-mix0": without_teacher("smollm2", MIX0_1, *SETTING_SMOLLM2, first_seed=401),
     "smollm2-lomo": leave_one_mode_out(
-        only(DECIDING_1, *PAIRED), *SETTING_SMOLLM2, preset="smollm2", model=SMOLLM2, first_seed=401
+        "smollm2", only(DECIDING_1, *PAIRED), *SETTING_SMOLLM2, model=SMOLLM2, first_seed=401
     ),
 }
 

@@ -56,7 +56,7 @@ class Job:
 
 def plan_full(cfg: Config) -> list[Job]:
     """Extract V, then the same seeds under every arm."""
-    known = grid.DECIDING_1 | {a: f for a, f in grid.OTHERS.items() if a not in grid.DECIDING_1}
+    known = grid.DECIDING_1 | grid.OTHERS
     if unknown := [a for a in cfg.arms if a not in known]:
         raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(known)}")
     jobs = [_extract(cfg)]
@@ -223,7 +223,7 @@ class Config:
     """Flags of queue_jobs.py; QUEUE=local in the environment runs the jobs here."""
 
     plan: tyro.conf.Positional[Literal["full", "probe-mixed", "study"]]
-    preset: Literal["smoke", "fast", "full", "organism", "smollm2"] = "full"
+    preset: Literal["smoke", "fast", "full", "organism"] = "full"
     seeds: tuple[int, ...] = (41, 42, 43)
     arms: tuple[str, ...] = ("vanilla", "projected")  # plan `full`: labels of grid.py, e.g. screen, haar_v, ceiling
     group: str = "projected_grpo"  # pueue group

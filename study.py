@@ -72,9 +72,8 @@ CONTROLS = {
     "screen": ("screen_haar", "screen_within", "screen_random"),
 }
 TREATMENTS = {"projected": "H1", "screen": "H1-screen"}
-BESIDE = {
-    "screen": ("screen_length",)
-}  # a later amendment's control: its gap is stated, the clauses stay as registered
+# controls of later amendments: their gap is stated, the clauses stay as registered
+BESIDE = {"screen": ("screen_length",)}
 
 
 # ---------------------------------------------------------------- a study: all its runs, read

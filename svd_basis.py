@@ -144,8 +144,8 @@ class Capture:
     rows: Tensor  # (B,) long
     weight_grads: bool
     ends: Tensor | None = None
-    member: Tensor | None = None  # packed, made once; diag: (B, N) float32, 1 where a token is of a row;
-    # core: (B, longest) the row's tokens, N (a row of zeros) where it has ended
+    member: Tensor | None = None  # packed, diag: (B, N) float32, 1 where a token is of a row; made once
+    tokens: Tensor | None = None  # packed, core: (B, longest) a row's tokens, N once it has ended; made once
 
     def add(
         self, layer: SVDLinear, x: Tensor | None, gy: Tensor, a: Tensor | None, gu: Tensor | None, scale: Tensor | None
@@ -166,11 +166,11 @@ class Capture:
     def _add_packed(self, layer: SVDLinear, a: Tensor, gu: Tensor, scale: Tensor | None) -> Tensor | None:
         lo, hi = layer.basis.spans[layer.name]
         if layer.basis.coords == "core":
-            if self.member is None:
+            if self.tokens is None:
                 sizes = torch.diff(self.ends)
                 at = torch.arange(int(sizes.max()), device=a.device)
-                self.member = torch.where(at < sizes[:, None], self.ends[:-1, None] + at, len(a))
-            x, y = (F.pad(t.to(self.out.dtype), (0, 0, 0, 1))[self.member] for t in (gu, a))  # (B, longest, q)
+                self.tokens = torch.where(at < sizes[:, None], self.ends[:-1, None] + at, len(a))
+            x, y = (F.pad(t.to(self.out.dtype), (0, 0, 0, 1))[self.tokens] for t in (gu, a))  # (B, longest, q)
             self.out[:, lo:hi].index_add_(0, self.rows, torch.bmm(x.transpose(1, 2), y).flatten(1))
             return None
         if a.is_cuda:

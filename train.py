@@ -129,7 +129,7 @@ class Config:
     top_p: float = 1.0
     tokens_per_micro: int = 16384  # padded tokens of one forward + backward
     fused: bool = False  # delta_s training reads U (S + delta) Vh, not W and a side product; rounds at delta = 0
-    share_prompts: bool = False  # run a group's prompt once in training, where no rollout's own gradient is needed
+    share_prompts: bool = False  # run a group's prompt once; a rollout's own gradient is then of its own positions
     memory_gb: float | None = None  # GPU budget: sampling waves and tokens_per_micro are cut to fit; None: all there is
     checkpointing: bool | None = None  # recompute each layer in the backward; None: on a GPU only if memory asks for it
     # teacher pool
@@ -985,14 +985,13 @@ class Trainer:
         else:
             s = self.vhack.sets["hack" if which in ("random", "length") else which]
             direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
-        cos, threshold = cosines(grads, direction).cpu() * (1 if hi >= lo else -1), lo + cfg.screen_at * (hi - lo)
-        if which == "length":
-            cos = lengths.float()
+        sign = 1 if hi >= lo else -1
+        score = lengths.float() if which == "length" else sign * cosines(grads, direction).cpu()
         if cfg.screen_share is None:
-            drop = cos > (threshold if hi >= lo else -threshold)
+            drop = score > sign * (lo + cfg.screen_at * (hi - lo))
         else:
-            drop = torch.zeros(len(cos), dtype=torch.bool)
-            drop[cos.topk(round(cfg.screen_share * len(cos))).indices] = True
+            drop = torch.zeros(len(score), dtype=torch.bool)
+            drop[score.topk(round(cfg.screen_share * len(score))).indices] = True
         side = advantages > 0 if cfg.screen_side == "positive" else torch.ones_like(drop)
         drop &= side
         if which == "random":
@@ -1076,8 +1075,9 @@ class Trainer:
 
         # advantages and gradient
         n_all = len(tasks) * cfg.group
-        early = cfg.shares_prompts and cfg.arm not in SCREENS_WITH  # a screen compares all groups first
-        gradient = self._shared_gradient if early else self._rollout_gradient
+        gradient = self._rollout_gradient
+        if cfg.shares_prompts:
+            gradient = self._screened_gradient if cfg.arm in SCREENS_WITH else self._shared_gradient
         advantages, flat, joint, active, nll, n_screened, kl = gradient(groups, step, n_all)
         for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
             r.advantage = x
@@ -1157,6 +1157,37 @@ class Trainer:
             live += index
         return advantages, flat, joint, live, nll[live], 0, 0.0
 
+    def _active(self, advantages: Tensor) -> list[int]:
+        """Rollouts (prompt-major) of the groups (P, G) with variance; the others cost no forward."""
+        live = (advantages.abs().amax(1) > 1e-9).repeat_interleave(self.cfg.group)  # (n,)
+        return live.nonzero()[:, 0].tolist()
+
+    def _screened_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
+        """As _shared_gradient for a screen, which compares all groups: one pass ranks, what is left makes the step."""
+        rollouts = [r for group in groups for r in group]
+        rewards, keep, advantages, flat = self._advantages(groups)
+        active = self._active(advantages)
+        if not active:
+            return advantages, flat, torch.zeros(2, self.basis.size, device=self.basis.device), [], None, 0, 0.0
+        picked = [rollouts[i] for i in active]
+        _, unit = self._shared_part(picked, torch.ones(len(active)), n_all, step=False)
+        advantages, n_screened = self._screened(rollouts, active, unit, rewards, keep, advantages, step)
+        joint, _ = self._shared_part(picked, advantages.flatten()[active], n_all)
+        return advantages, flat, joint, active, unit, n_screened, 0.0
+
+    def _screened(self, rollouts, active, unit: Tensor, rewards: Tensor, keep: Tensor, advantages: Tensor, step: int):
+        """Screen the active rollouts by gradients unit (n, D) -> (advantages (P, G) of what is left, how many left)."""
+        cfg = self.cfg
+        drop = torch.zeros(len(rollouts), dtype=torch.bool)
+        lengths = torch.tensor([len(rollouts[i].completion_ids) for i in active])
+        drop[active] = self.screen(unit, advantages.flatten()[active], lengths, step)
+        for r, d in zip(rollouts, drop, strict=True):
+            r.screened = bool(d)
+        n_screened, drop = int(drop.sum()), drop.view_as(keep)
+        if cfg.screen_by == "penalty":
+            return group_advantages(rewards - cfg.penalty * drop, keep, cfg.advantage), n_screened
+        return group_advantages(rewards, keep & ~drop, cfg.advantage), n_screened
+
     def _shared_part(self, rollouts: list[Rollout], a: Tensor, n_all: int, step: bool = True) -> tuple[Tensor, Tensor]:
         """Gradient of student and teacher (2, D), and of each rollout's -log p at its own positions (n, D), signed.
 
@@ -1199,9 +1230,7 @@ class Trainer:
         gradients oriented as of -log p (n, D), how many were screened, KL)."""
         cfg, rollouts = self.cfg, [r for group in groups for r in group]
         rewards, keep, advantages, flat = self._advantages(groups)
-        # a group without variance costs no forward
-        live = (advantages.abs().amax(1) > 1e-9).repeat_interleave(cfg.group)  # (n,)
-        active = [i for i in range(len(rollouts)) if live[i]]
+        active = self._active(advantages)
         # the same tokens have the same gradient: repeats are run once (a small model's group is half repeats)
         first, copy_of, copies = distinct([rollouts[i] for i in active])
         seqs = [rollouts[active[j]].sequence for j in first]
@@ -1213,28 +1242,13 @@ class Trainer:
         screening = cfg.arm in SCREENS_WITH
         linear = cfg.train == "delta_s" and not cfg.kl_beta  # then g = sum_i A_i g_i
         unit = None
-        if active and screening and cfg.shares_prompts:  # read at each rollout's own positions, each prompt run once
-            _, unit = self._shared_part([rollouts[i] for i in active], torch.ones(len(active)), n_all, False)
-        elif active and (linear or screening):
+        if active and (linear or screening):
             unit, *_ = self._backward(seqs, lambda lp, rows, idx: -(lp * scale[idx][rows]).sum())
             unit = unit[copy_of]  # (n, D)
         n_screened = 0
         if active and screening:
-            drop = torch.zeros(len(rollouts), dtype=torch.bool)
-            lengths = torch.tensor([len(rollouts[i].completion_ids) for i in active])
-            drop[active] = self.screen(unit, a, lengths, step)
-            n_screened = int(drop.sum())
-            for r, d in zip(rollouts, drop, strict=True):
-                r.screened = bool(d)
-            drop = drop.view_as(keep)
-            if cfg.screen_by == "penalty":
-                advantages = group_advantages(rewards - cfg.penalty * drop, keep, cfg.advantage)
-            else:
-                advantages = group_advantages(rewards, keep & ~drop, cfg.advantage)
+            advantages, n_screened = self._screened(rollouts, active, unit, rewards, keep, advantages, step)
             a = advantages.flatten()[active]
-        if active and cfg.shares_prompts:  # screened: what is left makes the step
-            joint, _ = self._shared_part([rollouts[i] for i in active], a, n_all)
-            return advantages, flat, joint, active, unit, n_screened, 0.0
         a_dev = a.to(self.basis.device)
         zero = torch.zeros(self.basis.size, device=self.basis.device)
         kl = 0.0
@@ -1675,7 +1689,8 @@ def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], li
     cfg = tr.cfg
     code = runs.git_commit()
     unnamed = code == "unknown" or code.endswith("+")  # code that no commit names may change under the cache
-    if cfg.device != "cpu" or unnamed or cfg.route_seed:  # a seeded quarantine leaves rounding when it is taken away
+    alone = cfg.device == "cpu" and tr.acc.num_processes == 1  # an evaluation of several processes is one by all
+    if not alone or unnamed or cfg.route_seed:  # a seeded quarantine leaves rounding when it is taken away
         return tr.evaluate(0, held)
     fields = ("seed", "model", "dtype", "modes", "hint", "max_new_tokens", "eval_samples", "eval_greedy", "sampler")
     depends = {k: getattr(cfg, k) for k in (*fields, "grader_cpu_s")} | {
@@ -1687,7 +1702,7 @@ def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], li
         "grader": tr.grader.layers,
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(__file__).resolve().parent / "out" / "start_evals" / f"{key}.json"
+    path = runs.ROOT / "out" / "start_evals" / f"{key}.json"
     if path.exists():
         logger.info("evaluation at step 0 from {}", path)
         return json.loads(path.read_text(encoding="utf-8")), []

@@ -6,28 +6,11 @@ import sys
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from test_sampler import DEVICES, gpu, make
 
 from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads
 from shared_prompts import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
 from svd_basis import attach
-
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=gpu)]
-
-
-def make(kind="qwen3", device="cpu", dtype=torch.float32, **over):
-    torch.manual_seed(0)
-    dims = dict(
-        vocab_size=97, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=6,
-        num_key_value_heads=2, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=1,
-        pad_token_id=0, bos_token_id=None, initializer_range=0.2,
-    ) | over  # fmt: skip
-    model = Qwen3ForCausalLM(Qwen3Config(**dims)) if kind == "qwen3" else LlamaForCausalLM(LlamaConfig(**dims))
-    for name, p in model.named_parameters():  # norms of 1 would hide a weight that is left out
-        if "norm" in name:
-            torch.nn.init.uniform_(p, 0.5, 1.5)
-    return model.to(device, dtype).eval()
 
 
 def with_delta(model, fused=True, size=0.1):
@@ -84,7 +67,7 @@ def test_packed_attention_and_its_backward_equal_masked_attention_in_float64():
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_packed_hidden_states_equal_the_models_own_forward(kind, device):
-    model, (units, _) = make(kind, device), units_of()
+    model, (units, _) = make(kind, device=device), units_of()
     lay = Packed(units, model.device)
     with torch.no_grad():
         got = hidden_states(model, lay)[lay.before]
