@@ -718,12 +718,12 @@ def make_trainer(
 
 def one_step(
     b: Bench, what: str, budget: float | None, recompute: bool | None = None, micro: int = 16384, *,
-    old: bool = False, plain: bool = False,
+    old: bool = False, plain: bool = False, graded: bool = True,
 ) -> None:  # fmt: skip
     """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit.
 
     old: as it was before: the vocabulary sorted at every token, the grader's threads in this process, and a prompt run
-    once a rollout. plain: also sampling alone, without a filter.
+    once a rollout. plain: also sampling alone, without a filter. graded False: the same step beside an idle host.
     """
     import train
     from grader import Grader, GraderProcess, SandboxUnavailable
@@ -734,11 +734,12 @@ def one_step(
     get_directions(b)
     saved = [p.detach().clone() for p in b.basis.knobs()]
     with contextlib.ExitStack() as stack:
+        grader = None
         try:
             kind = Grader if old else GraderProcess
-            grader = stack.enter_context(kind(accept_level=b.cfg.grader_level))
+            if graded:
+                grader = stack.enter_context(kind(accept_level=b.cfg.grader_level))
         except SandboxUnavailable as e:
-            grader = None
             b.row(f"step runs UNGRADED: {e}")
         if budget and b.cfg.device != "cpu":  # the allocator then refuses what a smaller card would not have
             total = torch.cuda.get_device_properties(0).total_memory / 1e9
@@ -753,11 +754,11 @@ def one_step(
             rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=tr.tokens_per_micro)  # warm: kernels
         else:
             shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))
-        warm, _, _ = timed(b.cfg, lambda: tr.rollouts(8))  # warm: capture of the live-batch sizes
+        warm, _, _ = timed(b.cfg, lambda: tr.rollouts(1))  # warm: every live-batch size of these lengths is captured
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
         s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
         if plain:  # the preset's top_p filters the vocabulary at every token: what does that cost?
-            tr.rollouts(8, filtered=False)
+            tr.rollouts(1, filtered=False)
             alone, _, _ = timed(b.cfg, lambda: tr.rollouts(1, filtered=False))
     with torch.no_grad():
         for p, x in zip(b.basis.knobs(), saved, strict=True):
@@ -839,6 +840,7 @@ def cutoff(b: Bench) -> None:
 def step(b: Bench) -> None:
     """One training step of the `full` preset with the whole card: seconds by phase."""
     one_step(b, "shared prompts, search, grading process", None, plain=True)
+    one_step(b, "the same, nothing graded", None, graded=False)
 
 
 def before(b: Bench) -> None:

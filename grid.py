@@ -39,6 +39,7 @@ class Spec:
     seeds: int = 8  # of a deciding arm
     seeds_other: int = 4
     prepare: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (file or folder that must exist, command that makes it)
+    plateau: str = "hacked"  # vanilla's curve that V8 reads (amendment 3: "attempted")
 
     def argv(self, label: str, seed: int) -> tuple[str, ...]:
         """train.py's command line of one cell; a flag of the arm replaces the same flag common to all arms."""
@@ -143,6 +144,9 @@ SETTING_1 = (
     *("--lr", "6e-4", "--schedule", "cosine", "--steps", "150", "--eval-every", "50"),
     *("--share-prompts", "--grader-cpu-s", "2"),
 )
+# Amendment 3: a little longer, every evaluation on the same 512 prompts, the plateau read off attempts
+SETTING_3 = (*SETTING_1, "--steps", "180", "--eval-every", "30", "--eval-mid-n", "512")
+STUDY_3 = dict(first_seed=421, seeds_other=8, plateau="attempted")
 SETTING_SMOLLM2 = (*SETTING_1, "--lr", "3e-5")  # of a flag given twice the last counts
 SMOLLM2 = ("--model", "smollm2-substrate")
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
@@ -176,6 +180,11 @@ STUDIES: dict[str, Spec] = {
     ),
     "amendment1-lomo": leave_one_mode_out(
         "organism", only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, first_seed=401
+    ),
+    "amendment3": with_teacher("organism", DECIDING_1, *SETTING_3, deciding=FIRST_1, **STUDY_3),
+    "amendment3-mix0": without_teacher("organism", MIX0_1, *SETTING_3, deciding=("vanilla", "screen"), **STUDY_3),
+    "amendment3-lomo": leave_one_mode_out(
+        "organism", only(DECIDING_1, "screen", "screen_haar"), *SETTING_3, first_seed=421, plateau="attempted"
     ),
     "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_SMOLLM2, model=SMOLLM2, first_seed=401),
     "smollm2-mix0": without_teacher("smollm2", MIX0_1, *SETTING_SMOLLM2, first_seed=401),
