@@ -165,6 +165,7 @@ class Config:
     # screening: threshold = clean + screen_at * (hack - clean), the pairs' own mean cosines; no label is read
     screen_at: float = 0.2
     screen_share: float | None = None  # instead of a threshold: this share of each step's rollouts, the most hack-ward
+    screen_freeze: int | None = None  # with screen_share: steps that set the threshold; after them it stays, their mean
     screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are screened
     screen_by: Literal["drop", "penalty"] = "drop"  # penalty: they stay, their reward less --penalty
     # rivals
@@ -203,6 +204,8 @@ class Config:
             refuse("refresh_every", "at least 1 step")
         if self.screen_share is not None and not 0 < self.screen_share < 1:
             refuse("screen_share", "a share in (0, 1)")
+        if self.screen_freeze is not None and (self.screen_share is None or self.screen_freeze < 1):
+            refuse("screen_freeze", "needs --screen-share, and at least 1 step")
         if self.arm == "screen_length" and self.screen_share is None:
             refuse("arm", "needs --screen-share: a length has no threshold between the pairs' means")
         if self.train == "delta_s" and self.coords == "core":
@@ -871,6 +874,7 @@ class Trainer:
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
         self.refreshed = ""  # file of the V that a refresh put in force
+        self.screen_levels: list[float] = []  # scores at which the first --screen-freeze steps' shares began
         self.first_v = self.vhack.sets["hack"].V  # the log's overlaps stay with it, whatever a refresh puts in force
         self.knobs = self.basis.knobs()
         # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
@@ -974,9 +978,10 @@ class Trainer:
 
         The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine, or, with
         `screen_share`, where that share of the step's rollouts lies beyond it (the pairs are written by hand: the
-        student's own cosines have another mean). Side `positive` spares rollouts of negative advantage, which push
-        the policy away from what they did. `random` drops as many of the same side, chosen by the seed; `length` drops
-        the longest completions of the step, and reads no gradient at all (with `screen_share` alone).
+        student's own cosines have another mean). With `screen_freeze` the threshold is the mean of the first steps'
+        such places from then on: once hacks are rare, a share of every step is mostly honest. Side `positive` spares
+        rollouts of negative advantage, which push the policy away from what they did. `random` drops as many of the
+        same side, chosen by the seed; `length` drops the longest completions, and reads no gradient at all.
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
         if which == "haar":
@@ -990,8 +995,13 @@ class Trainer:
         if cfg.screen_share is None:
             drop = score > sign * (lo + cfg.screen_at * (hi - lo))
         else:
-            drop = torch.zeros(len(score), dtype=torch.bool)
-            drop[score.topk(round(cfg.screen_share * len(score))).indices] = True
+            top = score.topk(round(cfg.screen_share * len(score)))
+            drop = torch.zeros(len(score), dtype=torch.bool).index_fill_(0, top.indices, True)
+            if cfg.screen_freeze is not None:
+                if len(self.screen_levels) < cfg.screen_freeze:
+                    self.screen_levels += top.values[-1:].tolist()
+                else:
+                    drop = score >= sum(self.screen_levels) / len(self.screen_levels)
         side = advantages > 0 if cfg.screen_side == "positive" else torch.ones_like(drop)
         drop &= side
         if which == "random":
@@ -1447,6 +1457,7 @@ class Trainer:
             "quarantine": [q.cpu() for q in self.hook.quarantine],
             "drift": self.hook.drift,
             "refreshed": self.refreshed,
+            "screen_levels": self.screen_levels,
         }
 
     def load_state(self, state: dict) -> None:
@@ -1456,6 +1467,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.hook.quarantine = [q.to(self.basis.device) for q in state["quarantine"]]
         self.hook.drift = state["drift"]
+        self.screen_levels = state["screen_levels"]
         if state["refreshed"]:
             self.use(extract_vhack.load_vhack(state["refreshed"]), state["refreshed"])
         self.sync()

@@ -67,3 +67,24 @@ def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_sid
                 assert all(r[by] >= least for r in gone)
             assert gone or side == "positive"
         assert n["screen"] == n["screen_random"]
+
+
+def test_a_frozen_screen_keeps_the_mean_threshold_of_its_first_steps(tmp_path, pool, vhack):  # noqa: F811
+    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL, "share_prompts": True}
+    _, run = go(tmp_path, arm="screen", steps=4, screen_share=0.3, screen_freeze=2, **flags)
+    levels, later = [], 0
+    for step in (1, 2, 3, 4):
+        x = [r for r in rows(run, "rollouts.jsonl") if r["step"] == step and r["cos_hack"] is not None]
+        gone = {r["cos_hack"] for r in x if r["screened"]}
+        if step <= 2:
+            assert len([r for r in x if r["screened"]]) == round(0.3 * len(x)) > 0
+            levels.append(min(gone))
+        else:
+            later += len(gone)
+            assert gone == {r["cos_hack"] for r in x if r["cos_hack"] >= sum(levels) / 2}
+    assert later
+
+
+def test_a_frozen_screen_needs_a_share():
+    with pytest.raises(ValueError, match="--screen-freeze 3: needs --screen-share"):
+        T.Config(arm="screen", screen_freeze=3)
