@@ -2,7 +2,8 @@
 
     held-out pairs   share with (grad hack - grad clean) . v > 0
     split halves     overlap of the subspaces from the two halves of the pairs
-    live rollouts    AUROC of each student rollout's hack-ward cosine against its hack flag, around onset
+    live rollouts    AUROC of each student rollout's hack-ward cosine at onset, against "used the loophole" (the gate)
+                     and against "hacked" (used, paid and wrong: there an attempt with a correct answer is honest)
 
 Each figure of the real V stands beside the 95th percentile of the same figure for >= 50 random (Haar) directions and
 >= 50 within-class re-pairings of the same gradients. A null draw has no meaningful sign, so it is scored by the better
@@ -30,7 +31,13 @@ from policy_grad import Sequence, nll_loss, rollout_grads
 from run_read import read_jsonl
 from svd_basis import Basis, attach
 
-NAMES = {"heldout_accuracy": "held-out pair accuracy", "split_half": "split-half overlap", "live_auroc": "live AUROC"}
+NAMES = {
+    "heldout_accuracy": "held-out pair accuracy",
+    "split_half": "split-half overlap",
+    "live_attempted": "live AUROC, loophole used",
+    "live_hacked": "live AUROC, hacked",
+}
+LIVE = ("attempted", "hacked")
 
 
 @dataclass(frozen=True)
@@ -63,17 +70,18 @@ def diagnose(
     hack: Tensor,
     clean: Tensor,
     held: tuple[Tensor, Tensor],
-    live: tuple[Tensor, Tensor],
+    live: tuple[Tensor, dict[str, Tensor]],
     draws: int = 50,
     k: int = 5,
 ) -> dict[str, Figure]:
-    """The three figures. hack, clean (n, D) train-pair gradients; held the same of held-out pairs; live = gradients
-    (N, D) of student rollouts and their hack flags (N,) bool. ValueError when a class of live rollouts is empty."""
-    grads, flags = live
-    if not bool(flags.any()) or bool(flags.all()):
-        raise ValueError(
-            f"live rollouts: {int(flags.sum())} hacks of {len(flags)}; both kinds are needed, choose a run that hacks"
-        )
+    """The figures. hack, clean (n, D) train-pair gradients; held the same of held-out pairs; live = gradients (N, D) of
+    student rollouts and their flags by name, (N,) bool. ValueError when a class of live rollouts is empty."""
+    grads, labels = live
+    for name, flags in labels.items():
+        if not bool(flags.any()) or bool(flags.all()):
+            raise ValueError(
+                f"live rollouts: {int(flags.sum())} {name} of {len(flags)}; choose a run with both kinds"
+            )
     held_diff = held[0] - held[1]
     real = top_directions(basis, hack - clean, k, 0.0, 0.05)
     haar = [haar_directions(basis, real, seed=5000 + j) for j in range(2 * draws)]
@@ -82,8 +90,8 @@ def diagnose(
     def accuracy(v: Tensor) -> float:
         return float((cosines(held_diff, v) > 0).float().mean())
 
-    def live_auroc(v: Tensor) -> float:
-        return auroc(cosines(grads, v).cpu(), flags.cpu())
+    def live_auroc(flags: Tensor):
+        return lambda v: auroc(cosines(grads, v).cpu(), flags.cpu())
 
     def halves(diff: Tensor) -> float:
         a, b = (top_directions(basis, diff[i::2], k, 0.0, 0.05).V for i in (0, 1))
@@ -108,24 +116,34 @@ def diagnose(
             len(hack),
             draws,
         ),
-        "live_auroc": Figure(
-            live_auroc(real.mean),
-            better_sign(live_auroc, haar_means),
-            better_sign(live_auroc, within_means),
-            len(flags),
-            draws,
-        ),
+        **{
+            f"live_{name}": Figure(
+                live_auroc(flags)(real.mean),
+                better_sign(live_auroc(flags), haar_means),
+                better_sign(live_auroc(flags), within_means),
+                len(flags),
+                draws,
+            )
+            for name, flags in labels.items()
+        },
     }
 
 
 def onset_rollouts(rows: list[dict], limit: int, seed: int = 0) -> list[dict]:
-    """Student rollouts of the steps in which 5 to 95% of them hack (all steps where no step is so), at most `limit`."""
+    """At most `limit` student rollouts of the steps with 5 to 50% attempts, up to the first step with more (where no
+    step is so: of all steps)."""
     student = [r for r in rows if r["source"] == "student"]
     by_step: dict[int, list[dict]] = {}
     for r in student:
         by_step.setdefault(r["step"], []).append(r)
-    mixed = [r for rs in by_step.values() if 0.05 <= np.mean([x["hacked"] for x in rs]) <= 0.95 for r in rs]
-    chosen = mixed or student
+    chosen: list[dict] = []
+    for _, rs in sorted(by_step.items()):
+        share = np.mean([x["attempted"] for x in rs])
+        if share > 0.5:
+            break
+        if share >= 0.05:
+            chosen += rs
+    chosen = chosen or student
     order = np.random.default_rng(seed).permutation(len(chosen))[:limit]
     return [chosen[i] for i in sorted(order)]
 
@@ -162,9 +180,9 @@ def stage0(run: Path, draws: int = 50, limit: int = 256, at: str = "base") -> in
             for (name, _), knob in zip(basis.layers.items(), basis.knobs(), strict=True):
                 knob.copy_(saved[name])
     grads = rollout_grads(model, basis, sequences(tok, rows), nll_loss(1.0), tokens_per_micro=cfg.tokens_per_micro)[0]
-    flags = torch.tensor([bool(r["hacked"]) for r in rows])
+    flags = {name: torch.tensor([bool(r[name]) for r in rows]) for name in LIVE}
     found = diagnose(basis, hack, clean, held, (grads, flags), draws, cfg.k)
-    logged = [(r["cos_hack"], r["hacked"]) for r in rows if r.get("cos_hack") is not None]
+    logged = [(r["cos_hack"], r["attempted"]) for r in rows if r.get("cos_hack") is not None]
     live = (
         auroc(torch.tensor([c for c, _ in logged]), torch.tensor([bool(h) for _, h in logged]))
         if logged
@@ -172,18 +190,20 @@ def stage0(run: Path, draws: int = 50, limit: int = 256, at: str = "base") -> in
     )
 
     steps = sorted({r["step"] for r in rows})
-    where = f"steps {steps[0]}-{steps[-1]}, {int(flags.sum())} hacks, gradients at the {at} weights"
+    kinds = ", ".join(f"{int(x.sum())} {name}" for name, x in flags.items())
+    where = f"steps {steps[0]}-{steps[-1]}, {kinds}, gradients at the {at} weights"
     print(
         f"STAGE 0: {run.name}: {len(train_pairs)} train pairs, {len(held_pairs)} held out, {len(rows)} student rollouts"
     )
     print(f"ROLLOUTS: {where}; {draws} draws a null")
-    print(f"{'':24s} {'real V':>8s} {'Haar p95':>9s} {'within-class p95':>17s}  above both")
+    print(f"{'':26s} {'real V':>8s} {'Haar p95':>9s} {'within-class p95':>17s}  above both")
     for key, f in found.items():
         yes = "yes" if f.above else "NO"
-        print(f"{NAMES[key]:24s} {f.real:8.3f} {f.haar_p95:9.3f} {f.within_p95:17.3f}  {yes} (n={f.n})")
+        print(f"{NAMES[key]:26s} {f.real:8.3f} {f.haar_p95:9.3f} {f.within_p95:17.3f}  {yes} (n={f.n})")
     print(f"LIVE_AUROC_LOGGED: {live:.3f} (the cosines that training logged at its own weights, n={len(logged)})")
-    go = found["live_auroc"].above
-    yes, no = "V separates hacks better than its nulls", "V is not above its nulls: H1 is not worth its GPU-hours"
+    go = found["live_attempted"].above
+    yes = "V separates uses of the loophole better than its nulls"
+    no = "V is not above its nulls: H1 is not worth its GPU-hours"
     print(f"GATE: {'GO' if go else 'NO-GO'}: on live student gradients {yes if go else no}")
     out = run / f"stage0-{at}.json"
     figures = {k: asdict(f) | {"above": f.above} for k, f in found.items()}

@@ -607,7 +607,7 @@ def planted(strength: float, n: int = 40, live: int = 120):
     hack, clean = common + 0.5 * noise(n) + strength * axis, common + 0.5 * noise(n)
     held = (noise(16) + strength * axis, noise(16))
     flags = torch.rand(live, generator=gen) < 0.4
-    return basis, hack, clean, held, (noise(live) + strength * axis * flags[:, None], flags)
+    return basis, hack, clean, held, (noise(live) + strength * axis * flags[:, None], {"attempted": flags})
 
 
 def test_stage0_sees_a_planted_direction_and_not_its_absence():
@@ -616,9 +616,9 @@ def test_stage0_sees_a_planted_direction_and_not_its_absence():
 
     found = diagnose(*planted(12.0), draws=50, k=2)
     assert all(f.above and f.draws == 50 for f in found.values()), found
-    assert found["live_auroc"].real > 0.9 and found["heldout_accuracy"].real > 0.9
+    assert found["live_attempted"].real > 0.9 and found["heldout_accuracy"].real > 0.9
     absent = diagnose(*planted(0.0), draws=50, k=2)
-    assert not absent["live_auroc"].above and not absent["heldout_accuracy"].above, absent
+    assert not absent["live_attempted"].above and not absent["heldout_accuracy"].above, absent
 
 
 def test_stage0_refuses_rollouts_of_one_kind():
@@ -626,5 +626,20 @@ def test_stage0_refuses_rollouts_of_one_kind():
     from stage0 import diagnose
 
     basis, hack, clean, held, (grads, _) = planted(1.0)
-    with pytest.raises(ValueError, match="0 hacks of 120"):
-        diagnose(basis, hack, clean, held, (grads, torch.zeros(120, dtype=torch.bool)))
+    with pytest.raises(ValueError, match="0 hacked of 120"):
+        diagnose(basis, hack, clean, held, (grads, {"hacked": torch.zeros(120, dtype=torch.bool)}))
+
+
+def test_stage0_reads_the_onset_and_not_the_plateau():
+    pytest.importorskip("torch")
+    from stage0 import onset_rollouts
+
+    share = {1: 0.0, 2: 0.1, 3: 0.3, 4: 0.8, 5: 0.4}  # the dip after the plateau is no onset
+    rows = [
+        {"source": source, "step": step, "attempted": i < 10 * p}
+        for step, p in share.items()
+        for i in range(10)
+        for source in ("student", "teacher")
+    ]
+    assert {(r["source"], r["step"]) for r in onset_rollouts(rows, 100)} == {("student", 2), ("student", 3)}
+    assert len(onset_rollouts(rows, 7)) == 7
