@@ -248,6 +248,17 @@ def test_void_conditions_give_no_verdict(tmp_path, clause, kwargs):
     assert (v.word, v.deciding) == ("void", clause), v.text
 
 
+def test_the_plateau_is_of_attempts_only_where_the_study_was_registered_so(tmp_path):
+    """Vanilla attempts fully at step 20 and turns wrong later: 60 steps are 3 plateaus of attempts, 2 of hacks."""
+    slow = {label: {"steps": (0, 10, 20, 30, 40, 50, 60)} for label in TRUTH}
+    slow["vanilla"] |= {"early": 0.3, "attempt": 0.9}
+    v = verdict(world(tmp_path / "organism", companions=False, **slow))
+    assert v.deciding == "V8" and "plateau (hacked) at step 30" in v.text
+    v = verdict(world(tmp_path / "amendment3", companions=False, **slow))
+    assert v.word != "void", v.text
+    assert any("plateau (attempted) at step 20, trained to 60 (3.0x)" in c.text for c in v.clauses if c.id == "V8")
+
+
 def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys):
     path = world(tmp_path / "organism", companions=False, skip={("projected", 308)})
     write_run(path / "runs", "projected", 308, 0.1, 0.43, valid=False)
