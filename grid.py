@@ -147,6 +147,11 @@ SETTING_1 = (
 # Amendment 3: a little longer, every evaluation on the same 512 prompts, the plateau read off attempts
 SETTING_3 = (*SETTING_1, "--steps", "180", "--eval-every", "60", "--eval-mid-n", "512")
 STUDY_3 = dict(first_seed=421, plateau="attempted")
+# Amendment 4: the screen's threshold is set by the first ten steps and then stays
+FROZEN = ("--screen-freeze", "10")
+DECIDING_4 = {a: (*f, *FROZEN) if a.startswith("screen") else f for a, f in DECIDING_1.items()}
+DECIDING_4["screen/unfrozen"] = DECIDING_1["screen"]
+STUDY_4 = dict(first_seed=431, plateau="attempted")
 SETTING_SMOLLM2 = (*SETTING_1, "--lr", "3e-5")  # of a flag given twice the last counts
 SMOLLM2 = ("--model", "smollm2-substrate")
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
@@ -184,6 +189,11 @@ STUDIES: dict[str, Spec] = {
     "amendment3": with_teacher("organism", DECIDING_1 | OTHERS_1, *SETTING_3, deciding=tuple(DECIDING_1), **STUDY_3),
     "amendment3-mix0": without_teacher("organism", MIX0_1, *SETTING_3, deciding=("vanilla", "screen"), **STUDY_3),
     "amendment3-lomo": leave_one_mode_out("organism", only(DECIDING_1, "screen", "screen_haar"), *SETTING_3, **STUDY_3),
+    "amendment4": with_teacher(
+        "organism", only(DECIDING_4, *FIRST_1, "screen_length", "screen/unfrozen"), *SETTING_3, **STUDY_4
+    ),
+    "amendment4-mix0": without_teacher("organism", only(DECIDING_4, "vanilla", "screen"), *SETTING_3, **STUDY_4),
+    "amendment4-lomo": leave_one_mode_out("organism", only(DECIDING_4, "screen", "screen_haar"), *SETTING_3, **STUDY_4),
     "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_SMOLLM2, model=SMOLLM2, first_seed=401),
     "smollm2-mix0": without_teacher("smollm2", MIX0_1, *SETTING_SMOLLM2, first_seed=401),
     "smollm2-lomo": leave_one_mode_out(
