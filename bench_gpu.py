@@ -677,8 +677,8 @@ def make_trainer(
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
             return out
 
-        def rollouts(self, scale: int, on_finish=None, filtered: bool = True):
-            lengths = [max(1, n // scale) for w in work for n in w.lengths]
+        def rollouts(self, on_finish=None, filtered: bool = True):
+            lengths = [n for w in work for n in w.lengths]
             engine = "eager" if b.cfg.device == "cpu" else "graph"
             return sample(
                 b.model, [w.prompt for w in work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
@@ -693,7 +693,7 @@ def make_trainer(
                 problem, text = work[i // n].graded[i % n]
                 futures[i] = grader.submit(problem, text, "run_tests")
 
-            out = self.clock("sampling_s", lambda: self.rollouts(1, ended if grader else None))
+            out = self.clock("sampling_s", lambda: self.rollouts(ended if grader else None))
             return [
                 train.Rollout("student", tasks[i // n], s.ids, "", grading=futures.get(i)) for i, s in enumerate(out)
             ]
@@ -754,12 +754,12 @@ def one_step(
             rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=tr.tokens_per_micro)  # warm: kernels
         else:
             shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))
-        warm, _, _ = timed(b.cfg, lambda: tr.rollouts(1))  # warm: every live-batch size of these lengths is captured
+        warm, _, _ = timed(b.cfg, tr.rollouts)  # warm: every live-batch size of these lengths is captured
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
         s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
         if plain:  # the preset's top_p filters the vocabulary at every token: what does that cost?
-            tr.rollouts(1, filtered=False)
-            alone, _, _ = timed(b.cfg, lambda: tr.rollouts(1, filtered=False))
+            tr.rollouts(filtered=False)
+            alone, _, _ = timed(b.cfg, lambda: tr.rollouts(filtered=False))
     with torch.no_grad():
         for p, x in zip(b.basis.knobs(), saved, strict=True):
             p.copy_(x)

@@ -135,10 +135,15 @@ def only(arms: Arms, *labels: str) -> Arms:
     return {a: arms[a] for a in labels}
 
 
+def screens_with(arms: Arms, *flags: str) -> Arms:
+    """The arms, every screen with further flags."""
+    return {a: (*f, *flags) if f[1].startswith("screen") else f for a, f in arms.items()}
+
+
 # Amendment 1 of docs/spec.md: shorter runs whose learning rate decays, so that vanilla plateaus early and goes on
 # solving; the screen drops, of each step's 30% most hack-ward rollouts, those of positive advantage
 SHARE = ("--screen-share", "0.3", "--screen-side", "positive")
-DECIDING_1 = {arm: (*flags, *SHARE) if arm.startswith("screen") else flags for arm, flags in DECIDING.items()}
+DECIDING_1 = screens_with(DECIDING, *SHARE)
 DECIDING_1["screen_length"] = ("--arm", "screen_length", *SHARE)  # amendment 2: would the longest answers do as well?
 SETTING_1 = (
     *("--lr", "6e-4", "--schedule", "cosine", "--steps", "150", "--eval-every", "50"),
@@ -148,8 +153,7 @@ SETTING_1 = (
 SETTING_3 = (*SETTING_1, "--steps", "180", "--eval-every", "60", "--eval-mid-n", "512")
 STUDY_3 = dict(first_seed=421, plateau="attempted")
 # Amendment 4: the screen's threshold is set by the first ten steps and then stays
-FROZEN = ("--screen-freeze", "10")
-DECIDING_4 = {a: (*f, *FROZEN) if a.startswith("screen") else f for a, f in DECIDING_1.items()}
+DECIDING_4 = screens_with(DECIDING_1, "--screen-freeze", "10")
 DECIDING_4["screen/unfrozen"] = DECIDING_1["screen"]
 STUDY_4 = dict(first_seed=431, plateau="attempted")
 SETTING_SMOLLM2 = (*SETTING_1, "--lr", "3e-5")  # of a flag given twice the last counts
@@ -159,11 +163,7 @@ PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
 OTHERS_1 = (
     only(DECIDING_1, "vanilla", "screen", "ceiling")
-    | {
-        a: (*f, *SHARE) if f[1].startswith("screen") else f
-        for a, f in OTHERS.items()
-        if a not in ("screen/positive", "screen/midpoint")
-    }
+    | screens_with({a: f for a, f in OTHERS.items() if a not in ("screen/positive", "screen/midpoint")}, *SHARE)
     | {
         "screen/all": (*DECIDING_1["screen"], "--screen-side", "all"),
         "screen/half": (*DECIDING_1["screen"], "--screen-share", "0.5"),
