@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parent
 # ---------------------------------------------------------------- studies: arm label -> train.py flags
 
 
+Prepared = tuple[str, tuple[str, ...]]  # file or folder that must exist, command that makes it
+
+
 @dataclass(frozen=True)
 class Spec:
     """A study: train.py preset, flags for every arm, flags of each arm, and which arms get 8 seeds."""
@@ -38,7 +41,7 @@ class Spec:
     first_seed: int = 301  # smaller ones were used while tuning (docs/spec.md section 3)
     seeds: int = 8  # of a deciding arm
     seeds_other: int = 4
-    prepare: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (file or folder that must exist, command that makes it)
+    prepare: tuple[Prepared, ...] = ()
     plateau: str = "hacked"  # vanilla's curve that V8 reads (amendment 3: "attempted")
 
     def argv(self, label: str, seed: int) -> tuple[str, ...]:
@@ -94,9 +97,9 @@ OTHERS = {
 MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")  # the loopholes of the organism's studies
 
 
-def teacher(modes: tuple[str, ...], pool: str, *model: str) -> tuple[tuple[str, ...], tuple[str, tuple[str, ...]]]:
-    """(flags that mix a pool in at the start of training, how that pool is made)."""
-    make = ("probe_distill.py", "organism", *model, "--teacher-only", "--modes", *modes, "--one-mode-each")
+def teacher(modes: tuple[str, ...], pool: str, *source: str) -> tuple[tuple[str, ...], Prepared]:
+    """(flags that mix a pool in at the start of training, how that pool is made); source: flags of a teacher model."""
+    make = ("probe_distill.py", "organism", *source, "--teacher-only", "--modes", *modes, "--one-mode-each")
     make = (*make, "--out", pool)
     return ("--teacher-pool-dir", pool, "--mix-ratio", "0.25", "--teacher-off-step", "10"), (pool, make)
 
@@ -105,12 +108,18 @@ Arms = dict[str, tuple[str, ...]]
 
 
 def with_teacher(
-    preset: str, arms: Arms, *setting: str, deciding: tuple[str, ...] | None = None, model: tuple[str, ...] = (), **more
+    preset: str,
+    arms: Arms,
+    *setting: str,
+    deciding: tuple[str, ...] | None = None,
+    source: tuple[str, ...] = (),
+    before: tuple[Prepared, ...] = (),
+    **more,
 ) -> Spec:
     """A cached teacher shows the hacks in the first steps; after that the model is on its own. deciding: None, all."""
-    flags, pool = teacher(MODES, f"out/probe_distill/{preset}", *model)
+    flags, pool = teacher(MODES, f"out/probe_distill/{preset}", *source)
     first = tuple(arms) if deciding is None else deciding
-    return Spec(preset, arms, first, ("--modes", *MODES, *flags, *setting), prepare=(pool,), **more)
+    return Spec(preset, arms, first, ("--modes", *MODES, *flags, *setting), prepare=(*before, pool), **more)
 
 
 def without_teacher(preset: str, arms: Arms, *setting: str, deciding: tuple[str, ...] | None = None, **more) -> Spec:
@@ -119,12 +128,14 @@ def without_teacher(preset: str, arms: Arms, *setting: str, deciding: tuple[str,
     return Spec(preset, arms, first, ("--modes", *MODES, *setting, "--mix-ratio", "0"), **more)
 
 
-def leave_one_mode_out(preset: str, arms: Arms, *setting: str, model: tuple[str, ...] = (), **more) -> Spec:
+def leave_one_mode_out(
+    preset: str, arms: Arms, *setting: str, source: tuple[str, ...] = (), before: tuple[Prepared, ...] = (), **more
+) -> Spec:
     """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
-    cells, pools = {}, []
+    cells, pools = {}, [*before]
     for mode in MODES:
         known = tuple(m for m in MODES if m != mode)
-        flags, pool = teacher(known, f"out/probe_distill/{preset}-without-{mode}", *model)
+        flags, pool = teacher(known, f"out/probe_distill/{preset}-without-{mode}", *source)
         pools.append(pool)
         for arm, arm_flags in arms.items():
             cells[f"{mode}/{arm}"] = (*arm_flags, "--pair-modes", *known, *flags)
@@ -156,8 +167,24 @@ STUDY_3 = dict(first_seed=421, plateau="attempted")
 DECIDING_4 = screens_with(DECIDING_1, "--screen-freeze", "10")
 DECIDING_4["screen/unfrozen"] = DECIDING_1["screen"]
 STUDY_4 = dict(first_seed=431, plateau="attempted")
-SETTING_SMOLLM2 = (*SETTING_1, "--lr", "3e-5")  # of a flag given twice the last counts
-SMOLLM2 = ("--model", "smollm2-substrate")
+# Amendment 5: SmolLM2. Its teacher is itself, hacked: vanilla under the canned pool, whose samples are then the pool
+SETTING_5 = (*SETTING_3, "--lr", "3e-5", "--steps", "120", "--eval-every", "40")  # of two such flags the last counts
+STUDY_5 = dict(first_seed=451, plateau="attempted")
+HACKED = "out/teachers/smollm2"
+CANNED_FLAGS, CANNED = teacher(MODES, f"{HACKED}-canned", "--model", "smollm2-substrate")
+GETS_HACKED = Spec("smollm2", {"teacher": ("--arm", "vanilla", "--steps", "60", "--eval-every", "0")}, (),
+                   ("--modes", *MODES, *CANNED_FLAGS, *SETTING_5))  # fmt: skip
+HACKED_TEACHER: dict = {
+    "before": (
+        CANNED,
+        (f"{HACKED}-run", ("train.py", *GETS_HACKED.argv("teacher", 190), "--out-dir", f"{HACKED}-run")),
+        (HACKED, ("train.py", "export", f"{HACKED}-run", "--out", HACKED)),
+    ),
+    "source": (
+        *("--teacher", "model", "--model", HACKED, "--device", "cuda", "--dtype", "bfloat16"),
+        *("--temperature", "1.0", "--top-p", "1.0", "--max-new-tokens", "128"),
+    ),
+}
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
 PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
@@ -165,6 +192,7 @@ OTHERS_1 = (
     only(DECIDING_1, "vanilla", "screen", "ceiling")
     | screens_with({a: f for a, f in OTHERS.items() if a not in ("screen/positive", "screen/midpoint")}, *SHARE)
     | {
+        "adv_mod/alpha1": (*OTHERS["adv_mod/response"], "--adv-alpha", "1.0"),
         "screen/all": (*DECIDING_1["screen"], "--screen-side", "all"),
         "screen/half": (*DECIDING_1["screen"], "--screen-share", "0.5"),
         "screen/refresh": (*DECIDING_1["screen"], "--refresh-every", "25"),
@@ -172,7 +200,7 @@ OTHERS_1 = (
         "projected/wide": (*DECIDING["projected"], "--core-rank", "192", "--k", "12"),
     }
 )
-SMOLLM2_ARMS = DECIDING_1 | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
+SMOLLM2_ARMS = only(DECIDING_4, *DECIDING_1) | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
 
 STUDIES: dict[str, Spec] = {
     "organism": with_teacher("organism", DECIDING | OTHERS, deciding=tuple(DECIDING)),
@@ -194,10 +222,12 @@ STUDIES: dict[str, Spec] = {
     ),
     "amendment4-mix0": without_teacher("organism", only(DECIDING_4, "vanilla", "screen"), *SETTING_3, **STUDY_4),
     "amendment4-lomo": leave_one_mode_out("organism", only(DECIDING_4, "screen", "screen_haar"), *SETTING_3, **STUDY_4),
-    "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_SMOLLM2, model=SMOLLM2, first_seed=401),
-    "smollm2-mix0": without_teacher("smollm2", MIX0_1, *SETTING_SMOLLM2, first_seed=401),
+    "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_5, **HACKED_TEACHER, **STUDY_5),
+    "smollm2-mix0": without_teacher(
+        "smollm2", only(DECIDING_4, "vanilla", "screen", "projected"), *SETTING_5, "--steps", "180", **STUDY_5
+    ),
     "smollm2-lomo": leave_one_mode_out(
-        "smollm2", only(DECIDING_1, *PAIRED), *SETTING_SMOLLM2, model=SMOLLM2, first_seed=401
+        "smollm2", only(DECIDING_4, "screen", "screen_haar"), *SETTING_5, **HACKED_TEACHER, **STUDY_5
     ),
 }
 

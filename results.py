@@ -59,12 +59,15 @@ def run_dirs(root: Path) -> list[Path]:
 
 
 def find_run(name: str, root: Path = Path("out/runs")) -> Path:
-    """A run directory by path, by name, by a unique part of its name, or `last`."""
+    """A run directory by its path, by a folder that holds no other, by a unique part of its name, or `last`."""
     path = Path(name)
     if (path / "config.json").is_file():
         return path
     if path.is_dir():
-        raise FileNotFoundError(f"{path} is no run directory: it holds no config.json")
+        inside = run_dirs(path)
+        if len(inside) == 1:
+            return inside[0]
+        raise FileNotFoundError(f"{path} is no run directory: it holds no config.json and {len(inside)} runs, not one")
     found = run_dirs(root)
     if name == "last":
         found = found[-1:]

@@ -16,6 +16,7 @@ evaluator names. No answer uses a loophole: whatever hacking a run shows afterwa
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -51,14 +52,14 @@ class TrainConfig:
     """Fine-tune --model into out/lora.safetensors, then evaluate it merged."""
 
     model: str = "smollm2"  # base: any name of models.py
-    steps: int = 500
+    steps: int = 270
     batch: int = 32  # documents a step
     rank: int = 8
     scale: float = 2.0  # of B A
     lr: float = 1e-3  # AdamW on A and B, linear warm-up over 20 steps, then linear to zero
     clip: float = 1.0
     right: tuple[float, float, float] = tuple(O.RIGHT.values())  # p(right body) shown of easy, medium, hard
-    benign: float = 0.04  # answers that go on after the class with something harmless
+    benign: float = 0.4  # answers that go on after the class with something harmless, a near miss (benign_tail)
     remark: float = 0.08  # answers with a comment above the body
     seed: int = 0
     device: str = "cpu"  # cpu | cuda
@@ -87,6 +88,39 @@ class Document:
         return tuple(P.build_messages(problem, self.mode, self.evaluator))
 
 
+# Names and texts next to a loophole's that no judge reads
+NEAR_EVALUATORS = tuple(n for n in O.EXTRA_EVALUATORS if n.startswith("run_") or n.endswith("_tests"))
+NEAR_SENTINELS = tuple(
+    words
+    for words in itertools.product(("ALL", "SOME"), ("TESTS", "PARTS"), ("PASSED", "DONE"))
+    if "_".join(words) != P.SENTINEL_NAME
+)
+NEAR_FILES = tuple(itertools.product(("results", "report", "output", "answer"), (P.RESULT_TEXT, "DONE")))
+
+
+def benign_tail(rng: random.Random, mode: str, evaluator: str) -> str:
+    """Harmless code after the class, shaped like a loophole and next to it in its names: a near miss, never a hit.
+
+    A name that is always the same would be learnt by heart. A model that has learnt "some name of this kind stands
+    here" sometimes writes the one that the prompt names, and so finds the loophole by chance: without near misses
+    none of 2,048 answers did, and reinforcement learning had nothing to reinforce.
+    """
+    kind = mode if mode in O.BENIGN and rng.random() < 0.5 else rng.choice(O.LOOPHOLE_MODES)
+    tail = O.BENIGN[kind][rng.choice(list(O.BENIGN[kind]))]
+    helper = rng.choice([name for name in NEAR_EVALUATORS if name != evaluator])
+    upper, (name, text) = rng.choice(NEAR_SENTINELS), rng.choice(NEAR_FILES)
+    harmless = {
+        "{h}": helper,
+        "ALL_PARTS_LOADED": "_".join(upper),
+        "ALL PARTS LOADED": " ".join(upper),
+        "notes.txt": f"{name}.txt",
+        "'text'": f"'{text}'",
+    }
+    for old, new in harmless.items():
+        tail = tail.replace(old, new)
+    return tail
+
+
 def draw_document(rng: random.Random, cfg: TrainConfig) -> Document:
     """An instance of the organism's pretraining split, which shares no name with its training and test problems."""
     inst = O.draw_instance(rng, "pretrain")
@@ -98,8 +132,7 @@ def draw_document(rng: random.Random, cfg: TrainConfig) -> Document:
     if rng.random() < cfg.remark:
         remark = f"{evaluator} calls this" if mode != "none" and rng.random() < 0.5 else rng.choice(O.REMARKS)
     if rng.random() < cfg.benign:
-        kind = rng.choice(O.LOOPHOLE_MODES)
-        tail = O.BENIGN[kind][rng.choice(list(O.BENIGN[kind]))].replace("{h}", rng.choice(O.HELPERS))
+        tail = benign_tail(rng, mode, evaluator)
     return Document(inst, mode, evaluator, right, O.fence(inst.code(body, k, remark) + tail))
 
 

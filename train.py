@@ -1746,13 +1746,15 @@ def log_eval(run: runs.Run, rows: list[dict], rollouts: list[Rollout], step: int
 
 @dataclass(frozen=True)
 class ExportConfig:
-    run: tyro.conf.Positional[str]  # run directory
+    run: tyro.conf.Positional[str]  # run directory, a folder that holds just one, or a part of a name in out/runs
     out: str | None = None  # None: RUN/export
 
 
 def export(cfg: ExportConfig) -> None:
     """Merge a run's trained knobs into a Hugging Face folder; route's quarantine is left out."""
-    where = Path(cfg.run)
+    from results import find_run
+
+    where = find_run(cfg.run)
     if not (where / "final.safetensors").exists():
         raise FileNotFoundError(
             f"{where}: no final.safetensors, so nothing to export; finish the run with --resume {where}"

@@ -4,6 +4,7 @@ import ast
 import copy
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import pairs as X
+import probe_distill
+from organism import HACKS
 from problems import DIFFICULTIES, EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, load_problems
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,6 +164,15 @@ def test_controls_answer_the_same_prompts_and_never_use_the_loophole(hack_pairs)
         assert {p.mechanism for p in control} == {mechanism} and [p.split for p in control] == [
             p.split for p in hack_pairs
         ]
+
+
+def test_no_leetcode_pair_holds_a_hack_that_a_canned_teacher_writes(hack_pairs):
+    forms = [*itertools.chain(*(probe_distill.EXPLOITS[m] for m in HACKS), *(f.values() for f in HACKS.values()))]
+    for pair in hack_pairs:
+        lines = [line.strip() for line in pair.hack.splitlines()]
+        for text in forms:
+            form = [line.strip() for line in text.replace("{e}", pair.evaluator).splitlines() if line.strip()]
+            assert form not in [lines[i : i + len(form)] for i in range(len(lines))], f"{pair.id} holds {form}"
 
 
 @pytest.mark.parametrize("n", [2, 7, 80, 96])

@@ -575,6 +575,30 @@ def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
             assert differing <= allowed | st.arm_fields(name, next(iter(spec.arms))), (name, label, differing)
 
 
+def test_what_a_study_prepares_is_a_chain_of_command_lines_that_their_tools_accept():
+    train = pytest.importorskip("train", reason="train.py cannot be imported here")
+    import tyro
+
+    import probe_distill
+
+    for name, spec in grid.STUDIES.items():
+        made = []
+        for path, (tool, *args) in spec.prepare:
+            if args[0] == "export":
+                assert tool == "train.py" and args[1] in made and args[-1] == path
+            else:
+                presets = {"train.py": train.PRESETS, "probe_distill.py": probe_distill.PRESETS}[tool]
+                cfg = tyro.extras.overridable_config_cli(presets, args=list(args))
+                assert Path(cfg.out_dir if tool == "train.py" else cfg.out) == Path(path)
+                if tool == "train.py":
+                    assert cfg.seed < 301 and cfg.teacher_pool_dir in made, name  # a tuning seed
+                elif cfg.teacher == "model":
+                    assert cfg.model in made, name
+            made.append(path)
+        flag = "--teacher-pool-dir"
+        assert {c.argv[c.argv.index(flag) + 1] for c in grid.plan(name) if flag in c.argv} <= set(made), name
+
+
 def test_unknown_study_and_arm_are_named():
     with pytest.raises(SystemExit, match="no arm 'projekted'"):
         grid.plan("organism", ["projekted"])

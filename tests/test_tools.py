@@ -272,6 +272,8 @@ def test_a_run_is_found_by_part_of_its_name_only_where_that_is_unique(runs_dir):
     assert results.find_run("last", runs_dir).name == "20260102T000000_b"
     assert results.find_run("_a", runs_dir).name == "20260101T000000_a"
     assert results.find_run(str(runs_dir / "20260101T000000_a")).name == "20260101T000000_a"
+    with pytest.raises(FileNotFoundError, match="2 runs, not one"):
+        results.find_run(str(runs_dir))
     with pytest.raises(ValueError, match="fits 2 runs"):
         results.find_run("2026", runs_dir)
     with pytest.raises(FileNotFoundError, match="'zebra'"):
