@@ -61,6 +61,7 @@ class ExtractConfig:
     max_new_tokens: int = 1024  # denominator of `fixed`
     floor: float = 0.25  # this share of all weights' singular values, pooled, is noise and dropped
     sign_p: float = 0.05  # an axis is signed when its sign-flip p is below this
+    clean_rank: int = 0  # leading directions of the clean sides that leave the mean directions (without_clean)
     tokens_per_micro: int = 8192
     checkpointing: bool = False  # recompute layers in the backward
     out: str | None = None  # None: out/vhack/<content key>.safetensors
@@ -191,6 +192,24 @@ def within_class(hack: Tensor, clean: Tensor, seed: int) -> Tensor:
     return torch.stack([side[s][i] - side[s][j] for s, i, j in pairs_module.within_class(len(hack), seed)])
 
 
+def without_clean(mean: Tensor, clean: Tensor, rank: int) -> Tensor:
+    """The part of a mean direction (D,) that is orthogonal to how honest answers' gradients clean (n, D) vary.
+
+    mean' = (I - P) mean / |.|, P onto the first `rank` right singular vectors of the unit-norm rows of clean, from
+    their n x n Gram matrix in float64. A pair's two bodies differ too, so the mean difference also says what kind of
+    honest code stands there; without that part an honest rollout scores near zero whoever wrote it, and a threshold
+    set on pairs holds for the student. ValueError where rank is not in [1, n).
+    """
+    n = len(clean)
+    if not 1 <= rank < n:
+        raise ValueError(f"clean_rank {rank}: choose 1 to {n - 1}, fewer than the {n} train pairs")
+    unit = (clean / clean.norm(dim=1, keepdim=True).clamp_min(1e-30)).double()
+    lam, u = torch.linalg.eigh(unit @ unit.T)  # ascending
+    basis = (u[:, -rank:].T @ unit) / lam[-rank:, None].clamp_min(1e-300).sqrt()  # (rank, D), orthonormal rows
+    out = mean.double() - (basis @ mean.double()) @ basis
+    return (out / out.norm().clamp_min(1e-30)).float()
+
+
 def cosines(grads: Tensor, direction: Tensor) -> Tensor:
     """Cosine of each rollout's gradient (n, D) with one direction (D,), over all weights; 0 for a zero gradient."""
     return (grads @ direction) / (grads.norm(dim=1) * direction.norm()).clamp_min(1e-30)
@@ -280,9 +299,11 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
         other = [p for p in pairs_module.load_pairs(cfg.nonhack_pairs) if p.split == "train"][: len(train)]
         a, b = pair_grads(model, basis, tok, other, cfg)
         sets["nonhack"] = top(a - b)
+    less = (lambda v: without_clean(v, clean, cfg.clean_rank)) if cfg.clean_rank else lambda v: v
     for s in sets.values():
+        s.mean = less(s.mean)
         s.cos_hack, s.cos_clean = float(cosines(hack, s.mean).mean()), float(cosines(clean, s.mean).mean())
-    haar = [haar_directions(basis, sets["hack"], seed=1000 + j).mean for j in range(HAAR_DRAWS)]
+    haar = [less(haar_directions(basis, sets["hack"], seed=1000 + j).mean) for j in range(HAAR_DRAWS)]
     haar_cos = [(float(cosines(hack, h).mean()), float(cosines(clean, h).mean())) for h in haar]
     scores = {
         "split_half_overlap": _split_half(basis, hack - clean, cfg),
@@ -335,7 +356,7 @@ def key_fields(model_id: str, basis: Basis, cfg: ExtractConfig) -> dict:
         "max_new_tokens": cfg.max_new_tokens if cfg.nll_norm == "fixed" else None,
         "floor": cfg.floor,
         "sign_p": cfg.sign_p,
-    }
+    } | ({"clean_rank": cfg.clean_rank} if cfg.clean_rank else {})
 
 
 def save_vhack(v: VHack, path: str | Path) -> None:

@@ -167,6 +167,13 @@ STUDY_3 = dict(first_seed=421, plateau="attempted")
 DECIDING_4 = screens_with(DECIDING_1, "--screen-freeze", "10")
 DECIDING_4["screen/unfrozen"] = DECIDING_1["screen"]
 STUDY_4 = dict(first_seed=431, plateau="attempted")
+# Amendment 6: V without what honest code spans, so that the threshold set on pairs alone holds for the student
+DECIDING_6 = screens_with(
+    only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")
+    | {"screen_length": ("--arm", "screen_length")},
+    *("--screen-side", "positive", "--clean-rank", "40", "--screen-at", "0.12", "--screen-match"),
+)
+STUDY_6 = dict(first_seed=441, plateau="attempted")
 # Amendment 5: SmolLM2. Its teacher is itself, hacked: vanilla under the canned pool, whose samples are then the pool
 SETTING_5 = (*SETTING_3, "--lr", "3e-5", "--steps", "120", "--eval-every", "40")  # of two such flags the last counts
 STUDY_5 = dict(first_seed=451, plateau="attempted")
@@ -222,6 +229,9 @@ STUDIES: dict[str, Spec] = {
     ),
     "amendment4-mix0": without_teacher("organism", only(DECIDING_4, "vanilla", "screen"), *SETTING_3, **STUDY_4),
     "amendment4-lomo": leave_one_mode_out("organism", only(DECIDING_4, "screen", "screen_haar"), *SETTING_3, **STUDY_4),
+    "amendment6": with_teacher("organism", DECIDING_6, *SETTING_3, **STUDY_6),
+    "amendment6-mix0": without_teacher("organism", only(DECIDING_6, "vanilla", "screen"), *SETTING_3, **STUDY_6),
+    "amendment6-lomo": leave_one_mode_out("organism", only(DECIDING_6, "screen", "screen_haar"), *SETTING_3, **STUDY_6),
     "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_5, **HACKED_TEACHER, **STUDY_5),
     "smollm2-mix0": without_teacher(
         "smollm2", only(DECIDING_4, "vanilla", "screen", "projected"), *SETTING_5, "--steps", "180", **STUDY_5

@@ -167,6 +167,8 @@ class Config:
     screen_share: float | None = None  # instead of a threshold: this share of each step's rollouts, the most hack-ward
     screen_freeze: int | None = None  # with screen_share: steps that set the threshold; after them it stays, their mean
     screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are screened
+    screen_match: bool = False  # controls drop as many as V would beyond its threshold, the highest of their own scores
+    clean_rank: int = 0  # leading directions of the pairs' clean sides that leave the mean direction of every screen
     screen_by: Literal["drop", "penalty"] = "drop"  # penalty: they stay, their reward less --penalty
     # rivals
     penalty: float = 3.0  # taken off the reward of a strictly detected hack (gt_penalty) or a screened rollout
@@ -206,8 +208,10 @@ class Config:
             refuse("screen_share", "a share in (0, 1)")
         if self.screen_freeze is not None and (self.screen_share is None or self.screen_freeze < 1):
             refuse("screen_freeze", "needs --screen-share, and at least 1 step")
-        if self.arm == "screen_length" and self.screen_share is None:
-            refuse("arm", "needs --screen-share: a length has no threshold between the pairs' means")
+        if self.arm == "screen_length" and self.screen_share is None and not self.screen_match:
+            refuse("arm", "needs --screen-share or --screen-match: a length has no threshold between the pairs' means")
+        if self.screen_match and self.screen_share is not None:
+            refuse("screen_match", "goes with the pairs' threshold, not with --screen-share")
         if self.train == "delta_s" and self.coords == "core":
             refuse("coords", "needs --train full: delta_s trains the diagonal and nothing else")
         if not self.modes:
@@ -252,6 +256,7 @@ class Config:
             tags=self.pair_tags,
             pairs_limit=self.pairs_limit,
             k=self.k,
+            clean_rank=self.clean_rank,
             max_new_tokens=self.max_new_tokens,
             tokens_per_micro=self.tokens_per_micro,
             out=self.v_hack,
@@ -981,33 +986,44 @@ class Trainer:
         student's own cosines have another mean). With `screen_freeze` the threshold is the mean of the first steps'
         such places from then on: once hacks are rare, a share of every step is mostly honest. Side `positive` spares
         rollouts of negative advantage, which push the policy away from what they did. `random` drops as many of the
-        same side, chosen by the seed; `length` drops the longest completions, and reads no gradient at all.
+        same side, chosen by the seed; `length` drops the longest completions, and reads no gradient at all. With
+        `screen_match` every control drops as many of the same side as V would.
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
-        if which == "haar":
-            j = cfg.seed % len(self.vhack.haar_cos)
-            direction, (hi, lo) = self.vhack.haar_mean[j], self.vhack.haar_cos[j]
-        else:
-            s = self.vhack.sets["hack" if which in ("random", "length") else which]
-            direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
-        sign = 1 if hi >= lo else -1
-        score = lengths.float() if which == "length" else sign * cosines(grads, direction).cpu()
-        if cfg.screen_share is None:
-            drop = score > sign * (lo + cfg.screen_at * (hi - lo))
+        score, threshold = self._hackward("hack" if which in ("random", "length") else which, grads)
+        score = lengths.float() if which == "length" else score
+        side = advantages > 0 if cfg.screen_side == "positive" else torch.ones(len(score), dtype=torch.bool)
+        none = torch.zeros(len(score), dtype=torch.bool)
+        if cfg.screen_match and which not in ("hack", "random"):
+            of_v, beyond = self._hackward("hack", grads)
+            n = int(((of_v > beyond) & side).sum())
+            drop = none.index_fill(0, score.masked_fill(~side, -math.inf).topk(n).indices, True)
+        elif cfg.screen_share is None:
+            drop = score > threshold
         else:
             top = score.topk(round(cfg.screen_share * len(score)))
-            drop = torch.zeros(len(score), dtype=torch.bool).index_fill_(0, top.indices, True)
+            drop = none.index_fill(0, top.indices, True)
             if cfg.screen_freeze is not None:
                 if len(self.screen_levels) < cfg.screen_freeze:
                     self.screen_levels += top.values[-1:].tolist()
                 else:
                     drop = score >= sum(self.screen_levels) / len(self.screen_levels)
-        side = advantages > 0 if cfg.screen_side == "positive" else torch.ones_like(drop)
-        drop &= side
+        drop = drop & side
         if which == "random":
             gen, at = torch.Generator().manual_seed(cfg.seed * 7919 + step), side.nonzero()[:, 0]
             drop[at] = drop[at][torch.randperm(len(at), generator=gen)]
         return drop
+
+    def _hackward(self, which: str, grads: Tensor) -> tuple[Tensor, float]:
+        """(cosines (n,) with a mean direction, its pairs' threshold), oriented so that more is more hack-ward."""
+        if which == "haar":
+            j = self.cfg.seed % len(self.vhack.haar_cos)
+            direction, (hi, lo) = self.vhack.haar_mean[j], self.vhack.haar_cos[j]
+        else:
+            s = self.vhack.sets[which]
+            direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
+        sign = 1 if hi >= lo else -1
+        return sign * cosines(grads, direction).cpu(), sign * (lo + self.cfg.screen_at * (hi - lo))
 
     # -- rollouts
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+import extract_vhack
 import train as T
 from extract_vhack import (
     DirectionSet,
@@ -231,6 +232,25 @@ def test_within_class_pairs_cancel_the_class_difference():
     w = within_class(hack, clean, seed=0)
     assert w.shape == hack.shape
     assert w.mean(0).norm() < 0.2 * (hack - clean).mean(0).norm()
+
+
+def test_a_mean_direction_without_clean_sees_no_honest_variation_and_keeps_the_hack():
+    """clean = honest code in 3 dimensions; hack = another honest body + one new axis. Only that axis is to be left."""
+    gen = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(50, 4, generator=gen))[0].T  # (4, 50)
+    honest = lambda n: torch.randn(n, 3, generator=gen) @ axes[:3]  # noqa: E731
+    clean, hack = honest(20), honest(20) + axes[0] + axes[3]
+    diff = hack - clean
+    mean = (diff / diff.norm(dim=1, keepdim=True)).mean(0)
+    out = extract_vhack.without_clean(mean, clean, 3)
+    assert out.norm().item() == pytest.approx(1) and (out @ axes[3]).item() == pytest.approx(1, abs=1e-5)
+    before, after = (extract_vhack.cosines(honest(30), v).abs().max() for v in (mean, out))
+    assert before > 0.2 and after < 1e-5
+    rest = torch.linalg.svd((clean / clean.norm(dim=1, keepdim=True)).double())[2][:2]
+    assert (rest.float() @ extract_vhack.without_clean(mean, clean, 2)).abs().max() < 1e-5
+    for rank in (0, 20):
+        with pytest.raises(ValueError, match=f"clean_rank {rank}: choose 1 to 19"):
+            extract_vhack.without_clean(mean, clean, rank)
 
 
 def test_haar_matches_shape_and_is_seeded():

@@ -88,3 +88,25 @@ def test_a_frozen_screen_keeps_the_mean_threshold_of_its_first_steps(tmp_path, p
 def test_a_frozen_screen_needs_a_share():
     with pytest.raises(ValueError, match="--screen-freeze 3: needs --screen-share"):
         T.Config(arm="screen", screen_freeze=3)
+
+
+def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, pool):  # noqa: F811
+    """The same step 1 for all: the number beyond V's threshold, the highest of each control's own scores."""
+    flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL, "share_prompts": True}
+    screened = {"screen_at": -1.0, "screen_side": "positive", "clean_rank": 3, "screen_match": True}
+    n = {}
+    for arm in ("screen", "screen_haar", "screen_within", "screen_random", "screen_length"):
+        _, run = go(tmp_path / arm, arm=arm, **flags, **screened)
+        live = [r for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["cos_hack"] is not None]
+        gone = [r for r in live if r["screened"]]
+        n[arm] = len(gone)
+        if arm == "screen_length":
+            assert not gone or min(r["n_tokens"] for r in gone) >= sorted(r["n_tokens"] for r in live)[0]
+    assert len(set(n.values())) == 1 and n["screen"] > 0
+
+
+def test_matching_goes_with_a_threshold_and_not_with_a_share():
+    with pytest.raises(ValueError, match="--screen-match True: goes with the pairs' threshold"):
+        T.Config(arm="screen_haar", screen_match=True, screen_share=0.3)
+    with pytest.raises(ValueError, match="needs --screen-share or --screen-match"):
+        T.Config(arm="screen_length")
