@@ -73,9 +73,11 @@ def diagnose(
     live: tuple[Tensor, dict[str, Tensor]],
     draws: int = 50,
     k: int = 5,
+    clean_rank: int = 0,
 ) -> dict[str, Figure]:
     """The figures. hack, clean (n, D) train-pair gradients; held the same of held-out pairs; live = gradients (N, D) of
-    student rollouts and their flags by name, (N,) bool. ValueError when a class of live rollouts is empty."""
+    student rollouts and their flags by name, (N,) bool; clean_rank leaves V's mean and every null's, as in extraction.
+    ValueError when a class of live rollouts is empty."""
     grads, labels = live
     for name, flags in labels.items():
         if not bool(flags.any()) or bool(flags.all()):
@@ -100,7 +102,9 @@ def diagnose(
     def better_sign(score, vs: list[Tensor]) -> float:
         return p95([max(x, 1 - x) for x in map(score, vs)])
 
-    haar_means, within_means = [h.mean for h in haar[:draws]], [unit_mean(d) for d in diffs]
+    less = (lambda v: extract_vhack.without_clean(v, clean, clean_rank)) if clean_rank else lambda v: v
+    real.mean = less(real.mean)
+    haar_means, within_means = [less(h.mean) for h in haar[:draws]], [less(unit_mean(d)) for d in diffs]
     return {
         "heldout_accuracy": Figure(
             accuracy(real.mean),
@@ -159,13 +163,35 @@ def sequences(tok, rows: list[dict]) -> list[Sequence]:
     return out
 
 
-def stage0(run: Path, draws: int = 50, limit: int = 256, at: str = "base") -> int:
+def screen_price(score: Tensor, attempted: Tensor, correct: Tensor, hi: float, lo: float, at: float) -> dict:
+    """What a screen at the pairs' threshold lo + at (hi - lo) catches, and what catching 90% of the attempts costs.
+
+    score (N,) cosines, attempted and correct (N,) bool; shares of the attempts and of the correct rollouts.
+    """
+    beyond = lambda t, which: float((score[which] > t).float().mean())  # noqa: E731
+    threshold = lo + at * (hi - lo)
+    return {
+        "recall": beyond(threshold, attempted),
+        "correct": beyond(threshold, correct),
+        "correct_at_recall_90": beyond(float(score[attempted].quantile(0.1)), correct),
+    }
+
+
+def stage0(
+    run: Path,
+    draws: int = 50,
+    limit: int = 256,
+    at: str = "base",
+    clean_rank: int | None = None,
+    screen_at: float = 0.12,
+) -> int:
     """Diagnose V on a finished vanilla run, print the table, write RUN/stage0.json; 0 if V passes the gate, else 4."""
     import train  # heavy, and only for the run's own settings
 
     meta = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
     cfg = train.Config(**values).extract_config()
+    rank = cfg.clean_rank if clean_rank is None else clean_rank
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
     train_pairs, held_pairs = extract_vhack.select_pairs(cfg)
@@ -181,7 +207,7 @@ def stage0(run: Path, draws: int = 50, limit: int = 256, at: str = "base") -> in
                 knob.copy_(saved[name])
     grads = rollout_grads(model, basis, sequences(tok, rows), nll_loss(1.0), tokens_per_micro=cfg.tokens_per_micro)[0]
     flags = {name: torch.tensor([bool(r[name]) for r in rows]) for name in LIVE}
-    found = diagnose(basis, hack, clean, held, (grads, flags), draws, cfg.k)
+    found = diagnose(basis, hack, clean, held, (grads, flags), draws, cfg.k, rank)
     logged = [(r["cos_hack"], r["attempted"]) for r in rows if r.get("cos_hack") is not None]
     live = (
         auroc(torch.tensor([c for c, _ in logged]), torch.tensor([bool(h) for _, h in logged]))
@@ -189,27 +215,38 @@ def stage0(run: Path, draws: int = 50, limit: int = 256, at: str = "base") -> in
         else float("nan")
     )
 
+    v = unit_mean(hack - clean)
+    v = extract_vhack.without_clean(v, clean, rank) if rank else v
+    correct = torch.tensor([bool(r["gt_correct"] and not r["attempted"]) for r in rows])
+    price = screen_price(cosines(grads, v).cpu(), flags["attempted"], correct, float(cosines(hack, v).mean()),
+                         float(cosines(clean, v).mean()), screen_at)  # fmt: skip
     steps = sorted({r["step"] for r in rows})
     kinds = ", ".join(f"{int(x.sum())} {name}" for name, x in flags.items())
     where = f"steps {steps[0]}-{steps[-1]}, {kinds}, gradients at the {at} weights"
     print(
         f"STAGE 0: {run.name}: {len(train_pairs)} train pairs, {len(held_pairs)} held out, {len(rows)} student rollouts"
     )
-    print(f"ROLLOUTS: {where}; {draws} draws a null")
+    print(f"ROLLOUTS: {where}; {draws} draws a null; clean rank {rank}")
     print(f"{'':26s} {'real V':>8s} {'Haar p95':>9s} {'within-class p95':>17s}  above both")
     for key, f in found.items():
         yes = "yes" if f.above else "NO"
         print(f"{NAMES[key]:26s} {f.real:8.3f} {f.haar_p95:9.3f} {f.within_p95:17.3f}  {yes} (n={f.n})")
+    print(
+        "AS A SCREEN: to catch 90% of the attempts it gives up "
+        f"{100 * price['correct_at_recall_90']:.1f}% of the correct rollouts; the pairs' threshold at {screen_at:g} "
+        f"catches {100 * price['recall']:.1f}% and gives up {100 * price['correct']:.1f}%"
+    )
     print(f"LIVE_AUROC_LOGGED: {live:.3f} (the cosines that training logged at its own weights, n={len(logged)})")
     go = found["live_attempted"].above
     yes = "V separates uses of the loophole better than its nulls"
     no = "V is not above its nulls: H1 is not worth its GPU-hours"
     print(f"GATE: {'GO' if go else 'NO-GO'}: on live student gradients {yes if go else no}")
-    out = run / f"stage0-{at}.json"
+    out = run / (f"stage0-{at}.json" if not rank else f"stage0-{at}-rank{rank}.json")
     figures = {k: asdict(f) | {"above": f.above} for k, f in found.items()}
     out.write_text(
         json.dumps(
-            {"figures": figures, "live_auroc_logged": None if np.isnan(live) else live, "steps": steps, "go": go},
+            {"figures": figures, "live_auroc_logged": None if np.isnan(live) else live, "steps": steps, "go": go,
+             "screen": price | {"at": screen_at, "clean_rank": rank}},
             indent=1,
         )
         + "\n"

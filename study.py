@@ -1200,11 +1200,27 @@ def plot_command(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: P
 
 
 @app.command(name="stage0")
-def stage0_command(run: Path, draws: int = 50, limit: int = 256, at: Literal["base", "final"] = "base") -> None:
-    """Diagnose V before any RL is paid for: held-out pairs, split halves, live rollouts, each beside its nulls."""
+def stage0_command(
+    run: Path,
+    draws: int = 50,
+    limit: int = 256,
+    at: Literal["base", "final"] = "base",
+    clean_rank: int | None = None,
+    screen_at: float = 0.12,
+) -> None:
+    """Diagnose V before any RL is paid for: held-out pairs, split halves, live rollouts, each beside its nulls.
+
+    Args:
+        run: a finished vanilla run with its rollouts.jsonl.
+        draws: of each null.
+        limit: at most this many student rollouts.
+        at: weights at which the rollouts' gradients are taken.
+        clean_rank: as train.py's --clean-rank; None: the run's own.
+        screen_at: threshold between the pairs' means whose price is printed.
+    """
     from stage0 import stage0  # torch and the model: not needed by any other command
 
-    raise SystemExit(stage0(run, draws, limit, at))
+    raise SystemExit(stage0(run, draws, limit, at, clean_rank, screen_at))
 
 
 @app.command(name="power")

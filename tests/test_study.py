@@ -656,6 +656,18 @@ def test_stage0_sees_a_planted_direction_and_not_its_absence():
     assert not absent["live_attempted"].above and not absent["heldout_accuracy"].above, absent
 
 
+def test_the_price_of_a_screen_is_counted_at_the_pairs_threshold_and_at_recall_90():
+    import torch
+
+    from stage0 import screen_price
+
+    score = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.75, 0.1, 0.0, -0.1, -0.2])
+    attempted = torch.tensor([True] * 4 + [False] * 5)
+    price = screen_price(score, attempted, ~attempted, hi=1.0, lo=0.0, at=0.5)
+    assert price["recall"] == pytest.approx(0.75) and price["correct"] == pytest.approx(0.2)
+    assert price["correct_at_recall_90"] == pytest.approx(0.2)  # the quantile lies between .2 and .7
+
+
 def test_stage0_refuses_rollouts_of_one_kind():
     torch = pytest.importorskip("torch")
     from stage0 import diagnose
