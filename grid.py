@@ -168,12 +168,17 @@ DECIDING_4 = screens_with(DECIDING_1, "--screen-freeze", "10")
 DECIDING_4["screen/unfrozen"] = DECIDING_1["screen"]
 STUDY_4 = dict(first_seed=431, plateau="attempted")
 # Amendment 6: V without what honest code spans, so that the threshold set on pairs alone holds for the student
-DECIDING_6 = screens_with(
-    only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")
-    | {"screen_length": ("--arm", "screen_length")},
-    *("--screen-side", "positive", "--clean-rank", "40", "--screen-at", "0.12", "--screen-match"),
-)
+SCREENS = only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling") | {
+    "screen_length": ("--arm", "screen_length")
+}
+CLEAN = ("--screen-side", "positive", "--clean-rank", "40")
+DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-match")
 STUDY_6 = dict(first_seed=441, plateau="attempted")
+# Amendment 7: what lies beyond the threshold stays, and its reward falls by twice what a passing hack earns
+PENALTY = ("--screen-by", "penalty", "--penalty", "6")
+DECIDING_7 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.3", "--screen-match", *PENALTY)
+OTHERS_7 = {"screen/drop": DECIDING_6["screen"], "gt_penalty": OTHERS["gt_penalty"]}
+STUDY_7 = dict(first_seed=461, plateau="attempted")
 # Amendment 5: SmolLM2. Its teacher is itself, hacked: vanilla under the canned pool, whose samples are then the pool
 SETTING_5 = (*SETTING_3, "--lr", "3e-5", "--steps", "120", "--eval-every", "40")  # of two such flags the last counts
 STUDY_5 = dict(first_seed=451, plateau="attempted")
@@ -207,7 +212,13 @@ OTHERS_1 = (
         "projected/wide": (*DECIDING["projected"], "--core-rank", "192", "--k", "12"),
     }
 )
-SMOLLM2_ARMS = only(DECIDING_4, *DECIDING_1) | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
+SMOLLM2_ARMS = (
+    only(DECIDING_7, "vanilla", "screen")
+    | only(DECIDING, "projected")
+    | DECIDING_7
+    | only(DECIDING, "haar_v", "within_class_v", "nonhack_v")
+    | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
+)
 
 STUDIES: dict[str, Spec] = {
     "organism": with_teacher("organism", DECIDING | OTHERS, deciding=tuple(DECIDING)),
@@ -232,12 +243,15 @@ STUDIES: dict[str, Spec] = {
     "amendment6": with_teacher("organism", DECIDING_6, *SETTING_3, **STUDY_6),
     "amendment6-mix0": without_teacher("organism", only(DECIDING_6, "vanilla", "screen"), *SETTING_3, **STUDY_6),
     "amendment6-lomo": leave_one_mode_out("organism", only(DECIDING_6, "screen", "screen_haar"), *SETTING_3, **STUDY_6),
+    "amendment7": with_teacher("organism", DECIDING_7 | OTHERS_7, *SETTING_3, deciding=tuple(DECIDING_7), **STUDY_7),
+    "amendment7-mix0": without_teacher("organism", only(DECIDING_7, "vanilla", "screen"), *SETTING_3, **STUDY_7),
+    "amendment7-lomo": leave_one_mode_out("organism", only(DECIDING_7, "screen", "screen_haar"), *SETTING_3, **STUDY_7),
     "smollm2": with_teacher("smollm2", SMOLLM2_ARMS, *SETTING_5, **HACKED_TEACHER, **STUDY_5),
     "smollm2-mix0": without_teacher(
-        "smollm2", only(DECIDING_4, "vanilla", "screen", "projected"), *SETTING_5, "--steps", "180", **STUDY_5
+        "smollm2", only(SMOLLM2_ARMS, "vanilla", "screen", "projected"), *SETTING_5, "--steps", "180", **STUDY_5
     ),
     "smollm2-lomo": leave_one_mode_out(
-        "smollm2", only(DECIDING_4, "screen", "screen_haar"), *SETTING_5, **HACKED_TEACHER, **STUDY_5
+        "smollm2", only(DECIDING_7, "screen", "screen_haar"), *SETTING_5, **HACKED_TEACHER, **STUDY_5
     ),
 }
 
