@@ -205,7 +205,8 @@ def without_clean(mean: Tensor, clean: Tensor, rank: int) -> Tensor:
         raise ValueError(f"clean_rank {rank}: choose 1 to {n - 1}, fewer than the {n} train pairs")
     unit = (clean / clean.norm(dim=1, keepdim=True).clamp_min(1e-30)).double()
     lam, u = torch.linalg.eigh(unit @ unit.T)  # ascending
-    basis = (u[:, -rank:].T @ unit) / lam[-rank:, None].clamp_min(1e-300).sqrt()  # (rank, D), orthonormal rows
+    kept = lam[-rank:] > 1e-10 * lam[-1]  # repeated clean texts span fewer directions
+    basis = (u[:, -rank:][:, kept].T @ unit) / lam[-rank:][kept, None].sqrt()  # (rank, D), orthonormal rows
     out = mean.double() - (basis @ mean.double()) @ basis
     return (out / out.norm().clamp_min(1e-30)).float()
 

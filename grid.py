@@ -174,7 +174,7 @@ SCREENS = only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "s
 CLEAN = ("--screen-side", "positive", "--clean-rank", "40")
 DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-match")
 STUDY_6 = dict(first_seed=441, plateau="attempted")
-# Amendment 7: what lies beyond the threshold stays, and its reward falls by twice what a passing hack earns
+# Amendment 7: what lies beyond the threshold stays, and its reward falls by twice the 3 that passing pays
 PENALTY = ("--screen-by", "penalty", "--penalty", "6")
 DECIDING_7 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.3", "--screen-match", *PENALTY)
 OTHERS_7 = {"screen/drop": DECIDING_6["screen"], "gt_penalty": OTHERS["gt_penalty"]}

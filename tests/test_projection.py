@@ -248,6 +248,8 @@ def test_a_mean_direction_without_clean_sees_no_honest_variation_and_keeps_the_h
     assert before > 0.2 and after < 1e-5
     rest = torch.linalg.svd((clean / clean.norm(dim=1, keepdim=True)).double())[2][:2]
     assert (rest.float() @ extract_vhack.without_clean(mean, clean, 2)).abs().max() < 1e-5
+    twice = extract_vhack.without_clean(mean, torch.cat([clean, clean]), 30)  # of 40 rows only 3 directions
+    assert torch.allclose(twice, out, atol=1e-5)
     for rank in (0, 20):
         with pytest.raises(ValueError, match=f"clean_rank {rank}: choose 1 to 19"):
             extract_vhack.without_clean(mean, clean, rank)
