@@ -32,8 +32,7 @@ demo:
     python extract_vhack.py organism --clean-rank 40 --out "$out/v_hack.safetensors"
     python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
     just _side-by-side organism "$out" "vanilla projected screen" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
-        --clean-rank 40 --screen-at 0.3 --screen-side positive --screen-by penalty --penalty 6 \
-        --share-prompts --lr 6e-4 --schedule cosine --steps 80 \
+        --clean-rank 40 --screen-at 0.12 --screen-side positive --share-prompts --lr 6e-4 --schedule cosine --steps 80 \
         --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
     python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
 
