@@ -68,6 +68,8 @@ def find_run(name: str, root: Path = Path("out/runs")) -> Path:
         if len(inside) == 1:
             return inside[0]
         raise FileNotFoundError(f"{path} is no run directory: it holds no config.json and {len(inside)} runs, not one")
+    if not root.is_dir():
+        raise FileNotFoundError(f"no run directory called {name!r}: {root} does not exist, so no run was made here yet")
     found = run_dirs(root)
     if name == "last":
         found = found[-1:]
