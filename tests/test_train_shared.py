@@ -100,8 +100,12 @@ def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, poo
         live = [r for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["cos_hack"] is not None]
         gone = [r for r in live if r["screened"]]
         n[arm] = len(gone)
-        if arm == "screen_length":
-            assert not gone or min(r["n_tokens"] for r in gone) >= sorted(r["n_tokens"] for r in live)[0]
+        paid = {p: [r["reward"] for r in live if r["problem_id"] == p] for p in {r["problem_id"] for r in live}}
+        mean = {p: sum(x) / len(x) for p, x in paid.items()}
+        positive = [r for r in live if r["reward"] > mean[r["problem_id"]]]
+        assert all(r in positive for r in gone)
+        if by := {"screen": "cos_hack", "screen_length": "n_tokens"}.get(arm):
+            assert sorted(r[by] for r in gone) == sorted(r[by] for r in positive)[-len(gone) :]
     assert len(set(n.values())) == 1 and n["screen"] > 0
 
 
