@@ -94,10 +94,19 @@ class Packed:
         self.rollouts = [i for u in units for i in u.rollouts]
         lengths = torch.tensor([len(c) for c in done])
         self.rollout_of = torch.tensor(self.rollouts).repeat_interleave(lengths).to(device)  # of each completion token
-        self.cu = {
-            name: torch.tensor(x, dtype=torch.int32, device=device)
-            for name, x in (("self", self.cu_self), ("prompt", self.cu_prompt), ("unit", self.cu_unit))
-        }
+        self.host = {"self": self.cu_self, "prompt": self.cu_prompt, "unit": self.cu_unit}
+        self.cu = {name: torch.tensor(x, dtype=torch.int32, device=device) for name, x in self.host.items()}
+        self.pads: dict[str, _Padded] = {}  # made by the first layer, read by all
+
+    def padded(self, q: Tensor, which_q: str, which_k: str, causal: bool) -> _Padded | None:
+        """Segments as rows, where that is the faster way and fits."""
+        cu_q, cu_k = self.host[which_q], self.host[which_k]
+        if not _launches_cost_most(q) or not _Padded.fits(cu_q, cu_k, q.shape[1]):
+            return None
+        if which_q not in self.pads:
+            ends = (self.cu[which_q], self.cu[which_k])
+            self.pads[which_q] = _Padded(*ends, _longest(cu_q), _longest(cu_k), causal)
+        return self.pads[which_q]
 
     def mask(self) -> Tensor:
         """(N, N) bool, True where a query token may see a key token: the definition that attention must meet."""
@@ -155,11 +164,68 @@ def _longest(cu: list[int]) -> int:
     return max(b - a for a, b in zip(cu, cu[1:], strict=False))
 
 
+class _Padded:
+    """Segments as rows: q (N, H, D), k (M, K, D) -> (S, longest, H, D), zeros past each end; few launches, not S times.
+
+    Only for what fits: S * longest(q) * longest(k) scores a head (`fits`), where the segments themselves have fewer.
+    """
+
+    MOST = 1 << 28  # scores of all heads, 1 GiB in float32
+
+    def __init__(self, cu_q: Tensor, cu_k: Tensor, n_q: int, n_k: int, causal: bool):
+        """n_q, n_k: longest segment."""
+        (self.q, self.at_q), (self.k, self.at_k) = self._places(cu_q, n_q), self._places(cu_k, n_k)
+        self.hidden = (self.k == cu_k[-1])[:, None, None]  # (S, 1, 1 | n_q, n_k)
+        if causal:
+            self.hidden = self.hidden | torch.ones(n_q, n_k, dtype=torch.bool, device=cu_q.device).triu(1)
+
+    @classmethod
+    def fits(cls, cu_q: list[int], cu_k: list[int], heads: int) -> bool:
+        return (len(cu_q) - 1) * _longest(cu_q) * _longest(cu_k) * heads <= cls.MOST
+
+    @staticmethod
+    def _places(cu: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+        """((S, longest) token in each place, N for none; (N,) place of each token)."""
+        at = torch.arange(longest, device=cu.device)
+        inside = at < torch.diff(cu)[:, None]
+        return torch.where(inside, cu[:-1, None] + at, cu[-1]).long(), inside.flatten().nonzero()[:, 0]
+
+    @staticmethod
+    def rows(x: Tensor, places: Tensor, fill: float = 0.0) -> Tensor:
+        return torch.cat([x, x.new_full((1, *x.shape[1:]), fill)])[places]
+
+    def scores(self, q: Tensor, k: Tensor, scale: float) -> Tensor:
+        """Padded q (S, m, H, D), k (S, l, H, D) -> (S, H, m, l)."""
+        return (torch.einsum("bmhd,blhd->bhml", q, k) * scale).masked_fill(self.hidden, float("-inf"))
+
+    def forward(self, q, k, v, scale: float):
+        g = q.shape[1] // k.shape[1]
+        kk, vv = (self.rows(x, self.k).repeat_interleave(g, 2) for x in (k, v))
+        s = self.scores(self.rows(q, self.q), kk, scale)
+        lse = s.logsumexp(-1, keepdim=True)
+        out = torch.einsum("bhml,blhd->bmhd", (s - lse).exp(), vv)
+        return out.flatten(0, 1)[self.at_q], lse[..., 0].transpose(1, 2).flatten(0, 1)[self.at_q].T
+
+    def backward(self, do, q, k, v, out, lse, scale: float):
+        g = q.shape[1] // k.shape[1]
+        qq, dd, delta = (self.rows(x, self.q) for x in (q, do, (do * out).sum(-1)))
+        kk, vv = (self.rows(x, self.k).repeat_interleave(g, 2) for x in (k, v))
+        none = float("inf")  # a query that is not there has no share of anything
+        p = (self.scores(qq, kk, scale) - self.rows(lse.T, self.q, none).transpose(1, 2)[..., None]).exp()
+        ds = p * (torch.einsum("bmhd,blhd->bhml", dd, vv) - delta.transpose(1, 2)[..., None]) * scale
+        dq = torch.einsum("bhml,blhd->bmhd", ds, kk).flatten(0, 1)[self.at_q]
+        fold = lambda x: x.unflatten(2, (-1, g)).sum(3).flatten(0, 1)[self.at_k]  # noqa: E731  heads of one k together
+        dk, dv = (fold(torch.einsum("bhml,bmhd->blhd", a, b)) for a, b in ((ds, qq), (p, dd)))
+        return dq, dk, dv
+
+
 def _forward_part(lay: Packed, q, k, v, which_q: str, which_k: str, causal: bool, scale: float):
-    """out (n, H, D), lse (H, n) of one part: flash attention over segments on CUDA, segment by segment elsewhere."""
-    host = {"self": lay.cu_self, "prompt": lay.cu_prompt, "unit": lay.cu_unit}
-    cu_q, cu_k = host[which_q], host[which_k]
+    """out (n, H, D), lse (H, n) of one part: flash attention over segments in bf16 on CUDA; float32 there padded, if it
+    fits; segment by segment elsewhere."""
+    cu_q, cu_k = lay.host[which_q], lay.host[which_k]
     if not _flash(q):
+        if padded := lay.padded(q, which_q, which_k, causal):
+            return padded.forward(q, k, v, scale)
         return _forward_by_segment(q, k, v, cu_q, cu_k, causal, scale)
     out, lse, *_ = torch.ops.aten._flash_attention_forward(
         q, k, v, lay.cu[which_q], lay.cu[which_k], _longest(cu_q), _longest(cu_k), 0.0, causal, False, scale=scale
@@ -173,9 +239,10 @@ def _forward_part(lay: Packed, q, k, v, which_q: str, which_k: str, causal: bool
 
 
 def _backward_part(lay: Packed, do, q, k, v, out, lse, which_q: str, which_k: str, causal: bool, scale: float):
-    host = {"self": lay.cu_self, "prompt": lay.cu_prompt, "unit": lay.cu_unit}
-    cu_q, cu_k = host[which_q], host[which_k]
+    cu_q, cu_k = lay.host[which_q], lay.host[which_k]
     if not _flash(q):
+        if padded := lay.padded(q, which_q, which_k, causal):
+            return padded.backward(do, q, k, v, out, lse, scale)
         return _backward_by_segment(do, q, k, v, out, lse, cu_q, cu_k, causal, scale)
     state = torch.zeros(2, dtype=torch.uint64, device=q.device)  # of dropout, which is 0
     return torch.ops.aten._flash_attention_backward(
@@ -186,6 +253,10 @@ def _backward_part(lay: Packed, do, q, k, v, out, lse, which_q: str, which_k: st
 
 def _flash(q: Tensor) -> bool:
     return q.is_cuda and q.dtype in (torch.bfloat16, torch.float16)
+
+
+def _launches_cost_most(q: Tensor) -> bool:
+    return q.is_cuda and q.dtype == torch.float32
 
 
 class _SharedAttention(torch.autograd.Function):

@@ -1207,8 +1207,8 @@ class Trainer:
         drop = torch.zeros(len(rollouts), dtype=torch.bool)
         lengths = torch.tensor([len(rollouts[i].completion_ids) for i in active])
         drop[active] = self.screen(unit, advantages.flatten()[active], lengths, step)
-        for r, d in zip(rollouts, drop, strict=True):
-            r.screened = bool(d)
+        for r, d in zip(rollouts, drop.tolist(), strict=True):
+            r.screened = d
         n_screened, drop = int(drop.sum()), drop.view_as(keep)
         if cfg.screen_by == "penalty":
             return group_advantages(rewards - cfg.penalty * drop, keep, cfg.advantage), n_screened

@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_sampler import DEVICES, gpu, make
 
+import shared_prompts
 from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads
 from shared_prompts import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
 from svd_basis import attach
@@ -43,7 +44,9 @@ def relative(a, b):
     return float((a.double() - b.double()).norm() / b.double().norm())
 
 
-def test_packed_attention_and_its_backward_equal_masked_attention_in_float64():
+@pytest.mark.parametrize("padded", [False, True])
+def test_packed_attention_and_its_backward_equal_masked_attention_in_float64(padded, monkeypatch):
+    monkeypatch.setattr(shared_prompts, "_launches_cost_most", lambda q: padded)
     lay, g = Packed(units_of()[0], torch.device("cpu")), torch.Generator().manual_seed(1)
     n = len(lay.ids)
     shapes = ((n, 6, 8), (n, 2, 8), (n, 2, 8), (n, 6, 8))
