@@ -204,6 +204,8 @@ OTHERS_1 = (
     only(DECIDING_1, "vanilla", "screen", "ceiling")
     | screens_with({a: f for a, f in OTHERS.items() if a not in ("screen/positive", "screen/midpoint")}, *SHARE)
     | {
+        "projected/no_gate/grad": ("--arm", "projected", "--gate", "no_gate", "--project-at", "grad"),
+        "projected/half_space/grad": ("--arm", "projected", "--gate", "half_space", "--project-at", "grad"),
         "adv_mod/alpha1": (*OTHERS["adv_mod/response"], "--adv-alpha", "1.0"),
         "screen/all": (*DECIDING_1["screen"], "--screen-side", "all"),
         "screen/half": (*DECIDING_1["screen"], "--screen-share", "0.5"),
