@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -192,23 +193,29 @@ def within_class(hack: Tensor, clean: Tensor, seed: int) -> Tensor:
     return torch.stack([side[s][i] - side[s][j] for s, i, j in pairs_module.within_class(len(hack), seed)])
 
 
-def without_clean(mean: Tensor, clean: Tensor, rank: int) -> Tensor:
-    """The part of a mean direction (D,) that is orthogonal to how honest answers' gradients clean (n, D) vary.
+def without_clean(clean: Tensor, rank: int) -> Callable[[Tensor], Tensor]:
+    """Map of a mean direction (D,) to its part orthogonal to how honest answers' gradients clean (n, D) vary.
 
     mean' = (I - P) mean / |.|, P onto the first `rank` right singular vectors of the unit-norm rows of clean, from
     their n x n Gram matrix in float64. A pair's two bodies differ too, so the mean difference also says what kind of
     honest code stands there; without that part an honest rollout scores near zero whoever wrote it, and a threshold
-    set on pairs holds for the student. ValueError where rank is not in [1, n).
+    set on pairs holds for the student. Rank 0: the direction itself. ValueError where rank is not in [0, n).
     """
     n = len(clean)
+    if rank == 0:
+        return lambda mean: mean
     if not 1 <= rank < n:
-        raise ValueError(f"clean_rank {rank}: choose 1 to {n - 1}, fewer than the {n} train pairs")
+        raise ValueError(f"clean_rank {rank}: choose 0 (off) to {n - 1}, fewer than the {n} train pairs")
     unit = (clean / clean.norm(dim=1, keepdim=True).clamp_min(1e-30)).double()
     lam, u = torch.linalg.eigh(unit @ unit.T)  # ascending
     kept = lam[-rank:] > 1e-10 * lam[-1]  # repeated clean texts span fewer directions
     basis = (u[:, -rank:][:, kept].T @ unit) / lam[-rank:][kept, None].sqrt()  # (rank, D), orthonormal rows
-    out = mean.double() - (basis @ mean.double()) @ basis
-    return (out / out.norm().clamp_min(1e-30)).float()
+
+    def rest(mean: Tensor) -> Tensor:
+        out = mean.double() - (basis @ mean.double()) @ basis
+        return (out / out.norm().clamp_min(1e-30)).float()
+
+    return rest
 
 
 def cosines(grads: Tensor, direction: Tensor) -> Tensor:
@@ -300,7 +307,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
         other = [p for p in pairs_module.load_pairs(cfg.nonhack_pairs) if p.split == "train"][: len(train)]
         a, b = pair_grads(model, basis, tok, other, cfg)
         sets["nonhack"] = top(a - b)
-    less = (lambda v: without_clean(v, clean, cfg.clean_rank)) if cfg.clean_rank else lambda v: v
+    less = without_clean(clean, cfg.clean_rank)
     for s in sets.values():
         s.mean = less(s.mean)
         s.cos_hack, s.cos_clean = float(cosines(hack, s.mean).mean()), float(cosines(clean, s.mean).mean())

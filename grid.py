@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import queue
+import re
 import subprocess
 import threading
 import time
@@ -215,9 +216,9 @@ OTHERS_1 = (
     }
 )
 SMOLLM2_ARMS = (
-    only(DECIDING_7, "vanilla", "screen")
+    only(DECIDING_6, "vanilla", "screen")
     | only(DECIDING, "projected")
-    | DECIDING_7
+    | DECIDING_6
     | only(DECIDING, "haar_v", "within_class_v", "nonhack_v")
     | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
 )
@@ -253,7 +254,7 @@ STUDIES: dict[str, Spec] = {
         "smollm2", only(SMOLLM2_ARMS, "vanilla", "screen", "projected"), *SETTING_5, "--steps", "180", **STUDY_5
     ),
     "smollm2-lomo": leave_one_mode_out(
-        "smollm2", only(DECIDING_7, "screen", "screen_haar"), *SETTING_5, **HACKED_TEACHER, **STUDY_5
+        "smollm2", only(DECIDING_6, "screen", "screen_haar"), *SETTING_5, **HACKED_TEACHER, **STUDY_5
     ),
 }
 
@@ -433,7 +434,10 @@ class Runner:
                 )
             else:
                 self.failed.append(cell.name)
-                logger.error(f"{head}: FAILED rc={rc}, see {self.logs_dir / (cell.name + '.log')} | ETA {eta}")
+                log_file = self.logs_dir / (cell.name + ".log")
+                full = re.search(rb"out of memory|ALLOC_FAILED", log_file.read_bytes()[-20_000:])
+                mend = f" (the GPU's memory was full: fewer --jobs than {self.jobs}, then the same command again)"
+                logger.error(f"{head}: FAILED rc={rc}, see {log_file}{mend * bool(full)} | ETA {eta}")
 
     def run(self, todo: list[tuple[Cell, Path | None]]) -> None:
         self.runs_dir.mkdir(parents=True, exist_ok=True)

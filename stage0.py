@@ -102,7 +102,7 @@ def diagnose(
     def better_sign(score, vs: list[Tensor]) -> float:
         return p95([max(x, 1 - x) for x in map(score, vs)])
 
-    less = (lambda v: extract_vhack.without_clean(v, clean, clean_rank)) if clean_rank else lambda v: v
+    less = extract_vhack.without_clean(clean, clean_rank)
     real.mean = less(real.mean)
     haar_means, within_means = [less(h.mean) for h in haar[:draws]], [less(unit_mean(d)) for d in diffs]
     return {
@@ -215,8 +215,7 @@ def stage0(
         else float("nan")
     )
 
-    v = unit_mean(hack - clean)
-    v = extract_vhack.without_clean(v, clean, rank) if rank else v
+    v = extract_vhack.without_clean(clean, rank)(unit_mean(hack - clean))
     correct = torch.tensor([bool(r["gt_correct"] and not r["attempted"]) for r in rows])
     price = screen_price(cosines(grads, v).cpu(), flags["attempted"], correct, float(cosines(hack, v).mean()),
                          float(cosines(clean, v).mean()), screen_at)  # fmt: skip

@@ -242,17 +242,18 @@ def test_a_mean_direction_without_clean_sees_no_honest_variation_and_keeps_the_h
     clean, hack = honest(20), honest(20) + axes[0] + axes[3]
     diff = hack - clean
     mean = (diff / diff.norm(dim=1, keepdim=True)).mean(0)
-    out = extract_vhack.without_clean(mean, clean, 3)
+    out = extract_vhack.without_clean(clean, 3)(mean)
     assert out.norm().item() == pytest.approx(1) and (out @ axes[3]).item() == pytest.approx(1, abs=1e-5)
     before, after = (extract_vhack.cosines(honest(30), v).abs().max() for v in (mean, out))
     assert before > 0.2 and after < 1e-5
     rest = torch.linalg.svd((clean / clean.norm(dim=1, keepdim=True)).double())[2][:2]
-    assert (rest.float() @ extract_vhack.without_clean(mean, clean, 2)).abs().max() < 1e-5
-    twice = extract_vhack.without_clean(mean, torch.cat([clean, clean]), 30)  # of 40 rows only 3 directions
+    assert (rest.float() @ extract_vhack.without_clean(clean, 2)(mean)).abs().max() < 1e-5
+    twice = extract_vhack.without_clean(torch.cat([clean, clean]), 30)(mean)  # of 40 rows only 3 directions
     assert torch.allclose(twice, out, atol=1e-5)
-    for rank in (0, 20):
-        with pytest.raises(ValueError, match=f"clean_rank {rank}: choose 1 to 19"):
-            extract_vhack.without_clean(mean, clean, rank)
+    assert extract_vhack.without_clean(clean, 0)(mean) is mean
+    for rank in (-1, 20):
+        with pytest.raises(ValueError, match=f"clean_rank {rank}: choose 0 .off. to 19"):
+            extract_vhack.without_clean(clean, rank)
 
 
 def test_haar_matches_shape_and_is_seeded():

@@ -451,7 +451,7 @@ arg = {a: b for a, b in zip(sys.argv, sys.argv[1:]) if a.startswith("--")}
 with open(os.environ["CALLS"], "a") as f:
     f.write(json.dumps([arg.get("--name"), arg.get("--resume"), os.environ["OMP_NUM_THREADS"]]) + "\\n")
 if arg.get("--name") == os.environ.get("FAILS", "-"):
-    sys.exit("out of paper")
+    sys.exit(os.environ.get("WHY", "out of paper"))
 if "--resume" in arg:
     d = Path(arg["--resume"])
 else:
@@ -539,8 +539,11 @@ def test_failing_cell_is_reported_and_does_not_stop_the_study(study_cli, monkeyp
     call, started = study_cli
     monkeypatch.setenv("FAILS", "projected-s301")
     code, log = call("projected", "vanilla", seeds=2)
-    assert code == 1 and "projected-s301" in log and "FAILED" in log
+    assert code == 1 and "projected-s301" in log and "FAILED" in log and "memory" not in log
     assert "3/4 cells finished" in log and len(started()) == 4
+    monkeypatch.setenv("WHY", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 32.00 MiB")
+    code, log = call("projected", "vanilla", seeds=2)
+    assert code == 1 and "the GPU's memory was full: fewer --jobs than" in log and len(started()) == 5
 
 
 def test_plan_runs_deciding_arms_first_and_seed_major_and_leaves_tuning_seeds_alone():
