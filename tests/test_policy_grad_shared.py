@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from test_sampler import DEVICES, gpu, make
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import shared_prompts
 from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads
@@ -65,6 +66,28 @@ def test_packed_attention_and_its_backward_equal_masked_attention_in_float64(pad
         out += [o, qq.grad, kk.grad, vv.grad]
     for a, b in zip(got, want, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_padded_attention_needs_no_more_operators_for_more_segments(monkeypatch):
+    """On a GPU each operator is a launch: segment by segment they grow with the rollouts, padded they do not."""
+
+    class Count(TorchDispatchMode):
+        n = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.n += 1
+            return func(*args, **(kwargs or {}))
+
+    def operators(n_units: int, padded: bool) -> int:
+        monkeypatch.setattr(shared_prompts, "_launches_cost_most", lambda q: padded)
+        lay = Packed(units_of(lengths=((5, (3, 4, 6, 2)),) * n_units)[0], torch.device("cpu"))
+        q, k, v = (torch.randn(len(lay.ids), h, 8, requires_grad=True) for h in (4, 2, 2))
+        with Count() as count:
+            _SharedAttention.apply(q, k, v, lay, 0.3).sum().backward()
+        return count.n
+
+    assert operators(12, True) == operators(2, True) < 500
+    assert operators(12, False) > 5 * operators(2, False) > 5 * 500
 
 
 @pytest.mark.parametrize("device", DEVICES)
