@@ -96,16 +96,13 @@ class Packed:
         self.rollout_of = torch.tensor(self.rollouts).repeat_interleave(lengths).to(device)  # of each completion token
         self.host = {"self": self.cu_self, "prompt": self.cu_prompt, "unit": self.cu_unit}
         self.cu = {name: torch.tensor(x, dtype=torch.int32, device=device) for name, x in self.host.items()}
-        self.pads: dict[str, _Padded] = {}  # made by the first layer, read by all
+        self.pads: dict[str, list] = {}  # made by the first layer, read by all
 
-    def padded(self, q: Tensor, which_q: str, which_k: str, causal: bool) -> _Padded | None:
-        """Segments as rows, where that is the faster way and fits."""
-        cu_q, cu_k = self.host[which_q], self.host[which_k]
-        if not _launches_cost_most(q) or not _Padded.fits(cu_q, cu_k, q.shape[1]):
-            return None
+    def padded(self, q: Tensor, which_q: str, which_k: str, causal: bool) -> list:
+        """_Padded.blocks of one part."""
         if which_q not in self.pads:
-            ends = (self.cu[which_q], self.cu[which_k])
-            self.pads[which_q] = _Padded(*ends, _longest(cu_q), _longest(cu_k), causal)
+            ends = (self.host[which_q], self.host[which_k])
+            self.pads[which_q] = _Padded.blocks(*ends, q.shape[1], causal, q.device)
         return self.pads[which_q]
 
     def mask(self) -> Tensor:
@@ -124,40 +121,38 @@ class Packed:
 # ----------------------------------------------------------------------------------------------------------- attention
 
 
-def _segment_scores(q: Tensor, k: Tensor, scale: float, causal: bool) -> Tensor:
-    """q (m, H, D), k (l, K, D) -> (H, m, l) scaled scores, masked where causal."""
-    k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
-    s = torch.einsum("mhd,lhd->hml", q, k) * scale
-    if causal:
-        s = s.masked_fill(torch.ones_like(s[0], dtype=torch.bool).triu(1), float("-inf"))
-    return s
+def _heads_first(*xs: Tensor) -> list[Tensor]:
+    """(N, H, D) -> (1, H, N, D), as torch's kernels want it."""
+    return [x.transpose(0, 1)[None] for x in xs]
 
 
 def _forward_by_segment(q, k, v, cu_q: list[int], cu_k: list[int], causal: bool, scale: float):
-    out = torch.empty_like(q)
-    lse = torch.empty(q.shape[1], q.shape[0], dtype=torch.promote_types(q.dtype, torch.float32), device=q.device)
+    """torch's flash kernel for CPUs, once a segment."""
     g = q.shape[1] // k.shape[1]
+    out = torch.empty_like(q)
+    lse = torch.empty(q.shape[1], q.shape[0], dtype=torch.promote_types(q.dtype, torch.float32))
+    q, k, v = _heads_first(q, k.repeat_interleave(g, 1), v.repeat_interleave(g, 1))
     for a, b, c, d in zip(cu_q, cu_q[1:], cu_k, cu_k[1:], strict=False):
-        s = _segment_scores(q[a:b], k[c:d], scale, causal).to(lse.dtype)
-        lse[:, a:b] = s.logsumexp(-1)
-        p = (s - lse[:, a:b, None]).exp().to(v.dtype)
-        out[a:b] = torch.einsum("hml,lhd->mhd", p, v[c:d].repeat_interleave(g, 1))
+        o, l = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q[:, :, a:b], k[:, :, c:d], v[:, :, c:d], 0.0, causal, scale=scale
+        )
+        out[a:b], lse[:, a:b] = o[0].transpose(0, 1), l[0]
     return out, lse
 
 
 def _backward_by_segment(do, q, k, v, out, lse, cu_q: list[int], cu_k: list[int], causal: bool, scale: float):
-    dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     g = q.shape[1] // k.shape[1]
-    delta = (do.to(lse.dtype) * out.to(lse.dtype)).sum(-1).T  # (H, N)
+    k, v = k.repeat_interleave(g, 1), v.repeat_interleave(g, 1)
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    do, q, k, v, out = _heads_first(do, q, k, v, out)
     for a, b, c, d in zip(cu_q, cu_q[1:], cu_k, cu_k[1:], strict=False):
-        p = (_segment_scores(q[a:b], k[c:d], scale, causal).to(lse.dtype) - lse[:, a:b, None]).exp()
-        dp = torch.einsum("mhd,lhd->hml", do[a:b], v[c:d].repeat_interleave(g, 1)).to(lse.dtype)
-        ds = (p * (dp - delta[:, a:b, None])).to(q.dtype)
-        fold = lambda x: x.unflatten(1, (-1, g)).sum(2)  # noqa: E731  (l, H, D) -> (l, K, D)
-        dv[c:d] += fold(torch.einsum("hml,mhd->lhd", p.to(do.dtype), do[a:b]))
-        dk[c:d] += fold(torch.einsum("hml,mhd->lhd", ds, q[a:b])) * scale
-        dq[a:b] += torch.einsum("hml,lhd->mhd", ds, k[c:d].repeat_interleave(g, 1)) * scale
-    return dq, dk, dv
+        grads = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            do[:, :, a:b], q[:, :, a:b], k[:, :, c:d], v[:, :, c:d], out[:, :, a:b], lse[None, :, a:b], 0.0, causal,
+            scale=scale,
+        )  # fmt: skip
+        dq[a:b], dk[c:d], dv[c:d] = (x[0].transpose(0, 1) for x in grads)
+    fold = lambda x: x.unflatten(1, (-1, g)).sum(2)  # noqa: E731  heads of one k together
+    return dq, fold(dk), fold(dv)
 
 
 def _longest(cu: list[int]) -> int:
@@ -165,12 +160,9 @@ def _longest(cu: list[int]) -> int:
 
 
 class _Padded:
-    """Segments as rows: q (N, H, D), k (M, K, D) -> (S, longest, H, D), zeros past each end; few launches, not S times.
+    """Segments as rows, x (N, H, D) -> (S, longest, H, D), zeros past each end: as many launches for any S."""
 
-    Only for what fits: S * longest(q) * longest(k) scores a head (`fits`), where the segments themselves have fewer.
-    """
-
-    MOST = 1 << 28  # scores of all heads, 1 GiB in float32
+    MOST = 1 << 28  # scores of all heads of one such block, 1 GiB in float32
 
     def __init__(self, cu_q: Tensor, cu_k: Tensor, n_q: int, n_k: int, causal: bool):
         """n_q, n_k: longest segment."""
@@ -180,8 +172,21 @@ class _Padded:
             self.hidden = self.hidden | torch.ones(n_q, n_k, dtype=torch.bool, device=cu_q.device).triu(1)
 
     @classmethod
-    def fits(cls, cu_q: list[int], cu_k: list[int], heads: int) -> bool:
-        return (len(cu_q) - 1) * _longest(cu_q) * _longest(cu_k) * heads <= cls.MOST
+    def blocks(cls, cu_q: list[int], cu_k: list[int], heads: int, causal: bool, device: torch.device) -> list:
+        """[(block, its q, its k)]: consecutive segments, together at most MOST scores, or one."""
+        cuts = [0]
+        longest = [0, 0]
+        for i, (a, b, c, d) in enumerate(zip(cu_q, cu_q[1:], cu_k, cu_k[1:], strict=False)):
+            longest = [max(longest[0], b - a), max(longest[1], d - c)]
+            if i > cuts[-1] and (i + 1 - cuts[-1]) * longest[0] * longest[1] * heads > cls.MOST:
+                cuts.append(i)
+                longest = [b - a, d - c]
+        out = []
+        for i, j in zip(cuts, [*cuts[1:], len(cu_q) - 1], strict=True):
+            ends = [[x - cu[i] for x in cu[i : j + 1]] for cu in (cu_q, cu_k)]
+            block = cls(*(torch.tensor(x, device=device) for x in ends), *map(_longest, ends), causal)
+            out.append((block, slice(cu_q[i], cu_q[j]), slice(cu_k[i], cu_k[j])))
+        return out
 
     @staticmethod
     def _places(cu: Tensor, longest: int) -> tuple[Tensor, Tensor]:
@@ -220,12 +225,13 @@ class _Padded:
 
 
 def _forward_part(lay: Packed, q, k, v, which_q: str, which_k: str, causal: bool, scale: float):
-    """out (n, H, D), lse (H, n) of one part: flash attention over segments in bf16 on CUDA; float32 there padded, if it
-    fits; segment by segment elsewhere."""
+    """out (n, H, D), lse (H, n) of one part: flash attention over segments in bf16 on CUDA, padded in float32 there
+    (launches cost most), segment by segment on the CPU (padding does)."""
     cu_q, cu_k = lay.host[which_q], lay.host[which_k]
+    if _padded(q):
+        parts = [x.forward(q[at], k[to], v[to], scale) for x, at, to in lay.padded(q, which_q, which_k, causal)]
+        return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts], 1)
     if not _flash(q):
-        if padded := lay.padded(q, which_q, which_k, causal):
-            return padded.forward(q, k, v, scale)
         return _forward_by_segment(q, k, v, cu_q, cu_k, causal, scale)
     out, lse, *_ = torch.ops.aten._flash_attention_forward(
         q, k, v, lay.cu[which_q], lay.cu[which_k], _longest(cu_q), _longest(cu_k), 0.0, causal, False, scale=scale
@@ -240,9 +246,13 @@ def _forward_part(lay: Packed, q, k, v, which_q: str, which_k: str, causal: bool
 
 def _backward_part(lay: Packed, do, q, k, v, out, lse, which_q: str, which_k: str, causal: bool, scale: float):
     cu_q, cu_k = lay.host[which_q], lay.host[which_k]
+    if _padded(q):
+        parts = [
+            x.backward(do[at], q[at], k[to], v[to], out[at], lse[:, at], scale)
+            for x, at, to in lay.padded(q, which_q, which_k, causal)
+        ]
+        return tuple(map(torch.cat, zip(*parts, strict=True)))
     if not _flash(q):
-        if padded := lay.padded(q, which_q, which_k, causal):
-            return padded.backward(do, q, k, v, out, lse, scale)
         return _backward_by_segment(do, q, k, v, out, lse, cu_q, cu_k, causal, scale)
     state = torch.zeros(2, dtype=torch.uint64, device=q.device)  # of dropout, which is 0
     return torch.ops.aten._flash_attention_backward(
@@ -255,8 +265,8 @@ def _flash(q: Tensor) -> bool:
     return q.is_cuda and q.dtype in (torch.bfloat16, torch.float16)
 
 
-def _launches_cost_most(q: Tensor) -> bool:
-    return q.is_cuda and q.dtype == torch.float32
+def _padded(q: Tensor) -> bool:
+    return q.is_cuda and not _flash(q)
 
 
 class _SharedAttention(torch.autograd.Function):
