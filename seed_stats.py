@@ -49,9 +49,12 @@ def t_interval(d: Sequence[float], level: float = 0.95) -> tuple[float, float]:
 
 
 def bca_interval(d: Sequence[float], level: float = 0.95, resamples: int = 9999) -> tuple[float, float]:
-    """Bias-corrected accelerated bootstrap interval of the mean over seeds (fixed generator, so tables rebuild)."""
+    """Bias-corrected accelerated bootstrap interval of the mean over seeds (fixed generator, so tables rebuild).
+
+    nan below 4 seeds: resamples of two or three numbers stay between them, whatever the level says.
+    """
     d = np.asarray(d, dtype=float)
-    if d.size < 2:
+    if d.size < 4:
         return (float("nan"), float("nan"))
     if np.ptp(d) < 1e-12:  # identical seeds: the bootstrap distribution is a point
         return (float(d.mean()), float(d.mean()))

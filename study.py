@@ -919,7 +919,7 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
     if rows:
         note = (
             "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
-            "(from 4 seeds). Last step, "
+            "(both from 4 seeds). Last step, "
             f"{'T=1' if summaries.get('sample') else 'greedy'}."
         )
         files.append(

@@ -358,6 +358,8 @@ def test_bca_and_t_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.82 < np.mean([a <= 0.3 <= b for a, b in bca]) < 0.99  # known to run short at n = 8: hence the t beside it
     assert 0.90 < np.mean([a <= 0.3 <= b for a, b in t]) < 0.99
     assert ss.bca_interval([0.2] * 8) == (0.2, 0.2)
+    three = [0.1, 0.2, 0.3]
+    assert np.isnan(ss.bca_interval(three)).all() and not np.isnan(ss.bca_interval([*three, 0.5])).any()
 
 
 def test_unequal_seed_sets_are_refused(tmp_path):
