@@ -127,5 +127,5 @@ class Contrast:
 
     @property
     def upper(self) -> float:
-        """The less favourable upper end of the two intervals (nan below two seeds)."""
+        """The less favourable upper end of the two intervals (below four seeds of the t interval)."""
         return max(self.t_ci[1], self.bca_ci[1])
