@@ -387,6 +387,7 @@ class Runner:
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         t0 = time.monotonic()
         with open(self.logs_dir / f"{cell.name}.log", "a", encoding="utf-8") as log:  # appended: no log is overwritten
+            begin = log.tell()
             with self.lock:
                 if self.stopping:
                     return
@@ -435,7 +436,7 @@ class Runner:
             else:
                 self.failed.append(cell.name)
                 log_file = self.logs_dir / (cell.name + ".log")
-                full = re.search(rb"out of memory|ALLOC_FAILED", log_file.read_bytes()[-20_000:])
+                full = re.search(rb"out of memory|ALLOC_FAILED", log_file.read_bytes()[begin:])  # of this attempt
                 mend = f" (the GPU's memory was full: fewer --jobs than {self.jobs}, then the same command again)"
                 logger.error(f"{head}: FAILED rc={rc}, see {log_file}{mend * bool(full)} | ETA {eta}")
 

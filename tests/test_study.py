@@ -546,6 +546,9 @@ def test_failing_cell_is_reported_and_does_not_stop_the_study(study_cli, monkeyp
     monkeypatch.setenv("WHY", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 32.00 MiB")
     code, log = call("projected", "vanilla", seeds=2)
     assert code == 1 and "the GPU's memory was full: fewer --jobs than" in log and len(started()) == 5
+    monkeypatch.setenv("WHY", "out of paper")  # the log still holds the earlier attempt
+    code, log = call("projected", "vanilla", seeds=2)
+    assert code == 1 and "FAILED" in log and "memory" not in log
 
 
 def test_plan_runs_deciding_arms_first_and_seed_major_and_leaves_tuning_seeds_alone():
