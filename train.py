@@ -1712,16 +1712,18 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
 def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], list[Rollout]]:
     """The evaluation at step 0, made once for all arms of a seed: they start from one model and one sampling seed.
 
-    Cached under out/start_evals by everything that it depends on; nothing is cached on a GPU, where sums may differ.
+    Cached under out/start_evals by everything that it depends on, the kind of device among it: a GPU's sums differ from
+    run to run in their last bits, so that there the arms share one measurement of what two would find nearly equal.
     """
     cfg = tr.cfg
     code = runs.git_commit()
     unnamed = code == "unknown" or code.endswith("+")  # code that no commit names may change under the cache
-    alone = cfg.device == "cpu" and tr.acc.num_processes == 1  # an evaluation of several processes is one by all
+    alone = tr.acc.num_processes == 1  # an evaluation of several processes is one by all
     if not alone or unnamed or cfg.route_seed:  # a seeded quarantine leaves rounding when it is taken away
         return tr.evaluate(0, held)
     fields = ("seed", "model", "dtype", "modes", "hint", "max_new_tokens", "eval_samples", "eval_greedy", "sampler")
     depends = {k: getattr(cfg, k) for k in (*fields, "grader_cpu_s")} | {
+        "device": torch.cuda.get_device_name(cfg.device) if cfg.device.startswith("cuda") else cfg.device,
         "weights": model_hash(tr.model),
         "tokenizer": hashlib.sha256(json.dumps(tr.tok.get_vocab(), sort_keys=True).encode()).hexdigest(),
         "held": hashlib.sha256(repr(held).encode()).hexdigest(),
