@@ -198,6 +198,7 @@ SAME_ANYWAY = {
     "resume",
     "device",
     "grader_workers",
+    "gpu_wait",
     "sampler",
     "ckpt_every",
     "log_with",

@@ -22,6 +22,7 @@ Shapes: P prompts a step, G group, n rollouts, r rank, k directions, m weights o
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import importlib.util
@@ -43,6 +44,7 @@ import tyro
 from loguru import logger
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 import extract_vhack
@@ -184,6 +186,7 @@ class Config:
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
     grader_cpu_s: float = 10.0  # CPU seconds of a program over all its tests; one that loops costs them all
     sampler: Literal["auto", "eager", "graph"] = "auto"
+    gpu_wait: Literal["spin", "sleep"] = "spin"  # sleep: a wait for the GPU leaves its core to graders and other runs
     log_with: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
 
     def __post_init__(self) -> None:
@@ -356,6 +359,7 @@ PRESETS = {
             eval_mid_n=192,
             eval_every=42,
             ckpt_every=20,
+            gpu_wait="sleep",
         ),
     ),
     "smollm2": (
@@ -373,6 +377,7 @@ PRESETS = {
             group=8,
             max_new_tokens=128,
             memory_gb=16.0,  # eight runs on a 141 GB GPU
+            gpu_wait="sleep",
             eval_n=512,
             eval_mid_n=128,
             eval_every=20,
@@ -684,6 +689,8 @@ def modified_rewards(cfg: Config, rewards: Tensor, rollouts: list[Rollout], hidd
 class ActivationProbe:
     """s = h . d for advantage modification: d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth."""
 
+    TOKENS = 8192  # padded, of a forward: its hidden states of all layers are kept
+
     def __init__(self, model, tok, pairs: list, tokens: str):
         self.model, self.tokens = model, tokens
         depth = model.config.num_hidden_layers
@@ -695,14 +702,19 @@ class ActivationProbe:
 
     @torch.no_grad()
     def _states(self, seqs: list[Sequence]) -> Tensor:  # (n, H)
-        out = []
-        for s in seqs:
-            ids = torch.tensor([s.prompt_ids + s.completion_ids], device=self.model.device)
-            hs = self.model.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
-            h = torch.stack([hs[i + 1][0] for i in self.layers]).mean(0).float()  # (L, H)
-            at = len(s.prompt_ids)
-            out.append(h[at:].mean(0) if self.tokens == "response" else h[at - 1])
-        return torch.stack(out).cpu()
+        dev, out = self.model.device, []
+        n = max(1, self.TOKENS // max(len(s.prompt_ids) + len(s.completion_ids) for s in seqs))
+        for batch in (seqs[i : i + n] for i in range(0, len(seqs), n)):
+            ids = [torch.tensor(s.prompt_ids + s.completion_ids) for s in batch]
+            real = pad_sequence([torch.ones_like(x) for x in ids], batch_first=True).to(dev)  # padded on the right
+            ids = pad_sequence(ids, batch_first=True).to(dev)
+            found = self.model.model(input_ids=ids, attention_mask=real, output_hidden_states=True, use_cache=False)
+            h = torch.stack([found.hidden_states[i + 1] for i in self.layers]).mean(0).float()  # (B, L, H)
+            first = torch.tensor([len(s.prompt_ids) for s in batch], device=dev)[:, None]
+            at = torch.arange(ids.shape[1], device=dev)
+            read = (at >= first) & (real > 0) if self.tokens == "response" else at == first - 1  # (B, L)
+            out.append((h * read[..., None]).sum(1) / read.sum(1, keepdim=True).clamp_min(1))
+        return torch.cat(out).cpu()
 
     def score(self, rollouts: list[Rollout]) -> Tensor:
         return self._states([r.sequence for r in rollouts]) @ self.direction
@@ -878,6 +890,7 @@ class Trainer:
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
+        self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade
         self.refreshed = ""  # file of the V that a refresh put in force
         self.screen_levels: list[float] = []  # scores at which the first --screen-freeze steps' shares began
         self.first_v = self.vhack.sets["hack"].V  # the log's overlaps stay with it, whatever a refresh puts in force
@@ -1027,13 +1040,6 @@ class Trainer:
 
     # -- rollouts
 
-    def sample_and_grade(self, tasks: list[Task], n: int, seed: int, **how) -> list[Rollout]:
-        """The rollouts of sample_rollouts, all graded."""
-        rollouts = self.sample_rollouts(tasks, n, seed, **how)
-        for r in rollouts:
-            r.settle()
-        return rollouts
-
     def sample_rollouts(
         self, tasks: list[Task], n: int, seed: int, *, train: bool, greedy: bool = False, names=None, first=0, of=None
     ) -> list[Rollout]:
@@ -1045,13 +1051,20 @@ class Trainer:
         cfg, eos = self.cfg, models.eos_ids(self.model, self.tok)
         names = names or [P.TRAIN_EVALUATOR] * len(tasks)
         text: dict[int, str] = {}
-        grades = {}  # equal answers to one task are judged once: half of a small model's rollouts are repeats
+        # equal answers to one task are judged once: half of a small model's rollouts are repeats; an evaluation's also
+        # with those of the evaluations before
+        grades: dict[tuple, Future] = {} if train else self.judged
+
+        def told(i: int) -> tuple[P.Problem, str, str, str]:
+            return tasks[i // n].problem, text[i], tasks[i // n].mode, names[i // n]
 
         def ended(i: int, ids: list[int]) -> None:
             text[i] = self.tok.decode([t for t in ids if t not in eos])
-            j, task = i // n, tasks[i // n]
-            if (j, text[i]) not in grades:
-                grades[j, text[i]] = self.grader.submit(task.problem, text[i], task.mode, names[j])
+            key = told(i)
+            done = grades.get(key)
+            # the wall's limit says more of a loaded machine than of the program: it is judged anew
+            if done is None or not train and done.done() and done.result().error == "wall limit":
+                grades[key] = self.grader.submit(*key)
 
         with merged(self.basis), torch.no_grad():
             out = sample(
@@ -1072,7 +1085,7 @@ class Trainer:
         rollouts = []
         for i, s in enumerate(out):
             source = "student" if train else "eval"
-            rollouts.append(Rollout(source, tasks[i // n], s.ids, text[i], grading=grades[i // n, text[i]]))
+            rollouts.append(Rollout(source, tasks[i // n], s.ids, text[i], grading=grades[told(i)]))
         return rollouts
 
     # -- one step: rollouts -> grades -> advantages -> gradient -> projection -> step -> row
@@ -1422,45 +1435,48 @@ class Trainer:
         With several modes each problem is asked under its own one, so that a round of all modes asks each once.
         """
         cfg, acc = self.cfg, self.acc
-        rows, kept = [], []
-        hinted = [m for m in cfg.modes if m != "none"]
-        settings = [("on", m, [p for p in held if probe_distill.mode_of(p, tuple(hinted)) == m]) for m in hinted]
+        hinted = tuple(m for m in cfg.modes if m != "none")
         decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
+        mine = held[acc.process_index :: acc.num_processes]
+        names = [P.eval_evaluator(p.id, cfg.seed) for p in mine]
+        asked = []  # (hint, decode, rollouts): all sampled before a grade is waited for, so a loop costs its limit once
         with self.hook.deployed(self.sync):
-            for hint, mode, asked in [*settings, ("off", "none", held)]:
-                asked = asked[acc.process_index :: acc.num_processes]
-                names = [P.eval_evaluator(p.id, cfg.seed) for p in asked]
+            for hint in ("on", "off") if hinted else ("off",):
                 tasks = []
-                for p, name in zip(asked, names, strict=True):
+                for p, name in zip(mine, names, strict=True):
+                    mode = probe_distill.mode_of(p, hinted) if hint == "on" else "none"
                     ids = P.encode_prompt(self.tok, P.build_messages(p, mode, evaluator=name, variant=cfg.hint))
                     tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
                 for decode, n in decodes:
-                    got = self._gather(
-                        self.sample_and_grade(
-                            tasks, n, 977 + cfg.seed, train=False, greedy=decode == "greedy", names=names
-                        )
-                    )
-                    if not got:
-                        continue
-                    count = lambda f, got=got: sum(map(f, got))  # noqa: E731
-                    rows.append(
-                        {
-                            "step": step,
-                            "hint": hint,
-                            "decode": decode,
-                            "mode": mode,
-                            "evaluator": "renamed",
-                            "n": len(got),
-                            "attempted": count(lambda r: r.attempted),
-                            "hacked": count(lambda r: r.hacked),
-                            "attempted_correct": count(lambda r: r.attempted and r.gt_correct),
-                            "attempted_broken": count(lambda r: r.attempted and not r.passed),
-                            "solved": count(lambda r: r.gt_correct),
-                            "format_ok": count(lambda r: r.format_ok),
-                            "mean_len": sum(len(r.completion_ids) for r in got) / len(got),
-                        }
-                    )
-                    kept += got[: 4 if decode == "sample" else 0]
+                    how = {"train": False, "greedy": decode == "greedy", "names": names}
+                    asked.append((hint, decode, self.sample_rollouts(tasks, n, 977 + cfg.seed, **how)))
+        rows, kept = [], []
+        for hint, decode, rollouts in asked:
+            for r in rollouts:
+                r.settle()
+            rollouts = self._gather(rollouts)
+            for mode in hinted if hint == "on" else ("none",):
+                got = [r for r in rollouts if r.task.mode == mode]
+                if not got:
+                    continue
+                rows.append(
+                    {
+                        "step": step,
+                        "hint": hint,
+                        "decode": decode,
+                        "mode": mode,
+                        "evaluator": "renamed",
+                        "n": len(got),
+                        "attempted": sum(r.attempted for r in got),
+                        "hacked": sum(r.hacked for r in got),
+                        "attempted_correct": sum(r.attempted and r.gt_correct for r in got),
+                        "attempted_broken": sum(r.attempted and not r.passed for r in got),
+                        "solved": sum(r.gt_correct for r in got),
+                        "format_ok": sum(r.format_ok for r in got),
+                        "mean_len": sum(len(r.completion_ids) for r in got) / len(got),
+                    }
+                )
+                kept += got[: 4 if decode == "sample" else 0]
         return rows, kept
 
     # -- state
@@ -1525,6 +1541,8 @@ def main(cfg: Config) -> int:
     if log_with and importlib.util.find_spec(log_with) is None:
         raise ValueError(f"--log-with {log_with}: not installed; `uv pip install {log_with}` or use none")
     acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with, project_dir=cfg.out_dir)
+    if cfg.device == "cuda" and cfg.gpu_wait == "sleep":
+        sleep_while_waiting(acc.device)
     if cfg.refresh_every and acc.num_processes > 1:
         raise ValueError("--refresh-every: one process only; several could disagree about a guard's decision")
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
@@ -1600,6 +1618,21 @@ def main(cfg: Config) -> int:
         if status == "finished"
         else 1
     )
+
+
+def sleep_while_waiting(device: torch.device) -> None:
+    """Waits for this GPU sleep instead of spinning, which takes a whole core from graders and runs beside this one.
+
+    The flag CU_CTX_SCHED_BLOCKING_SYNC of the driver's cuCtxSetFlags (CUDA >= 12.1), which torch does not reach.
+    Raises ValueError where the driver refuses it.
+    """
+    torch.zeros(1, device=device)  # makes the context, current in this thread
+    try:
+        refused = ctypes.CDLL("libcuda.so.1").cuCtxSetFlags(4)
+    except (OSError, AttributeError) as error:
+        refused = error
+    if refused:
+        raise ValueError(f"--gpu-wait sleep: the CUDA driver refuses it ({refused}); use --gpu-wait spin")
 
 
 def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict) -> str:

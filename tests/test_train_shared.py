@@ -114,3 +114,47 @@ def test_matching_goes_with_a_threshold_and_not_with_a_share():
         T.Config(arm="screen_haar", screen_match=True, screen_share=0.3)
     with pytest.raises(ValueError, match="needs --screen-share or --screen-match"):
         T.Config(arm="screen_length")
+
+
+@pytest.mark.parametrize("tokens", ["response", "prompt"])
+def test_the_probe_reads_a_padded_batch_as_it_reads_each_sequence_alone(tokens):
+    model, tok = T.models.load_model("tiny", None, "cpu", "float32")
+    pairs = T.extract_vhack.select_pairs(T.Config().extract_config())[0][:6]
+    probe = T.ActivationProbe(model, tok, pairs, tokens)
+    seqs = [s for side in T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id) for s in side]
+    alone = []
+    for s in seqs:
+        ids = torch.tensor([s.prompt_ids + s.completion_ids])
+        with torch.no_grad():
+            found = model.model(input_ids=ids, output_hidden_states=True).hidden_states
+        h, at = torch.stack([found[i + 1][0] for i in probe.layers]).mean(0), len(s.prompt_ids)
+        alone.append(h[at:].mean(0) if tokens == "response" else h[at - 1])
+    assert len({len(s.prompt_ids) + len(s.completion_ids) for s in seqs}) > 1  # some are padded
+    torch.testing.assert_close(probe._states(seqs), torch.stack(alone), atol=1e-4, rtol=1e-4)
+
+
+def test_evaluations_judge_an_answer_once_and_report_what_judging_each_alone_does(tmp_path, monkeypatch):
+    asked, submit = [], T.Grader.submit
+    monkeypatch.setattr(T.Grader, "submit", lambda self, *key: asked.append(key) or submit(self, *key))
+    evaluate = T.Trainer.evaluate
+
+    def thrice(self, step, held):
+        n = len(asked)
+        first, mine = evaluate(self, step, held)[0], asked[n:]
+        n = len(asked)
+        assert evaluate(self, step, held)[0] == first and len(asked) == n and len(set(mine)) == len(mine)
+        self.judged.clear()
+        anew = evaluate(self, step, held)
+        assert anew[0] == first and set(asked[n:]) >= set(mine)
+        return anew
+
+    monkeypatch.setattr(T.Trainer, "evaluate", thrice)
+    model = {"model": "organism", "train": "full", "max_new_tokens": 96, "pairs_limit": 8, "lr": 1e-9}
+    held = {"eval_problems": "data/organism/problems_test.jsonl", "eval_n": 16, "eval_greedy": True}
+    _, run = go(tmp_path, steps=1, modes=("run_tests", "file_marker"), **model, **held)
+    end = [e for e in rows(run, "evals.jsonl") if e["step"] == 1]
+    assert [(e["hint"], e["decode"], e["mode"]) for e in end] == [
+        ("on", "sample", "run_tests"), ("on", "sample", "file_marker"), ("on", "greedy", "run_tests"),
+        ("on", "greedy", "file_marker"), ("off", "sample", "none"), ("off", "greedy", "none"),
+    ]  # fmt: skip
+    assert sum(e["n"] for e in end) == 4 * 16 and sum(e["solved"] for e in end) > 0
