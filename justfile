@@ -114,12 +114,12 @@ substrate model="smollm2" *flags:
 # --- studies ----------------------------------------------------------------------------------------------------
 
 # arms x seeds side by side, resumable, then the report with its verdict
-study name="organism" *flags:
+study name="amendment6" *flags:
     python study.py run {{name}} "${@:2}"
     python study.py report out/studies/{{name}}
 
 # the same study as a job of the queue (pueue, or QUEUE=local)
-queue-study name="organism" *flags:
+queue-study name="amendment6" *flags:
     python queue_jobs.py study --study {{name}} "${@:2}"
 
 # --- looking ----------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ results *flags:
     @python results.py "$@"
 
 # plots of a study: hack and pass over steps, forest plot against vanilla
-plot study="out/studies/organism" *flags:
+plot study="out/studies/amendment6" *flags:
     python study.py plot {{study}} "${@:2}"
 
 # the last run's BLUF

@@ -472,6 +472,10 @@ def bluf(run: runs.Run, cfg: Config, status: str, error: str, grader_layers: str
                     for k in ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved")
                 )
                 lines.append(f"  {mode:<13} step {x['step']:<8}  {hint:<5} {decode:<7} {''.join(cells)}".rstrip())
+    if cfg.arm in SCREENS_WITH and run.rows:
+        dropped, seen = sum(r["n_screened"] for r in run.rows), sum(r["hack_s"][1] + r["hack_t"][1] for r in run.rows)
+        most = "; most are dropped, so little can be learnt: --screen-side positive, --clean-rank, a higher --screen-at"
+        lines.append(f"SCREENED: {rate(dropped, seen)} of the rollouts{most * (2 * dropped > seen)}")
     lines += [
         f"SAMPLE: {run.sample[:120]!r}",
         f"HACK_STUDENT: {rate(*hs)} (last {len(last)} steps)",

@@ -56,6 +56,10 @@ def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_sid
             mean = {g[0]["problem_id"]: sum(r["reward"] for r in g) / len(g) for g in group}
             gone = [r for r in live if r["screened"]]
             n[arm] = len(gone)
+            every = rows(run, "rollouts.jsonl")
+            every = [r for r in every if r["step"] and r["source"] != "eval"]
+            told = f"SCREENED: {sum(r['screened'] for r in every)}/{len(every)} = "
+            assert told in (run / "bluf.txt").read_text(encoding="utf-8")
             if side == "all":
                 assert len(gone) == round(0.5 * len(live))
             else:
