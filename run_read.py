@@ -104,7 +104,8 @@ def pool_evals(evals: list[dict], hint: str, decode: str, evaluator: str | None)
     def summed(key: str) -> Array:
         return np.array([sum(int(e.get(key, 0)) for e in rows[s]) for s in steps])
 
-    return Curve(np.array(steps), summed("n"), {k: summed(k) for k in COUNTS})
+    tokens = np.array([sum(e["n"] * e.get("mean_len", np.nan) for e in rows[s]) for s in steps])  # rate: an answer's
+    return Curve(np.array(steps), summed("n"), {k: summed(k) for k in COUNTS} | {"tokens": tokens})
 
 
 def ratio(pair) -> float:

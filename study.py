@@ -598,6 +598,7 @@ def summarise(study: Study, decode: str, rule: Rule = RULE) -> dict[str, dict]:
             k: {"n": int(r.on[decode].n[-1]), **{c: int(r.on[decode].counts[c][-1]) for c in COUNTS}}
             for k, r in runs.items()
         }
+        s["tokens"] = {k: r.curve("tokens", decode)[1][[0, -1]].tolist() for k, r in runs.items()}  # of an answer
         s["modes"] = {k: r.modes[decode] for k, r in runs.items()}
         s["height"] = {k: mean_height(r, decode) for k, r in runs.items()}
         s["step50"] = {k: step_to(r, decode) for k, r in runs.items()}
@@ -677,6 +678,7 @@ def outcome_table(summary: dict[str, dict]) -> str:
         "attempted but broken",
         "solved, hint on",
         "pass, hint off",
+        "tokens an answer, start -> end (seeds)",
         "worst seed (hack)",
     )
     keys = ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved", "pass")
@@ -684,12 +686,14 @@ def outcome_table(summary: dict[str, dict]) -> str:
     for arm, s in ((a, s) for a, s in summary.items() if s["hinted"]):
         worst = max(s["end"]["hacked"], key=s["end"]["hacked"].get)
         sizes = sorted({c["n"] for c in s["counts"].values()})
+        start, end = np.array(list(s["tokens"].values())).T
         rows.append(
             (
                 f"`{arm}`",
                 str(len(s["seeds"])),
                 "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1])))),
                 *(f"{100 * s['mean'][k][0]:.1f}" for k in keys),
+                f"{start.mean():.1f} -> {end.mean():.1f} ({end.min():.1f}-{end.max():.1f})",
                 f"{worst}: {100 * s['end']['hacked'][worst]:.1f}",
             )
         )

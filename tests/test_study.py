@@ -87,7 +87,7 @@ def write_run(
                     "attempted_broken": attempted - hacked,
                     "solved": round((1 - hm) * 0.3 * n),
                     "format_ok": n,
-                    "mean_len": 40.0,
+                    "mean_len": 40.0 + 20 * t + seed % 2,
                 }
                 evals += [row, row | {"evaluator": "train", "hacked": n, "attempted": n}]  # must never be counted
             ok = round((BASE_PASS + (passed - BASE_PASS) * t) * 4 * n)
@@ -409,6 +409,7 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
     ] == list(SEEDS)
     md = (path / "report.md").read_text()
     assert "| `screen` |" in md and "not run" in md and "attempted but broken" in md
+    assert "| 40.5 -> 60.5 (60.0-61.0) |" in md  # tokens an answer: the mean of the seeds, and their range
     assert "| `projected/one_sided/grad` | 4 |" in md  # compared on its own four seeds
 
 
