@@ -65,6 +65,7 @@ MAX_RESULT = 4 << 20  # bytes of one answer; one with more bytes than the expect
 LOOPHOLE_CPU_S = 3  # the benchmark's own limit for a run of the evaluator
 SLOW_S = 1.0  # an oracle pass that takes longer no longer delays the loophole pass: a second sandbox runs it
 PACKAGES = ("sortedcontainers", "numpy", "numpy.libs")  # visible to programs, as on LeetCode, where installed here
+WALL_LIMIT = "wall limit"  # Grade.error of a program that ran into it
 ZYGOTE_TRIES = 4
 
 # mode -> (identifiers, parts of string constants) that show that a program goes for the loophole
@@ -522,7 +523,7 @@ class Outcome:
     def text(self) -> str:
         """Short reason for a program that did not answer everything."""
         if self.reason == b"W":
-            return "wall limit"
+            return WALL_LIMIT
         if self.reason == b"B":
             return "output limit"
         if self.status > 0 and os.WIFSIGNALED(self.status):

@@ -45,6 +45,14 @@ def micro_batches(seqs: list[Sequence], tokens_per_micro: int) -> list[list[int]
     return batches
 
 
+def right_padded(seqs: list[Sequence]) -> Tensor:
+    """(B, L) token ids, shorter rows filled with 0 on the right: no real token of a causal model looks there."""
+    ids = torch.zeros(len(seqs), max(s.length for s in seqs), dtype=torch.long)
+    for row, s in enumerate(seqs):
+        ids[row, : s.length] = torch.tensor(s.prompt_ids + s.completion_ids)
+    return ids
+
+
 class _TokenLogps(torch.autograd.Function):
     """log softmax(h W^T / T)[target] by chunks of rows; logits are recomputed in the backward, never kept.
 
@@ -80,10 +88,7 @@ def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[
     Every completion token counts, EOS included; prompt and padding never do.
     """
     device = model.get_input_embeddings().weight.device
-    width = max(s.length for s in seqs)
-    ids = torch.zeros(len(seqs), width, dtype=torch.long)
-    for row, s in enumerate(seqs):
-        ids[row, : s.length] = torch.tensor(s.prompt_ids + s.completion_ids)
+    ids = right_padded(seqs)
     rows = torch.cat([torch.full((len(s.completion_ids),), row) for row, s in enumerate(seqs)])
     at = torch.cat([torch.arange(len(s.prompt_ids), s.length) for s in seqs])  # position of each target token
     targets = ids[rows, at].to(device)

@@ -44,7 +44,6 @@ import tyro
 from loguru import logger
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 import extract_vhack
@@ -53,8 +52,16 @@ import probe_distill
 import problems as P
 import runs
 from extract_vhack import DirectionSet, auroc, cosines
-from grader import Grader, GraderProcess
-from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
+from grader import WALL_LIMIT, Grader, GraderProcess
+from policy_grad import (
+    Sequence,
+    micro_batches,
+    recompute_layers,
+    right_padded,
+    rollout_grads,
+    shared_grads,
+    token_logps,
+)
 from sampler import sample
 from shared_prompts import Unit
 from svd_basis import Basis, Coords, Train, attach, merged, model_hash
@@ -706,19 +713,15 @@ class ActivationProbe:
 
     @torch.no_grad()
     def _states(self, seqs: list[Sequence]) -> Tensor:  # (n, H)
-        dev, out = self.model.device, []
-        n = max(1, self.TOKENS // max(len(s.prompt_ids) + len(s.completion_ids) for s in seqs))
-        for batch in (seqs[i : i + n] for i in range(0, len(seqs), n)):
-            ids = [torch.tensor(s.prompt_ids + s.completion_ids) for s in batch]
-            real = pad_sequence([torch.ones_like(x) for x in ids], batch_first=True).to(dev)  # padded on the right
-            ids = pad_sequence(ids, batch_first=True).to(dev)
-            found = self.model.model(input_ids=ids, attention_mask=real, output_hidden_states=True, use_cache=False)
-            h = torch.stack([found.hidden_states[i + 1] for i in self.layers]).mean(0).float()  # (B, L, H)
-            first = torch.tensor([len(s.prompt_ids) for s in batch], device=dev)[:, None]
-            at = torch.arange(ids.shape[1], device=dev)
-            read = (at >= first) & (real > 0) if self.tokens == "response" else at == first - 1  # (B, L)
-            out.append((h * read[..., None]).sum(1) / read.sum(1, keepdim=True).clamp_min(1))
-        return torch.cat(out).cpu()
+        out: dict[int, Tensor] = {}
+        for batch in micro_batches(seqs, self.TOKENS):
+            ids = right_padded([seqs[i] for i in batch]).to(self.model.device)
+            states = self.model.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+            h = torch.stack([states[i + 1] for i in self.layers]).mean(0).float()  # (B, L, H)
+            for row, i in enumerate(batch):
+                at = len(seqs[i].prompt_ids)
+                out[i] = h[row, at : seqs[i].length].mean(0) if self.tokens == "response" else h[row, at - 1]
+        return torch.stack([out[i] for i in range(len(seqs))]).cpu()
 
     def score(self, rollouts: list[Rollout]) -> Tensor:
         return self._states([r.sequence for r in rollouts]) @ self.direction
@@ -1067,7 +1070,7 @@ class Trainer:
             key = told(i)
             done = grades.get(key)
             # the wall's limit says more of a loaded machine than of the program: it is judged anew
-            if done is None or not train and done.done() and done.result().error == "wall limit":
+            if done is None or not train and done.done() and done.result().error == WALL_LIMIT:
                 grades[key] = self.grader.submit(*key)
 
         with merged(self.basis), torch.no_grad():
@@ -1760,7 +1763,7 @@ def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], li
         return tr.evaluate(0, held)
     fields = ("seed", "model", "dtype", "modes", "hint", "max_new_tokens", "eval_samples", "eval_greedy", "sampler")
     depends = {k: getattr(cfg, k) for k in (*fields, "grader_cpu_s")} | {
-        "device": torch.cuda.get_device_name(cfg.device) if cfg.device.startswith("cuda") else cfg.device,
+        "device": torch.cuda.get_device_name(cfg.device) if cfg.device == "cuda" else cfg.device,
         "weights": model_hash(tr.model),
         "tokenizer": hashlib.sha256(json.dumps(tr.tok.get_vocab(), sort_keys=True).encode()).hexdigest(),
         "held": hashlib.sha256(repr(held).encode()).hexdigest(),

@@ -137,7 +137,7 @@ def test_the_probe_reads_a_padded_batch_as_it_reads_each_sequence_alone(tokens):
     torch.testing.assert_close(probe._states(seqs), torch.stack(alone), atol=1e-4, rtol=1e-4)
 
 
-def test_evaluations_judge_an_answer_once_and_report_what_judging_each_alone_does(tmp_path, monkeypatch):
+def test_evaluations_judge_an_answer_once_and_report_what_judging_all_anew_does(tmp_path, monkeypatch):
     asked, submit = [], T.Grader.submit
     monkeypatch.setattr(T.Grader, "submit", lambda self, *key: asked.append(key) or submit(self, *key))
     evaluate = T.Trainer.evaluate
