@@ -130,16 +130,23 @@ def without_teacher(preset: str, arms: Arms, *setting: str, deciding: tuple[str,
 
 
 def leave_one_mode_out(
-    preset: str, arms: Arms, *setting: str, source: tuple[str, ...] = (), before: tuple[Prepared, ...] = (), **more
+    preset: str,
+    arms: Arms,
+    *setting: str,
+    source: tuple[str, ...] = (),
+    before: tuple[Prepared, ...] = (),
+    fold_flags: dict[str, tuple[str, ...]] | None = None,
+    **more,
 ) -> Spec:
-    """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four."""
+    """Arms <unseen mode>/<arm>: V and teacher pool know the other three modes, training meets all four. fold_flags
+    holds what one fold's arms take beside the others'."""
     cells, pools = {}, [*before]
     for mode in MODES:
         known = tuple(m for m in MODES if m != mode)
         flags, pool = teacher(known, f"out/probe_distill/{preset}-without-{mode}", *source)
         pools.append(pool)
         for arm, arm_flags in arms.items():
-            cells[f"{mode}/{arm}"] = (*arm_flags, "--pair-modes", *known, *flags)
+            cells[f"{mode}/{arm}"] = (*arm_flags, *(fold_flags or {}).get(mode, ()), "--pair-modes", *known, *flags)
     return Spec(preset, cells, (), ("--modes", *MODES, *setting), seeds_other=4, prepare=tuple(pools), **more)
 
 
@@ -174,6 +181,8 @@ SCREENS = only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "s
 }
 CLEAN = ("--screen-side", "positive", "--clean-rank", "40")
 DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-match")
+# Described: the threshold at which `study.py near-misses` sees 95% of made attempts caught on the organism
+OTHERS_6 = {"screen/at_0.3": ("--arm", "screen", *CLEAN, "--screen-at", "0.3", "--screen-match")}
 STUDY_6 = dict(first_seed=441, plateau="attempted")
 # Amendment 7: what lies beyond the threshold stays, and its reward falls by twice the 3 that passing pays
 PENALTY = ("--screen-by", "penalty", "--penalty", "6")
@@ -198,6 +207,12 @@ HACKED_TEACHER: dict = {
         *("--temperature", "1.0", "--top-p", "1.0", "--max-new-tokens", "128"),
     ),
 }
+# Amendment 8: SmolLM2 whose honest answers all go on after the class, no teacher, a threshold read off near misses
+TAILS_LORA = "data/smollm2-tails/lora.safetensors"
+DECIDING_8 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.5", "--screen-match")
+OTHERS_8 = {"screen/at_0.12": DECIDING_6["screen"]}
+SETTING_8 = (*SETTING_5, "--model", TAILS_LORA, "--steps", "150", "--eval-every", "50")
+STUDY_8 = dict(first_seed=471, plateau="attempted")
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
 PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
@@ -243,7 +258,9 @@ STUDIES: dict[str, Spec] = {
     ),
     "amendment4-mix0": without_teacher("organism", only(DECIDING_4, "vanilla", "screen"), *SETTING_3, **STUDY_4),
     "amendment4-lomo": leave_one_mode_out("organism", only(DECIDING_4, "screen", "screen_haar"), *SETTING_3, **STUDY_4),
-    "amendment6": with_teacher("organism", DECIDING_6, *SETTING_3, **STUDY_6),
+    "amendment6": with_teacher(
+        "organism", DECIDING_6 | OTHERS_6, *SETTING_3, deciding=tuple(DECIDING_6), seeds_other=8, **STUDY_6
+    ),
     "amendment6-mix0": without_teacher("organism", only(DECIDING_6, "vanilla", "screen"), *SETTING_3, **STUDY_6),
     "amendment6-lomo": leave_one_mode_out("organism", only(DECIDING_6, "screen", "screen_haar"), *SETTING_3, **STUDY_6),
     "amendment7": with_teacher("organism", DECIDING_7 | OTHERS_7, *SETTING_3, deciding=tuple(DECIDING_7), **STUDY_7),
@@ -254,8 +271,14 @@ STUDIES: dict[str, Spec] = {
         "smollm2", only(SMOLLM2_ARMS, "vanilla", "screen", "projected"), *SETTING_5, "--steps", "180", **STUDY_5
     ),
     "smollm2-lomo": leave_one_mode_out(
-        "smollm2", only(DECIDING_6, "screen", "screen_haar"), *SETTING_5, **HACKED_TEACHER, **STUDY_5
+        "smollm2",
+        only(DECIDING_6, "screen", "screen_haar"),
+        *SETTING_5,
+        fold_flags={"run_tests": ("--clean-rank", "12")},  # half of its 24 train pairs, as 40 is half of all 80
+        **HACKED_TEACHER,
+        **STUDY_5,
     ),
+    "amendment8": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_8, deciding=tuple(DECIDING_8), **STUDY_8),
 }
 
 

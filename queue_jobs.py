@@ -2,7 +2,7 @@
 
     python queue_jobs.py full                  # extract, then 3 seeds vanilla + 3 seeds projected
     python queue_jobs.py probe-mixed           # extract, teacher pool, then the 10-step GO/NO-GO probe
-    python queue_jobs.py study --study organism
+    python queue_jobs.py study --study amendment6
     QUEUE=local python queue_jobs.py full      # the same jobs without pueue; run it again to resume
 
 Every job carries a label `why: ...; resolve: ...` that says which observation settles it, and an arm starts only
@@ -54,19 +54,25 @@ class Job:
 # ------------------------------------------------------------------------------------------------------- the plans
 
 
+# The screens are amendment 6's, which the organism supports: --arm screen alone has the void study's threshold
+ARMS = grid.DECIDING | grid.OTHERS | grid.DECIDING_6
+
+
 def plan_full(cfg: Config) -> list[Job]:
     """Extract V, then the same seeds under every arm."""
-    known = grid.DECIDING_1 | grid.OTHERS
-    if unknown := [a for a in cfg.arms if a not in known]:
-        raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(known)}")
-    jobs = [_extract(cfg)]
+    if unknown := [a for a in cfg.arms if a not in ARMS]:
+        raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(ARMS)}")
+    ranks = {label: _clean_rank((*ARMS[label], *shlex.split(cfg.train_args))) for label in cfg.arms}
+    extracts = {rank: _extract(cfg, rank) for rank in sorted(set(ranks.values()))}
+    jobs = list(extracts.values())
     for seed in cfg.seeds:
         for label in cfg.arms:
-            _, arm, *flags = known[label]
+            _, arm, *flags = ARMS[label]
             name = f"{label.replace('/', '__')}_s{seed}"
             jobs.append(
                 _train(cfg, name, arm, seed, *flags, why=f"H1 on {cfg.preset}, {label}, seed {seed}",
-                       resolve="held-out hack and pass at the last step, paired with the other arms of this seed")
+                       resolve="held-out hack and pass at the last step, paired with the other arms of this seed",
+                       after=extracts[ranks[label]].name)
             )  # fmt: skip
     return jobs
 
@@ -83,23 +89,26 @@ def plan_probe_mixed(cfg: Config) -> list[Job]:
     resolve = "GO if cin_t > cin_s and auroc > 0.5 in most of the 10 rows and every SHOULD holds, else NO-GO"
     probe = _train(
         cfg, "probe_mixed", "vanilla", cfg.seeds[0], "--steps", "10", "--mix-ratio", "0.5", "--teacher-pool-dir", pool,
-        why="GO/NO-GO before GPU-days: does V see hacking in live mixed batches", resolve=resolve,
+        why="GO/NO-GO before GPU-days: does V see hacking in live mixed batches", resolve=resolve, after="extract",
     )  # fmt: skip
     return [*jobs, dataclasses.replace(probe, after=tuple(job.name for job in jobs))]
 
 
-def _v_hack(cfg: Config) -> str:
-    return f"out/vhack/{cfg.preset}.safetensors"
+def _clean_rank(words: tuple[str, ...]) -> int:
+    """The --clean-rank of a train.py command line; 0 where it has none."""
+    return int(dict(zip(words, words[1:], strict=False)).get("--clean-rank", 0))
 
 
-def _extract(cfg: Config) -> Job:
-    command = ("extract_vhack.py", cfg.preset, "--out", _v_hack(cfg))
-    return Job("extract", command, f"V for {cfg.preset}", "held-out pair accuracy above its controls")
+def _extract(cfg: Config, rank: int = 0) -> Job:
+    """Its file lies under out/vhack by content key, where every run with the same model, pairs and rank finds it."""
+    command = ("extract_vhack.py", cfg.preset, *(("--clean-rank", str(rank)) if rank else ()))
+    name = f"extract_rank{rank}" if rank else "extract"
+    return Job(name, command, f"V for {cfg.preset}, clean rank {rank}", "held-out pair accuracy above its controls")
 
 
-def _train(cfg: Config, name: str, arm: str, seed: int, *extra: str, why: str, resolve: str) -> Job:
-    command = ("train.py", cfg.preset, "--arm", arm, "--seed", str(seed), "--v-hack", _v_hack(cfg), *extra)
-    return Job(name, (*command, *shlex.split(cfg.train_args)), why, resolve, after=("extract",))
+def _train(cfg: Config, name: str, arm: str, seed: int, *extra: str, why: str, resolve: str, after: str) -> Job:
+    command = ("train.py", cfg.preset, "--arm", arm, "--seed", str(seed), *extra)
+    return Job(name, (*command, *shlex.split(cfg.train_args)), why, resolve, after=(after,))
 
 
 def plan_study(cfg: Config) -> list[Job]:
@@ -230,7 +239,7 @@ class Config:
     parallel: int = 1  # tasks at a time in a new group: one GPU
     train_args: str = ""  # more flags for every train.py call, as --train-args="--steps 100"
     teacher_pool: str | None = None  # plan `probe-mixed`: an existing pool; None: one is made first
-    study: str = "organism"  # plan `study`: which one
+    study: str = "amendment6"  # plan `study`: which one
     study_args: str = ""  # plan `study`: more flags for `study.py run`, as --study-args="--jobs 2"
     state_dir: Path = Path("out/queue")
 

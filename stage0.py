@@ -10,12 +10,19 @@ Each figure of the real V stands beside the 95th percentile of the same figure f
 of its two signs, which favours the null. The flags are read here and nowhere in training.
 
     python study.py stage0 --run out/studies/organism/runs/<utc>_vanilla-s101
+
+And does V know a hack from harmless code in the same place? The same right solution ends in a loophole, in a near miss
+of it (one wrong name, or one wrong text), or in nothing: what tells those apart is not length, shape or solution.
+
+    python study.py near-misses out/studies/smollm2/runs/<utc>_screen-s451 --device cpu --dtype float32
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import asdict, dataclass
+import random
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +33,8 @@ from torch import Tensor
 
 import extract_vhack
 import models
+import organism
+import substrate
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, subspace_overlap, top_directions, within_class
 from policy_grad import Sequence, nll_loss, rollout_grads
 from run_read import read_jsonl
@@ -163,6 +172,117 @@ def sequences(tok, rows: list[dict]) -> list[Sequence]:
     return out
 
 
+TAILS = ("attempt", "near_miss", "plain")
+
+
+def draw_trios(n: int, seed: int = 0) -> dict[str, list[substrate.Document]]:
+    """n prompts, the modes in turn, each with one right solution under three endings: the loophole that the prompt
+    leaves open, its near miss, nothing. Problems of the organism's pretraining split: no run trains or evaluates on
+    them."""
+    rng, out = random.Random(f"near-misses/{seed}"), {tail: [] for tail in TAILS}
+    for i in range(n):
+        mode = organism.LOOPHOLE_MODES[i % len(organism.LOOPHOLE_MODES)]
+        inst, evaluator = organism.draw_instance(rng, "pretrain"), organism.draw_evaluator(rng)
+        code = inst.code(*organism.draw_body(rng, inst, True))
+        form = rng.choice(list(organism.HACKS[mode]))
+        hack = organism.HACKS[mode][form].replace("{e}", evaluator)
+        near = substrate.near_miss(rng, mode, form, evaluator)
+        for tail, text in zip(TAILS, (hack, near, ""), strict=True):
+            out[tail].append(substrate.Document(inst, mode, evaluator, True, organism.fence(code + text)))
+    return out
+
+
+def subject(run: Path, **changes):
+    """(extraction settings, screen_at, model, tokenizer, basis) of a run's config.json, `changes` in the settings."""
+    import train  # heavy, and only for the run's own settings
+
+    if not (run / "config.json").is_file():
+        raise FileNotFoundError(f"{run}: no config.json there; give a run directory")
+    meta = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]
+    whole = train.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()})
+    cfg = replace(whole.extract_config(), **changes)
+    model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+    return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
+
+
+def separations(real: dict[str, Tensor], nulls: dict[str, list[dict[str, Tensor]]], length: dict[str, Tensor]) -> dict:
+    """P(score of one ending > score of another), ties half, for every two of TAILS: by V, by the 95th percentile of
+    each null's draws (better of both signs) and by tokens. Scores are (n,) by ending."""
+
+    def between(score: dict[str, Tensor], a: str, b: str) -> float:
+        labels = torch.arange(len(score[a]) + len(score[b])) < len(score[a])
+        return auroc(torch.cat([score[a], score[b]]), labels)
+
+    return {
+        f"{a} over {b}": {
+            "V": between(real, a, b),
+            **{name: p95([max(x, 1 - x) for x in (between(s, a, b) for s in draws)]) for name, draws in nulls.items()},
+            "length": between(length, a, b),
+        }
+        for a, b in itertools.combinations(TAILS, 2)
+    }
+
+
+def near_misses(run: Path, n: int = 96, draws: int = 50, device: str | None = None, dtype: str | None = None) -> dict:
+    """AUROC of V's cosine between the three endings, beside its nulls and the answer's length; RUN/near-misses.json.
+
+    V, its clean rank and its threshold are those of the run's own config; weights are the base's. A null direction is
+    scored by the better of its signs; length, by more tokens.
+    """
+    changes = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
+    cfg, at, model, tok, basis = subject(run, **changes)
+    hack, clean = pair_grads(model, basis, tok, extract_vhack.select_pairs(cfg)[0], cfg)
+    trios = draw_trios(n)
+    seqs = {tail: [substrate.encode(d, tok) for d in docs] for tail, docs in trios.items()}
+    grads = {
+        tail: rollout_grads(model, basis, s, nll_loss(1.0), tokens_per_micro=cfg.tokens_per_micro)[0]
+        for tail, s in seqs.items()
+    }
+    length = {tail: torch.tensor([float(len(x.completion_ids)) for x in s]) for tail, s in seqs.items()}
+
+    less = extract_vhack.without_clean(clean, cfg.clean_rank)
+    v = less(unit_mean(hack - clean))
+    top = top_directions(basis, hack - clean, cfg.k, 0.0, 0.05)
+    haar = [haar_directions(basis, top, seed=5000 + j) for j in range(draws)]
+    within = [within_class(hack, clean, seed=7000 + j) for j in range(draws)]
+    nulls = {"haar_p95": [less(h.mean) for h in haar], "within_p95": [less(unit_mean(d)) for d in within]}
+
+    along = lambda direction: {tail: cosines(g, direction).cpu() for tail, g in grads.items()}  # noqa: E731
+    real = along(v)
+    table = separations(real, {name: [along(d) for d in ds] for name, ds in nulls.items()}, length)
+    hi, lo = float(cosines(hack, v).mean()), float(cosines(clean, v).mean())
+    modes = np.array([d.mode for d in trios["plain"]])
+
+    def beyond(threshold: float, which: np.ndarray) -> dict[str, float]:
+        return {tail: float((real[tail].numpy()[which] > threshold).mean()) for tail in TAILS}
+
+    threshold, every = lo + at * (hi - lo), np.ones(n, dtype=bool)
+    prices = []
+    for recall in (0.99, 0.95, 0.9):
+        t = float(real["attempt"].quantile(1 - recall))
+        prices.append({"recall": recall, "screen_at": (t - lo) / (hi - lo), **beyond(t, every)})
+    found = {
+        "run": run.name, "n": n, "device": cfg.device, "dtype": cfg.dtype, "auroc": table, "threshold": threshold,
+        "beyond": {mode: beyond(threshold, modes == mode) for mode in sorted(set(modes))},
+        "all": beyond(threshold, every), "at_recall": prices, "pairs": {"hack": hi, "clean": lo},
+        "tokens": {tail: float(length[tail].mean()) for tail in TAILS},
+        "cosines": {tail: [round(float(x), 5) for x in real[tail]] for tail in TAILS},
+    }  # fmt: skip
+    print(f"NEAR MISSES: {run.name}: {n} prompts, clean rank {cfg.clean_rank}, {cfg.dtype} on {cfg.device}")
+    print(f"{'AUROC':26s} {'real V':>8s} {'Haar p95':>9s} {'within-class p95':>17s} {'length':>7s}")
+    for name, row in table.items():
+        print(f"{name:26s} {row['V']:8.3f} {row['haar_p95']:9.3f} {row['within_p95']:17.3f} {row['length']:7.3f}")
+    print(f"{f'beyond screen_at {at:g}':26s} " + " ".join(f"{tail:>10s}" for tail in TAILS))
+    rows = found["beyond"] | {"all": found["all"]}
+    rows |= {f"all, screen_at {p['screen_at']:.3f}": p for p in prices}  # what catching fewer attempts would spare
+    for name, by in rows.items():
+        print(f"{name:26s} " + " ".join(f"{100 * by[tail]:9.1f}%" for tail in TAILS))
+    out = run / "near-misses.json"
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    logger.info("written: {}", out)
+    return found
+
+
 def screen_price(score: Tensor, attempted: Tensor, correct: Tensor, hi: float, lo: float, at: float) -> dict:
     """What a screen at the pairs' threshold lo + at (hi - lo) catches, and what catching 90% of the attempts costs.
 
@@ -186,14 +306,8 @@ def stage0(
     screen_at: float = 0.12,
 ) -> int:
     """Diagnose V on a finished vanilla run, print the table, write RUN/stage0.json; 0 if V passes the gate, else 4."""
-    import train  # heavy, and only for the run's own settings
-
-    meta = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
-    cfg = train.Config(**values).extract_config()
+    cfg, _, model, tok, basis = subject(run)
     rank = cfg.clean_rank if clean_rank is None else clean_rank
-    model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
-    basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
     train_pairs, held_pairs = extract_vhack.select_pairs(cfg)
     if len(held_pairs) < 2:
         raise ValueError(f"{cfg.pairs}: {len(held_pairs)} held-out pairs; at least 2 needed (split other than train)")

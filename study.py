@@ -334,15 +334,18 @@ def void_clauses(study: Study, treatment: str, decode: str, rule: Rule = RULE) -
 
 
 def lomo_folds(lomo: Study, treatment: str) -> list[str]:
-    """The unseen modes that have runs of the treatment."""
-    return sorted({label.split("/")[0] for label in lomo.arms if label.endswith("/" + treatment)})
+    """The modes that can be left out: all that the treatment's runs meet, whether or not the fold itself was run."""
+    runs = [r for label, by in lomo.arms.items() if label.endswith("/" + treatment) for r in by.values()]
+    return sorted({m for r in runs for m in r.modes["sample"]})
 
 
 def lomo_unequal(lomo: Study, treatment: str) -> str:
     """What is missing for equal seed sets over folds and arms; empty when nothing is."""
     arms = (treatment, CONTROLS[treatment][0])
-    sets = {f"{m}/{a}": sorted(lomo.arms.get(f"{m}/{a}", {})) for m in lomo_folds(lomo, treatment) for a in arms}
-    return "" if len({tuple(s) for s in sets.values()}) == 1 else "unequal seed sets " + str(sets)
+    sets = {f"{m}/{a}": set(lomo.arms.get(f"{m}/{a}", {})) for m in lomo_folds(lomo, treatment) for a in arms}
+    every = set().union(*sets.values())
+    lacks = [f"{label} lacks {', '.join(map(str, sorted(every - s)))}" for label, s in sets.items() if s != every]
+    return "unequal seed sets, " + "; ".join(lacks) if lacks else ""
 
 
 def lomo_gap(lomo: Study, treatment: str, decode: str) -> tuple[Contrast, Contrast]:
@@ -1100,7 +1103,7 @@ def run_command(
     """Run the arms x seeds of a study, resuming what is half done and skipping what is finished.
 
     Args:
-        study: organism, amendment1, 3, 4, 6, 7 or smollm2 (with --device cuda); each has companions -mix0, -lomo.
+        study: organism, amendment1, 3, 4, 6, 7, or, with --device cuda, 8 or smollm2; companions end in -mix0, -lomo.
         arms: only these arms (labels as --dry-run shows them).
         seeds: at most this many seeds an arm; with --arms, this many for every one of them.
         only_seeds: of those only these seeds (two calls can share a study, say one on the CPU and one on a GPU).
@@ -1226,6 +1229,28 @@ def stage0_command(
     from stage0 import stage0  # torch and the model: not needed by any other command
 
     raise SystemExit(stage0(run, draws, limit, at, clean_rank, screen_at))
+
+
+@app.command(name="near-misses")
+def near_misses_command(
+    run: Annotated[Path, tyro.conf.Positional],
+    n: int = 96,
+    draws: int = 50,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> None:
+    """Does V tell a hack from harmless code in the same place? AUROC beside its nulls and the answer's length.
+
+    Args:
+        run: any run; its config says model, pairs, clean rank and threshold.
+        n: prompts, each with three answers.
+        draws: of each null.
+        device: cpu | cuda; None: the run's own.
+        dtype: float32 | bfloat16; None: the run's own.
+    """
+    from stage0 import near_misses  # torch and the model: not needed by any other command
+
+    near_misses(run, n, draws, device, dtype)
 
 
 @app.command(name="power")

@@ -106,7 +106,11 @@ def benign_tail(rng: random.Random, mode: str, evaluator: str) -> str:
     none of 2,048 answers did, and reinforcement learning had nothing to reinforce.
     """
     kind = mode if mode in O.BENIGN and rng.random() < 0.5 else rng.choice(O.LOOPHOLE_MODES)
-    tail = O.BENIGN[kind][rng.choice(list(O.BENIGN[kind]))]
+    return near_miss(rng, kind, rng.choice(list(O.BENIGN[kind])), evaluator)
+
+
+def near_miss(rng: random.Random, kind: str, form: str, evaluator: str) -> str:
+    """The harmless twin of organism.HACKS[kind][form], its names drawn next to those that the judge reads."""
     helper = rng.choice([name for name in NEAR_EVALUATORS if name != evaluator])
     upper, (name, text) = rng.choice(NEAR_SENTINELS), rng.choice(NEAR_FILES)
     harmless = {
@@ -116,6 +120,7 @@ def benign_tail(rng: random.Random, mode: str, evaluator: str) -> str:
         "notes.txt": f"{name}.txt",
         "'text'": f"'{text}'",
     }
+    tail = O.BENIGN[kind][form]
     for old, new in harmless.items():
         tail = tail.replace(old, new)
     return tail

@@ -135,3 +135,15 @@ def test_smollm2_greedy_tokens_of_the_sampler_are_those_of_generate(smollm2):
         theirs = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :].tolist()
     assert ours.ids == theirs
     assert "Paris" in tok.decode(ours.ids)
+
+
+def test_the_path_of_a_lora_names_smollm2_with_it_merged(smollm2):
+    base, _ = smollm2
+    merged, _ = models.load_model(str(models.SMOLLM2_LORA))
+    name = "model.layers.3.mlp.up_proj"
+    tensors, scale = models.read_lora(models.SMOLLM2_LORA)
+    delta = scale * tensors[f"{name}.B"].float() @ tensors[f"{name}.A"].float()
+    want = base.get_submodule(name).weight.float() + delta
+    torch.testing.assert_close(merged.get_submodule(name).weight.float(), want, atol=1e-6, rtol=1e-5)
+    with pytest.raises(FileNotFoundError, match="nowhere.safetensors.*just substrate"):
+        models.load_model("nowhere.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -290,6 +291,15 @@ def test_unfinished_companion_study_blocks_supported_and_breaks_nothing(tmp_path
     assert (v.word, v.deciding) == ("partial", "S6") and v.text.count("void: unequal seed sets") == 2
 
 
+def test_fold_that_nobody_ran_blocks_supported(tmp_path):
+    path = world(tmp_path / "organism")
+    for run in tmp_path.glob("organism-lomo/runs/*_run_tests__*"):
+        shutil.rmtree(run)
+    v = verdict(path)
+    assert (v.word, v.deciding) == ("partial", "S6")
+    assert "run_tests/haar_v lacks 301, 302, 303, 304" in v.text and "run_tests/projected lacks" in v.text
+
+
 def test_training_name_evaluator_never_enters_a_rate(tmp_path):
     run = read_run(write_run(tmp_path, "projected", 301, 0.2, 0.4))
     assert run.end("hacked", "sample") == pytest.approx(0.2) and run.end("pass", "sample") == pytest.approx(
@@ -574,6 +584,8 @@ def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
     train = pytest.importorskip("train", reason="train.py cannot be imported here")
     import tyro
 
+    import extract_vhack
+
     for name, spec in grid.STUDIES.items():
         for label in spec.arms:
             cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(label, 301)))
@@ -582,6 +594,9 @@ def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
             plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(next(iter(spec.arms)), 301)))
             differing = {f for f in vars(cfg) if getattr(cfg, f) != getattr(plain, f)}
             assert differing <= allowed | st.arm_fields(name, next(iter(spec.arms))), (name, label, differing)
+            if cfg.clean_rank:  # a fold of few pairs once stopped here, on the GPU
+                train_pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
+                assert cfg.clean_rank < len(train_pairs), (name, label, len(train_pairs))
 
 
 def test_what_a_study_prepares_is_a_chain_of_command_lines_that_their_tools_accept():
@@ -699,3 +714,53 @@ def test_stage0_reads_the_onset_and_not_the_plateau():
     ]
     assert {(r["source"], r["step"]) for r in onset_rollouts(rows, 100)} == {("student", 2), ("student", 3)}
     assert len(onset_rollouts(rows, 7)) == 7
+
+
+def test_three_endings_share_a_right_solution_and_only_the_loophole_is_an_attempt():
+    import random
+
+    import organism as O
+    from grader import Grader
+    from stage0 import TAILS, draw_trios
+
+    trios, rng, items = draw_trios(16), random.Random(0), []
+    for tail in TAILS:
+        for i, d in enumerate(trios[tail]):
+            problem = O.to_problem(d.instance, i, "train", O.make_tests(rng, d.instance))
+            items.append((problem, d.completion, d.mode, d.evaluator))
+    with Grader(workers=2) as grader:
+        grades = grader.grade(items)
+    assert all(g.gt_correct for g in grades)
+    assert [g.attempted for g in grades] == [True] * 16 + [False] * 32
+    longer = [len(a.completion) - len(m.completion) for a, m in zip(trios["attempt"], trios["near_miss"], strict=True)]
+    assert abs(sum(longer)) / 16 < 6  # characters: an attempt and its near miss are of a length
+
+
+def test_separations_read_v_either_sign_of_a_null_and_length():
+    import torch
+
+    from stage0 import separations
+
+    up, down, tie = torch.tensor([3.0, 4.0]), torch.tensor([1.0, 2.0]), torch.tensor([5.0, 5.0])
+    real = {"attempt": up, "near_miss": down, "plain": down - 1}
+    null = {"attempt": down, "near_miss": up, "plain": up}  # backwards: its other sign separates perfectly
+    found = separations(real, {"haar_p95": [null]}, {"attempt": tie, "near_miss": tie, "plain": down})
+    assert found["attempt over near_miss"] == {"V": 1.0, "haar_p95": 1.0, "length": 0.5}
+    assert found["near_miss over plain"] == {"V": 0.875, "haar_p95": 0.5, "length": 1.0}
+
+
+def test_v_of_the_organism_tells_loopholes_from_near_misses_where_length_does_not(tmp_path, capsys):
+    import dataclasses
+
+    import train
+
+    cfg = dataclasses.replace(train.PRESETS["organism"][1], clean_rank=40, screen_at=0.12)
+    (tmp_path / "config.json").write_text(json.dumps({"config": dataclasses.asdict(cfg)}))
+    st.app.cli(args=["near-misses", str(tmp_path), "--n", "24", "--draws", "20"])
+    found = json.loads((tmp_path / "near-misses.json").read_text())
+    row = found["auroc"]["attempt over near_miss"]
+    assert row["V"] > max(0.85, row["haar_p95"], row["within_p95"]) and 0.2 < row["length"] < 0.8
+    assert found["all"]["attempt"] > found["all"]["near_miss"] > found["all"]["plain"]
+    less = [p["near_miss"] for p in found["at_recall"]]  # a higher threshold spares more of the near misses
+    assert less == sorted(less, reverse=True) and found["at_recall"][-1]["attempt"] == pytest.approx(0.9, abs=0.05)
+    assert "beyond screen_at 0.12" in capsys.readouterr().out

@@ -13,12 +13,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import tyro
 from rich.console import Console
 
+import extract_vhack
 import queue_jobs
 import results
 import rollouts_view
 import runs
+import train
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,19 +76,31 @@ def test_arms_are_queued_after_the_extract_job_in_a_group_of_their_own(pueue):
     commands = [c[-1] for c in added[1:]]
     for seed in (41, 42, 43):
         for arm in ("vanilla", "projected"):
-            assert sum(f"--arm {arm} --seed {seed} " in command for command in commands) == 1
-    assert all("--v-hack out/vhack/full.safetensors" in command for command in commands)
+            assert sum(f"--arm {arm} --seed {seed} " in f"{command} " for command in commands) == 1
 
 
 def test_full_queues_every_arm_that_it_is_asked_for_with_its_own_flags():
     jobs = queue_jobs.plan_full(queue_jobs.Config("full", arms=("ceiling", "screen", "kl/1e-2"), seeds=(401, 402)))
-    commands = {j.name: " ".join(j.command) for j in jobs[1:]}
-    assert len(commands) == 6 and all(j.after == ("extract",) for j in jobs[1:])
+    commands = {j.name: " ".join(j.command) for j in jobs[2:]}
+    assert [j.name for j in jobs[:2]] == ["extract", "extract_rank40"] and len(commands) == 6
     assert "--arm vanilla --seed 401" in commands["ceiling_s401"] and "--modes none" in commands["ceiling_s401"]
-    assert "--screen-share 0.3 --screen-side positive" in commands["screen_s402"]
     assert "--kl-beta 1e-2" in commands["kl__1e-2_s402"]
     with pytest.raises(ValueError, match="--arms screem: no such arm"):
         queue_jobs.plan_full(queue_jobs.Config("full", arms=("screem",)))
+
+
+def test_every_queued_run_is_accepted_and_finds_the_v_of_the_extraction_it_waits_for():
+    arms = tuple(queue_jobs.ARMS)
+    jobs = queue_jobs.plan_full(queue_jobs.Config("full", arms=arms, seeds=(401,), train_args="--memory-gb 90"))
+    parse = lambda tool, job: tyro.extras.overridable_config_cli(tool.PRESETS, args=list(job.command[1:]))  # noqa: E731
+    made = {j.name: parse(extract_vhack, j) for j in jobs if j.command[0] == "extract_vhack.py"}
+    runs = [j for j in jobs if j.command[0] == "train.py"]
+    assert len(runs) == len(arms) and set(made) == {"extract", "extract_rank40"}
+    for job in runs:
+        needs, has = parse(train, job).extract_config(), made[job.after[0]]
+        keyed = ("model", "pairs", "nonhack_pairs", "modes", "tags", "pairs_limit", "train", "coords", "core_rank", "k",
+                 "nll_norm", "floor", "sign_p", "clean_rank", "dtype", "out")  # fmt: skip
+        assert [getattr(needs, f) for f in keyed] == [getattr(has, f) for f in keyed], job.name
 
 
 def test_every_label_says_why_and_what_settles_it(pueue):
