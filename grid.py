@@ -182,7 +182,9 @@ SCREENS = only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "s
 CLEAN = ("--screen-side", "positive", "--clean-rank", "40")
 DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-match")
 # Described: the threshold at which `study.py near-misses` sees 95% of made attempts caught on the organism
-OTHERS_6 = {"screen/at_0.3": ("--arm", "screen", *CLEAN, "--screen-at", "0.3", "--screen-match")}
+THRESHOLD_6 = only(DECIDING_6, "vanilla", "screen", "ceiling") | {
+    "screen/at_0.3": ("--arm", "screen", *CLEAN, "--screen-at", "0.3", "--screen-match")
+}
 STUDY_6 = dict(first_seed=441, plateau="attempted")
 # Amendment 7: what lies beyond the threshold stays, and its reward falls by twice the 3 that passing pays
 PENALTY = ("--screen-by", "penalty", "--penalty", "6")
@@ -258,9 +260,8 @@ STUDIES: dict[str, Spec] = {
     ),
     "amendment4-mix0": without_teacher("organism", only(DECIDING_4, "vanilla", "screen"), *SETTING_3, **STUDY_4),
     "amendment4-lomo": leave_one_mode_out("organism", only(DECIDING_4, "screen", "screen_haar"), *SETTING_3, **STUDY_4),
-    "amendment6": with_teacher(
-        "organism", DECIDING_6 | OTHERS_6, *SETTING_3, deciding=tuple(DECIDING_6), seeds_other=8, **STUDY_6
-    ),
+    "amendment6": with_teacher("organism", DECIDING_6, *SETTING_3, **STUDY_6),
+    "amendment6-threshold": with_teacher("organism", THRESHOLD_6, *SETTING_3, **STUDY_6),
     "amendment6-mix0": without_teacher("organism", only(DECIDING_6, "vanilla", "screen"), *SETTING_3, **STUDY_6),
     "amendment6-lomo": leave_one_mode_out("organism", only(DECIDING_6, "screen", "screen_haar"), *SETTING_3, **STUDY_6),
     "amendment7": with_teacher("organism", DECIDING_7 | OTHERS_7, *SETTING_3, deciding=tuple(DECIDING_7), **STUDY_7),

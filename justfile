@@ -122,6 +122,21 @@ study name="amendment6" *flags:
 queue-study name="amendment6" *flags:
     python queue_jobs.py study --study {{name}} "${@:2}"
 
+# report, verdict, plots and packed runs of a study -> docs/results/NAME, small enough to commit
+publish name="amendment6" *flags:
+    python study.py publish out/studies/{{name}} "${@:2}"
+
+# published runs (docs/results/NAME/runs.tar.xz) back into out/studies, then report and verdict
+rebuild name="amendment6":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    python study.py unpack "docs/results/{{name}}"
+    for companion in "{{name}}-mix0" "{{name}}-lomo"; do
+        [[ ! -f "docs/results/$companion/runs.tar.xz" ]] || python study.py unpack "docs/results/$companion"
+    done
+    python study.py report "out/studies/{{name}}"
+    python study.py verdict "out/studies/{{name}}" || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
+
 # --- looking ----------------------------------------------------------------------------------------------------
 
 # table over run directories

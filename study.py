@@ -13,8 +13,11 @@ line: rates are counts out of evals.jsonl, held-out problems only.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +36,7 @@ from scipy import stats
 import plots
 from grid import STUDIES, Runner, arm_fields, plan, wait_words
 from run_read import COUNTS, DECODES, Run, read_run
-from runs import plain_errors, write_json
+from runs import pack_runs, plain_errors, unpack_runs, write_json
 from seed_stats import Contrast, bca_interval, fisher, holm, paired, tost
 
 ROOT = Path(__file__).resolve().parent
@@ -875,6 +878,28 @@ def runs_tsv(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
+def publish(study_dir: Path, to: Path) -> list[Path]:
+    """Report, verdict, plots and the packed runs of a study -> `to`, small enough to commit.
+
+    ValueError: `to` already tells of runs that the study does not have (they would vanish from the tables).
+    """
+    files, told = report(study_dir), to / "runs.tsv"
+    here = {d.parent.name for d in (study_dir / "runs").glob("*/config.json")}
+    lost = {line.split("\t")[0] for line in told.read_text().splitlines()[1:]} - here if told.is_file() else set()
+    if lost:
+        raise ValueError(
+            f"{told} tells of {len(lost)} runs that {study_dir} lacks, {min(lost)} the first: "
+            f"`study.py unpack {to}` brings them back where {to}/runs.tar.xz holds them; else choose another --to"
+        )
+    to.mkdir(parents=True, exist_ok=True)
+    out = [Path(shutil.copy2(f, to / f.name)) for f in files]
+    with contextlib.redirect_stdout(io.StringIO()) as words:
+        print_verdict(study_dir)
+    (to / "verdict.txt").write_text(words.getvalue(), encoding="utf-8")
+    pack_runs(study_dir / "runs", to / "runs.tar.xz")
+    return [*out, to / "verdict.txt", to / "runs.tar.xz"]
+
+
 # ---------------------------------------------------------------- plots: which curves, with which words
 
 
@@ -1182,6 +1207,22 @@ def report_command(study_dir: Dir) -> None:
     """Write results.json, report.md (README table and more), runs.tsv and plots/*.png of a study."""
     for f in report(study_dir):
         print(f)
+
+
+@app.command(name="publish")
+def publish_command(study_dir: Dir, to: Path | None = None) -> None:
+    """Report, verdict, plots and the packed runs of a study, into docs/results/<study> or --to."""
+    for f in publish(study_dir, to or ROOT / "docs" / "results" / study_dir.resolve().name):
+        print(f"{f} {f.stat().st_size / 1e3:.0f} kB")
+
+
+@app.command(name="unpack")
+def unpack_command(published: Dir, out: Path | None = None) -> None:
+    """The packed runs of docs/results/<study> back into out/studies/<study>: to check a table, to add seeds."""
+    out = out or ROOT / "out" / "studies" / published.resolve().name
+    if not (published / "runs.tar.xz").is_file():
+        raise FileNotFoundError(f"{published}/runs.tar.xz: no packed runs there; `study.py publish` makes them")
+    print(f"{unpack_runs(published / 'runs.tar.xz', out / 'runs')} runs -> {out}")
 
 
 @app.command(name="verdict")

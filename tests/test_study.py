@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import lzma
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from loguru import logger
 from scipy import stats
 
 import grid
+import runs
 import seed_stats as ss
 import study as st
 from run_read import read_run
@@ -298,6 +301,73 @@ def test_fold_that_nobody_ran_blocks_supported(tmp_path):
     v = verdict(path)
     assert (v.word, v.deciding) == ("partial", "S6")
     assert "run_tests/haar_v lacks 301, 302, 303, 304" in v.text and "run_tests/projected lacks" in v.text
+
+
+def published(tmp_path: Path) -> tuple[Path, Path]:
+    """(study, where it was published), the study with one invalid and one unfinished run."""
+    path = world(tmp_path / "organism", companions=False)
+    write_run(path / "runs", "route", 301, 0.2, 0.4, valid=False)
+    write_run(path / "runs", "shrink", 301, 0.2, 0.4, status="crashed")
+    st.app.cli(args=["publish", str(path), "--to", str(tmp_path / "docs" / "organism")])
+    return path, tmp_path / "docs" / "organism"
+
+
+def test_published_runs_give_back_the_tables_the_verdict_and_the_finished_cells(tmp_path):
+    path, to = published(tmp_path)
+    (tmp_path / "again").mkdir()
+    st.app.cli(args=["unpack", str(to), "--out", str(tmp_path / "again" / "organism")])
+    again = tmp_path / "again" / "organism"
+    st.report(again)
+    here = str(tmp_path / "again")  # a missing companion study is named by its path
+    told, rebuilt = (json.loads((d / "results.json").read_text().replace(here, str(tmp_path))) for d in (to, again))
+    assert [u["run"] for u in told.pop("unfinished")] == ["20261123T070000Z_shrink-s301"]  # the one that stays behind
+    assert rebuilt.pop("unfinished") == [] and told == rebuilt and len(told["invalid"]) == 1
+    assert verdict(again).text and "VERDICT H1" in (to / "verdict.txt").read_text()
+    cells = [c for c in grid.plan("organism") if c.label in TRUTH and c.seed in SEEDS]
+    assert cells and grid.Runner(again, ["python"], 1, "cpu").todo(cells) == grid.Runner(path, [], 1, "cpu").todo(cells)
+
+
+def test_an_archive_of_runs_is_the_same_bytes_twice_and_names_no_folder_of_the_machine(tmp_path):
+    path, to = published(tmp_path)
+    first = (to / "runs.tar.xz").read_bytes()
+    for f in (path / "runs").glob("*/*.json"):
+        f.touch()
+    runs.pack_runs(path / "runs", to / "runs.tar.xz")
+    assert (to / "runs.tar.xz").read_bytes() == first
+    plain = lzma.decompress(first)
+    assert str(tmp_path).encode() not in plain and b"out/studies/organism/runs" in plain
+
+
+def test_publishing_a_study_that_lost_runs_keeps_the_tables_that_tell_of_them(tmp_path, capsys):
+    path, to = published(tmp_path)
+    before = {f.name: f.read_bytes() for f in to.iterdir()}
+    gone = next((path / "runs").glob("*_vanilla-s303"))
+    shutil.rmtree(gone)
+    with pytest.raises(ValueError, match=f"tells of 1 runs that .* lacks, {gone.name}"):
+        st.publish(path, to)
+    assert {f.name: f.read_bytes() for f in to.iterdir()} == before
+    assert runs.unpack_runs(to / "runs.tar.xz", path / "runs") == 1 and gone.is_dir()
+    assert runs.unpack_runs(to / "runs.tar.xz", path / "runs") == 0
+    st.publish(path, to)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "text", "outside", "link"])
+def test_an_archive_that_is_cut_or_holds_other_files_writes_nothing(tmp_path, spoil):
+    write_run(tmp_path / "runs", "vanilla", 301, 0.2, 0.4)
+    bad = tmp_path / "runs.tar.xz"
+    runs.pack_runs(tmp_path / "runs", bad)
+    if spoil in ("cut", "text"):
+        bad.write_bytes(bad.read_bytes()[:-40] if spoil == "cut" else b"no archive")
+    else:
+        with tarfile.open(bad, "w:xz") as tar:
+            tar.add(tmp_path / "runs", "a_run-s1", filter=lambda m: m if m.isfile() or m.name == "a_run-s1" else None)
+            member = tarfile.TarInfo("../config.json" if spoil == "outside" else "a_run-s1/config.json")
+            if spoil == "link":
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(member)
+    with pytest.raises(ValueError, match="runs.tar.xz"):
+        runs.unpack_runs(bad, tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == [] and not (tmp_path / "config.json").exists()
 
 
 def test_training_name_evaluator_never_enters_a_rate(tmp_path):

@@ -344,7 +344,7 @@ RECIPES = [
     "fast-dev-run", "smoke-vanilla", "smoke-projected", "smoke-gpu", "download-model", "extract",
     "pregen-teacher", "probe-mixed", "fast", "full", "queue-full", "results", "plot", "tail", "read-rollouts",
     "export", "test", "lint", "demo", "organism", "study", "queue-study", "check-pairs", "bench-grader",
-    "bench-gpu",
+    "bench-gpu", "substrate", "near-misses", "publish", "rebuild",
 ]  # fmt: skip
 
 
