@@ -176,7 +176,7 @@ def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: 
                 ax.plot(100 * np.array(c.t_ci), [y[i]] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")
             ax.plot(100 * np.array(c.bca_ci), [y[i]] * 2, color=colour, linewidth=4, alpha=0.75, solid_capstyle="butt")
             ax.plot(100 * c.mean, y[i], "D", color=colour, markersize=6.5, markeredgecolor="white")
-            label, at = f"{100 * c.mean:+.0f}", (100 * c.mean, y[i] + 0.17)
+            label, at = f"{round(100 * c.mean):+d}", (100 * c.mean, y[i] + 0.17)
             white = [withStroke(linewidth=3, foreground="white")]  # the line at zero must not run through a number
             ax.annotate(label, at, ha="center", va="bottom", fontsize=9, color=colour, path_effects=white)
         ax.set_ylim(-0.7, len(rows) - 0.2)

@@ -1558,8 +1558,14 @@ def main(cfg: Config) -> int:
         logger.add(run.dir / "log.txt", format="{time:HH:mm:ss} {message}", enqueue=False)
     else:
         logger.remove()
-    stop = {"asked": False}
-    previous = signal.signal(signal.SIGTERM, lambda *_: stop.update(asked=True))
+    stop = {"asked": False, "stepping": False}
+
+    def on_sigterm(*_) -> None:
+        stop["asked"] = True
+        if not stop["stepping"]:  # nothing to keep yet, and an extraction or a step-0 evaluation can take minutes
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, on_sigterm)
     status, error, grader = "crashed", "", None
     try:
         # on a GPU the sampler launches kernels from this interpreter; harness threads would take turns with it
@@ -1689,6 +1695,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     bar = tqdm(
         total=cfg.steps, initial=start, disable=not (sys.stderr.isatty() and acc.is_main_process), file=sys.stderr
     )
+    stop["stepping"] = True
     for step in range(start, cfg.steps):
         tasks = pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
         refresh = None

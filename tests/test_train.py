@@ -257,6 +257,21 @@ def test_a_stopped_run_resumes_to_the_same_rows_and_weights(sig, tmp_path, pool,
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_sigterm_before_the_first_step_ends_the_run_at_once_and_it_can_be_resumed(tmp_path, pool):
+    flags = {"arm": "vanilla", "steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool}
+    slow = {"rebuild": True, "v_hack": tmp_path / "v.safetensors", "pairs_limit": 60}  # seconds of extraction
+    null = subprocess.DEVNULL
+    proc = subprocess.Popen(command(tmp_path / "cut", **flags, **slow), cwd=ROOT, stdout=null, stderr=null)
+    deadline = time.monotonic() + 60
+    while not (found := list((tmp_path / "cut").glob("*/config.json"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    proc.send_signal(signal.SIGTERM)
+    assert proc.wait(20) == 130
+    run = found[0].parent
+    assert tail(run)["status"] == "stopped" and tail(run)["steps_done"] == 0 and not (run / "rows.jsonl").exists()
+    assert T.main(replace(SMALL, resume=str(run))) in (0, 3) and len(rows(run)) == 1
+
+
 def test_a_finished_run_is_not_resumed(tmp_path, pool, vhack):
     _, run = go(tmp_path, arm="vanilla", steps=1, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
     with pytest.raises(ValueError, match="finished"):
