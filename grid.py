@@ -209,6 +209,9 @@ HACKED_TEACHER: dict = {
         *("--temperature", "1.0", "--top-p", "1.0", "--max-new-tokens", "128"),
     ),
 }
+# What `queue_jobs.py full` queues: every arm, the screens as amendment 6 has them (--arm screen alone has the void
+# study's threshold)
+QUEUED = DECIDING | OTHERS | DECIDING_6
 # Amendment 8: SmolLM2 whose honest answers all go on after the class, no teacher, a threshold read off near misses
 TAILS_LORA = "data/smollm2-tails/lora.safetensors"
 DECIDING_8 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.5", "--screen-match")
@@ -279,6 +282,13 @@ STUDIES: dict[str, Spec] = {
         **HACKED_TEACHER,
         **STUDY_5,
     ),
+    **{
+        f"queue-{preset}": Spec(preset, arms, tuple(DECIDING | DECIDING_6), plateau="attempted")
+        for preset, arms in (
+            *(("fast", QUEUED), ("full", QUEUED), ("organism", QUEUED)),
+            ("smoke", screens_with(QUEUED, "--clean-rank", "8")),  # of its 16 pairs
+        )
+    },
     "amendment8": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_8, deciding=tuple(DECIDING_8), **STUDY_8),
 }
 

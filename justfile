@@ -122,6 +122,11 @@ study name="amendment6" *flags:
 queue-study name="amendment6" *flags:
     python queue_jobs.py study --study {{name}} "${@:2}"
 
+# report and verdict of a study: every clause of docs/spec.md, every seed
+verdict name="amendment6":
+    python study.py report out/studies/{{name}}
+    python study.py verdict out/studies/{{name}}
+
 # report, verdict, plots and packed runs of a study -> docs/results/NAME, small enough to commit
 publish name="amendment6" *flags:
     python study.py publish out/studies/{{name}} "${@:2}"
@@ -134,8 +139,7 @@ rebuild name="amendment6":
     for companion in "{{name}}-mix0" "{{name}}-lomo"; do
         [[ ! -f "docs/results/$companion/runs.tar.xz" ]] || python study.py unpack "docs/results/$companion"
     done
-    python study.py report "out/studies/{{name}}"
-    python study.py verdict "out/studies/{{name}}" || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
+    just verdict "{{name}}" || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
 
 # --- looking ----------------------------------------------------------------------------------------------------
 

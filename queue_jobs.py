@@ -54,27 +54,29 @@ class Job:
 # ------------------------------------------------------------------------------------------------------- the plans
 
 
-# The screens are amendment 6's, which the organism supports: --arm screen alone has the void study's threshold
-ARMS = grid.DECIDING | grid.OTHERS | grid.DECIDING_6
-
-
 def plan_full(cfg: Config) -> list[Job]:
-    """Extract V, then the same seeds under every arm."""
-    if unknown := [a for a in cfg.arms if a not in ARMS]:
-        raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(ARMS)}")
-    ranks = {label: _clean_rank((*ARMS[label], *shlex.split(cfg.train_args))) for label in cfg.arms}
-    extracts = {rank: _extract(cfg, rank) for rank in sorted(set(ranks.values()))}
-    jobs = list(extracts.values())
-    for seed in cfg.seeds:
-        for label in cfg.arms:
-            _, arm, *flags = ARMS[label]
-            name = f"{label.replace('/', '__')}_s{seed}"
-            jobs.append(
-                _train(cfg, name, arm, seed, *flags, why=f"H1 on {cfg.preset}, {label}, seed {seed}",
-                       resolve="held-out hack and pass at the last step, paired with the other arms of this seed",
-                       after=extracts[ranks[label]].name)
-            )  # fmt: skip
-    return jobs
+    """Extract V, then the same seeds under every arm: the runs of a study, out/studies/queue-<preset>."""
+    study = f"queue-{cfg.preset}"
+    if cfg.train_args and not cfg.train_args.startswith("--"):
+        raise ValueError(f"--train-args={cfg.train_args!r}: flags of train.py, so it begins with --")
+    spec = dataclasses.replace(grid.STUDIES[study], common=tuple(shlex.split(cfg.train_args)))
+    if unknown := [a for a in cfg.arms if a not in spec.arms]:
+        raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(spec.arms)}")
+    cells = [grid.Cell(label, seed, spec.argv(label, seed)) for seed in cfg.seeds for label in cfg.arms]
+    extracts = {rank: _extract(cfg, rank) for rank in sorted({_clean_rank(c.argv) for c in cells})}
+    home = ("--out-dir", f"out/studies/{study}/runs")
+    return [
+        *extracts.values(),
+        *(
+            Job(
+                cell.name, ("train.py", *cell.argv, *home, "--name", cell.name),
+                f"H1 on {cfg.preset}, {cell.label}, seed {cell.seed}",
+                f"held-out hack and pass at the last step, paired with this seed's other arms (just verdict {study})",
+                after=(extracts[_clean_rank(cell.argv)].name,),
+            )
+            for cell in cells
+        ),
+    ]  # fmt: skip
 
 
 def plan_probe_mixed(cfg: Config) -> list[Job]:
@@ -87,11 +89,14 @@ def plan_probe_mixed(cfg: Config) -> list[Job]:
             Job("pool", make, "the probe needs rollouts that hack", "every prompt cached, most rollouts hacked")
         )
     resolve = "GO if cin_t > cin_s and auroc > 0.5 in most of the 10 rows and every SHOULD holds, else NO-GO"
-    probe = _train(
-        cfg, "probe_mixed", "vanilla", cfg.seeds[0], "--steps", "10", "--mix-ratio", "0.5", "--teacher-pool-dir", pool,
-        why="GO/NO-GO before GPU-days: does V see hacking in live mixed batches", resolve=resolve, after="extract",
+    probe = Job(
+        "probe_mixed",
+        ("train.py", cfg.preset, "--arm", "vanilla", "--seed", str(cfg.seeds[0]), "--steps", "10", "--mix-ratio", "0.5",
+         "--teacher-pool-dir", pool, *shlex.split(cfg.train_args)),
+        "GO/NO-GO before GPU-days: does V see hacking in live mixed batches", resolve,
+        after=tuple(job.name for job in jobs),
     )  # fmt: skip
-    return [*jobs, dataclasses.replace(probe, after=tuple(job.name for job in jobs))]
+    return [*jobs, probe]
 
 
 def _clean_rank(words: tuple[str, ...]) -> int:
@@ -104,11 +109,6 @@ def _extract(cfg: Config, rank: int = 0) -> Job:
     command = ("extract_vhack.py", cfg.preset, *(("--clean-rank", str(rank)) if rank else ()))
     name = f"extract_rank{rank}" if rank else "extract"
     return Job(name, command, f"V for {cfg.preset}, clean rank {rank}", "held-out pair accuracy above its controls")
-
-
-def _train(cfg: Config, name: str, arm: str, seed: int, *extra: str, why: str, resolve: str, after: str) -> Job:
-    command = ("train.py", cfg.preset, "--arm", arm, "--seed", str(seed), *extra)
-    return Job(name, (*command, *shlex.split(cfg.train_args)), why, resolve, after=(after,))
 
 
 def plan_study(cfg: Config) -> list[Job]:
@@ -207,7 +207,8 @@ def half_done(job: Job) -> Path | None:
     """The newest run directory that this very train.py command began and did not finish."""
     if job.command[0] != "train.py":
         return None
-    for config in sorted((ROOT / "out" / "runs").glob("*/config.json"), reverse=True):
+    home = dict(zip(job.command, job.command[1:], strict=False)).get("--out-dir", "out/runs")
+    for config in sorted((ROOT / home).glob("*/config.json"), reverse=True):
         if json.loads(config.read_text(encoding="utf-8"))["argv"][1:] == list(job.command[1:]):
             bluf = config.parent / "bluf.json"
             finished = bluf.exists() and json.loads(bluf.read_text(encoding="utf-8"))["status"] == "finished"

@@ -1,6 +1,6 @@
 """Table over run directories: one line a run, held-out rates as n/d with the step-0 baseline beside them.
 
-    python results.py                       # every run under out/runs, oldest first
+    python results.py                       # every run under out/runs and out/studies/*/runs, oldest first
     python results.py --arm projected --last 10 --markdown
     python results.py --tail                # the last run's BLUF, as the run itself printed it
 
@@ -51,14 +51,18 @@ HEADER = {
 }  # fmt: skip
 
 
-def run_dirs(root: Path) -> list[Path]:
-    """Run directories under root, oldest first (their names begin with the UTC start)."""
-    if not root.is_dir():
+RUNS = Path("out/runs")
+
+
+def run_dirs(root: Path = RUNS) -> list[Path]:
+    """Run directories under root, for RUNS those of every study too; oldest first (names begin with the UTC start)."""
+    roots = [root, *(root.parent.glob("studies/*/runs") if root == RUNS else ())]
+    if not any(r.is_dir() for r in roots):
         raise FileNotFoundError(f"{root} does not exist: no run has been made yet (try `just smoke-projected`)")
-    return sorted(path.parent for path in root.glob("*/config.json"))
+    return sorted((path.parent for r in roots for path in r.glob("*/config.json")), key=lambda d: d.name)
 
 
-def find_run(name: str, root: Path = Path("out/runs")) -> Path:
+def find_run(name: str, root: Path = RUNS) -> Path:
     """A run directory by its path, by a folder that holds no other, by a unique part of its name, or `last`."""
     path = Path(name)
     if (path / "config.json").is_file():
@@ -68,8 +72,6 @@ def find_run(name: str, root: Path = Path("out/runs")) -> Path:
         if len(inside) == 1:
             return inside[0]
         raise FileNotFoundError(f"{path} is no run directory: it holds no config.json and {len(inside)} runs, not one")
-    if not root.is_dir():
-        raise FileNotFoundError(f"no run directory called {name!r}: {root} does not exist, so no run was made here yet")
     found = run_dirs(root)
     if name == "last":
         found = found[-1:]
@@ -158,7 +160,7 @@ def table(lines: list[Line], markdown: bool) -> str:
 class Config:
     """Flags of results.py."""
 
-    runs: Path = Path("out/runs")  # folder of run directories
+    runs: Path = RUNS  # folder of run directories; the default also looks into every study
     arm: str | None = None  # only this arm
     name: str | None = None  # only runs whose directory name holds this
     last: int | None = None  # only the last so many

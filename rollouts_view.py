@@ -22,7 +22,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 import runs
-from results import find_run
+from results import RUNS, find_run
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Config:
     problem: str | None = None  # problem id
     limit: int = 10  # show at most so many; 0: all
     prompt: bool = False  # show the whole prompt, not only its last lines
-    root: Path = Path("out/runs")  # where run names are looked up
+    root: Path = RUNS  # where run names are looked up; the default also looks into every study
 
 
 def read_rollouts(place: Path) -> Iterator[dict]:

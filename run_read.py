@@ -127,7 +127,7 @@ def read_run(path: str | Path) -> Run:
     bluf = {}
     if (path / "bluf.json").is_file():
         bluf = json.loads((path / "bluf.json").read_text(encoding="utf-8"))
-    name = str(config.get("name") or path.name)
+    name = str(config.get("name") or path.name.partition("_")[2] or path.name)  # unnamed: <utc>_<arm>-s<seed>
     label, _, tail = name.rpartition("-s")
     run = Run(
         dir=str(path),

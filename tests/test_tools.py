@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -17,10 +18,12 @@ import tyro
 from rich.console import Console
 
 import extract_vhack
+import grid
 import queue_jobs
 import results
 import rollouts_view
 import runs
+import study
 import train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,21 +79,21 @@ def test_arms_are_queued_after_the_extract_job_in_a_group_of_their_own(pueue):
     commands = [c[-1] for c in added[1:]]
     for seed in (41, 42, 43):
         for arm in ("vanilla", "projected"):
-            assert sum(f"--arm {arm} --seed {seed} " in f"{command} " for command in commands) == 1
+            assert sum(f"--name {arm}-s{seed} " in f"{command} " for command in commands) == 1
 
 
 def test_full_queues_every_arm_that_it_is_asked_for_with_its_own_flags():
     jobs = queue_jobs.plan_full(queue_jobs.Config("full", arms=("ceiling", "screen", "kl/1e-2"), seeds=(401, 402)))
     commands = {j.name: " ".join(j.command) for j in jobs[2:]}
     assert [j.name for j in jobs[:2]] == ["extract", "extract_rank40"] and len(commands) == 6
-    assert "--arm vanilla --seed 401" in commands["ceiling_s401"] and "--modes none" in commands["ceiling_s401"]
-    assert "--kl-beta 1e-2" in commands["kl__1e-2_s402"]
+    assert "--arm vanilla --modes none" in commands["ceiling-s401"] and "--seed 401 " in commands["ceiling-s401"]
+    assert "--kl-beta 1e-2" in commands["kl__1e-2-s402"]
     with pytest.raises(ValueError, match="--arms screem: no such arm"):
         queue_jobs.plan_full(queue_jobs.Config("full", arms=("screem",)))
 
 
 def test_every_queued_run_is_accepted_and_finds_the_v_of_the_extraction_it_waits_for():
-    arms = tuple(queue_jobs.ARMS)
+    arms = tuple(grid.QUEUED)
     jobs = queue_jobs.plan_full(queue_jobs.Config("full", arms=arms, seeds=(401,), train_args="--memory-gb 90"))
     parse = lambda tool, job: tyro.extras.overridable_config_cli(tool.PRESETS, args=list(job.command[1:]))  # noqa: E731
     made = {j.name: parse(extract_vhack, j) for j in jobs if j.command[0] == "extract_vhack.py"}
@@ -101,6 +104,27 @@ def test_every_queued_run_is_accepted_and_finds_the_v_of_the_extraction_it_waits
         keyed = ("model", "pairs", "nonhack_pairs", "modes", "tags", "pairs_limit", "train", "coords", "core_rank", "k",
                  "nll_norm", "floor", "sign_p", "clean_rank", "dtype", "out")  # fmt: skip
         assert [getattr(needs, f) for f in keyed] == [getattr(has, f) for f in keyed], job.name
+
+
+def test_queued_runs_are_the_study_that_the_verdict_reads(tmp_path, monkeypatch):
+    """Each job's own --out-dir and --name must make study.py see its arm: `ceiling` is --arm vanilla too."""
+    arms = ("ceiling", "vanilla", "screen", "kl/1e-2")
+    shared = ("--modes", "run_tests", "--mix-ratio", "0.25", "--teacher-pool-dir", "p", "--steps", "2")
+    jobs = queue_jobs.plan_full(
+        queue_jobs.Config("full", "smoke", arms=arms, seeds=(401, 402), train_args=" ".join(shared))
+    )
+    for job in (j for j in jobs if j.command[0] == "train.py"):
+        cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(job.command[1:]))
+        run = runs.Run(True, tmp_path / cfg.out_dir, cfg.name)
+        meta = {"config": dataclasses.asdict(cfg), "argv": list(job.command), "inputs": {}}
+        (run.dir / "config.json").write_text(json.dumps(meta))
+        (run.dir / "bluf.json").write_text(json.dumps({"status": "finished", "valid": True}))
+    found = study.load_study(tmp_path / "out" / "studies" / "queue-smoke")
+    assert {label: sorted(by) for label, by in found.arms.items()} == dict.fromkeys(arms, [401, 402])
+    assert found.arms["ceiling"][401].config["mix_ratio"] == 0 and found.arms["vanilla"][401].config["steps"] == 2
+    assert study.setting_differences(found, lambda label: grid.arm_fields(found.name, label)) == []
+    with pytest.raises(ValueError, match="begins with --"):
+        queue_jobs.plan_full(queue_jobs.Config("full", train_args="steps 2"))
 
 
 def test_every_label_says_why_and_what_settles_it(pueue):
@@ -203,7 +227,7 @@ def test_two_local_queues_of_one_plan_do_not_run_together(tmp_path):
 def test_half_done_training_run_goes_on_and_a_finished_one_starts_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(queue_jobs, "ROOT", tmp_path)
     job = queue_jobs.plan_full(queue_jobs.Config("full"))[1]
-    run = tmp_path / "out" / "runs" / "20260101T000000_vanilla"
+    run = tmp_path / "out" / "studies" / "queue-full" / "runs" / "20260101T000000_vanilla-s41"
     run.mkdir(parents=True)
     (run / "config.json").write_text(json.dumps({"argv": ["train.py", *job.command[1:]]}))
     assert queue_jobs.half_done(job) == run
@@ -283,6 +307,17 @@ def test_results_table_and_tail(runs_dir, capsys):
         results.main(results.Config(runs=runs_dir, tail=True))
 
 
+def test_runs_of_studies_are_listed_and_found_beside_single_runs(runs_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out" / "studies" / "s").mkdir(parents=True)
+    shutil.move(runs_dir, tmp_path / "out" / "studies" / "s" / "runs")
+    assert results.find_run("last").name == "20260102T000000_b"  # no out/runs at all
+    shutil.move(tmp_path / "out" / "studies" / "s" / "runs" / "20260102T000000_b", tmp_path / "out" / "runs" / "x")
+    (tmp_path / "out" / "runs" / "x").rename(tmp_path / "out" / "runs" / "20260103T000000_c")
+    assert [d.name for d in results.run_dirs()] == ["20260101T000000_a", "20260103T000000_c"]
+    assert results.find_run("_a").parent.parent.name == "s"
+
+
 def test_a_run_is_found_by_part_of_its_name_only_where_that_is_unique(runs_dir):
     assert results.find_run("last", runs_dir).name == "20260102T000000_b"
     assert results.find_run("_a", runs_dir).name == "20260101T000000_a"
@@ -344,7 +379,7 @@ RECIPES = [
     "fast-dev-run", "smoke-vanilla", "smoke-projected", "smoke-gpu", "download-model", "extract",
     "pregen-teacher", "probe-mixed", "fast", "full", "queue-full", "results", "plot", "tail", "read-rollouts",
     "export", "test", "lint", "demo", "organism", "study", "queue-study", "check-pairs", "bench-grader",
-    "bench-gpu", "substrate", "near-misses", "publish", "rebuild",
+    "bench-gpu", "substrate", "near-misses", "publish", "rebuild", "verdict",
 ]  # fmt: skip
 
 
