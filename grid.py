@@ -181,8 +181,9 @@ SCREENS = only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "s
 }
 CLEAN = ("--screen-side", "positive", "--clean-rank", "40")
 DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-match")
-# Described: the threshold at which `study.py near-misses` sees 95% of made attempts caught on the organism
-THRESHOLD_6 = only(DECIDING_6, "vanilla", "screen", "ceiling") | {
+# Described: the threshold at which `study.py near-misses` sees 95% of made attempts caught on the organism, and, with
+# random drops, V's cosines where nothing selects against them
+THRESHOLD_6 = only(DECIDING_6, "screen", "screen_random") | {
     "screen/at_0.3": ("--arm", "screen", *CLEAN, "--screen-at", "0.3", "--screen-match")
 }
 STUDY_6 = dict(first_seed=441, plateau="attempted")

@@ -163,6 +163,10 @@ read-rollouts run="last" *flags:
 near-misses run *flags:
     python study.py near-misses {{run}} "${@:2}"
 
+# does V still see the attempts that training meets; what its screen drops, window by window of steps
+drift study="out/studies/amendment6" *flags:
+    python drift.py {{study}} "${@:2}"
+
 # merged Hugging Face folder of a run
 export run *flags:
     python train.py export {{run}} "${@:2}"

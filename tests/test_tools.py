@@ -379,7 +379,7 @@ RECIPES = [
     "fast-dev-run", "smoke-vanilla", "smoke-projected", "smoke-gpu", "download-model", "extract",
     "pregen-teacher", "probe-mixed", "fast", "full", "queue-full", "results", "plot", "tail", "read-rollouts",
     "export", "test", "lint", "demo", "organism", "study", "queue-study", "check-pairs", "bench-grader",
-    "bench-gpu", "substrate", "near-misses", "publish", "rebuild", "verdict",
+    "bench-gpu", "substrate", "near-misses", "publish", "rebuild", "verdict", "drift",
 ]  # fmt: skip
 
 
