@@ -2,9 +2,9 @@
 
     rollouts.jsonl of a study's runs -> by arm and window of steps: attempts, their cosine with V, what a screen dropped
 
-V is extracted once and stays; the policy does not. An attempt that lies below a screen's threshold is paid in full, so
-selection moves the policy there. An arm whose drops do not read V (`screen_random`) shows what training alone does to
-the same cosine. Flags are read here and nowhere in training.
+V is extracted once and stays; the policy does not. What a screen's threshold misses is paid in full, and the cosine of
+an attempt falls as attempts grow likely: its gradient says what the policy has still to learn. An arm whose drops do
+not read V (`screen_random`) tells that from selection against V. Flags are read here and nowhere in training.
 
     python drift.py out/studies/amendment6-threshold --arms screen screen/at_0.3 screen_random
 """

@@ -213,10 +213,10 @@ HACKED_TEACHER: dict = {
 # What `queue_jobs.py full` queues: every arm, the screens as amendment 6 has them (--arm screen alone has the void
 # study's threshold)
 QUEUED = DECIDING | OTHERS | DECIDING_6
-# Amendment 8: SmolLM2 whose honest answers all go on after the class, no teacher, a threshold read off near misses
+# Amendment 8: SmolLM2 whose honest answers all go on after the class, no teacher; amendment 6's arms, and, described,
+# the threshold read off near misses
 TAILS_LORA = "data/smollm2-tails/lora.safetensors"
-DECIDING_8 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.5", "--screen-match")
-OTHERS_8 = {"screen/at_0.12": DECIDING_6["screen"]}
+OTHERS_8 = {"screen/at_0.5": ("--arm", "screen", *CLEAN, "--screen-at", "0.5", "--screen-match")}
 SETTING_8 = (*SETTING_5, "--model", TAILS_LORA, "--steps", "150", "--eval-every", "50")
 STUDY_8 = dict(first_seed=471, plateau="attempted")
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
@@ -290,7 +290,7 @@ STUDIES: dict[str, Spec] = {
             ("smoke", screens_with(QUEUED, "--clean-rank", "8")),  # of its 16 pairs
         )
     },
-    "amendment8": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_8, deciding=tuple(DECIDING_8), **STUDY_8),
+    "amendment8": without_teacher("smollm2", DECIDING_6 | OTHERS_8, *SETTING_8, deciding=tuple(DECIDING_6), **STUDY_8),
 }
 
 
