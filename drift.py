@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+import plots
 from run_read import Run, read_jsonl
 from runs import plain_errors, write_json
 from study import load_study
@@ -33,7 +34,7 @@ class Config:
     study: tyro.conf.Positional[Path]  # study directory with its run directories
     arms: tuple[str, ...] = ()  # only these arms; (): all
     edges: tuple[int, ...] = (10, 20, 40, 60, 120)  # last steps of the windows; one more ends with the run
-    out: Path | None = None  # default: drift.json in the study directory
+    out: Path | None = None  # default: drift.json in the study directory; the plot lies beside it
 
 
 def reinforced(rows: Iterable[dict]) -> list[dict]:
@@ -97,7 +98,7 @@ def show(found: dict[str, list[dict]]) -> str:
 
 
 def main(cfg: Config) -> dict[str, list[dict]]:
-    """Print the table and write drift.json."""
+    """Print the table, write drift.json and drift.png."""
     study = load_study(cfg.study)
     arms = cfg.arms or tuple(study.arms)
     if unknown := [a for a in arms if a not in study.arms]:
@@ -107,7 +108,12 @@ def main(cfg: Config) -> dict[str, list[dict]]:
     out = cfg.out or cfg.study / "drift.json"
     write_json(out, {"study": study.name, "runs": runs, "drift": found})
     print(show(found))
-    print(f"OUT: {out}")
+    drawn = {arm: rows for arm, rows in found.items() if any("median" in w for w in rows)}
+    if drawn:
+        seeds = ", ".join(f"{arm} n={len(runs[arm])}" for arm in drawn)
+        note = f"Study {study.name}; {seeds}. The student's rollouts of positive advantage; band: range over seeds."
+        plots.drift(out.with_suffix(".png"), drawn, "Does V still see the attempts that training meets?", note)
+    print(f"OUT: {out}" + (f", {out.with_suffix('.png')}" if drawn else ""))
     return found
 
 

@@ -53,6 +53,7 @@ def test_windows_count_what_training_moves_towards(study, capsys):
     assert (late["attempts"], late["dropped"], late["median"]) == (1, 0, pytest.approx(-0.1))
     out = capsys.readouterr().out.splitlines()
     assert out[1].split() == ["screen", "1-10", "66.7%", "4", "+0.400", "(+0.30", "+0.60)", "25.0%", "2", "50.0%"]
+    assert (study / "drift.png").stat().st_size > 10_000
     told = json.loads((study / "drift.json").read_text())
     assert told["drift"]["screen"] == found and [name[-2:] for name in told["runs"]["screen"]] == ["s1", "s2"]
 
@@ -67,4 +68,4 @@ def test_unknown_arm_unequal_lengths_and_a_malformed_row_are_named(study):
     rows.write_text('{"step"\n' + rows.read_text())
     with pytest.raises(ValueError, match=r"rollouts\.jsonl:1: not JSON"):
         drift.main(drift.Config(study))
-    assert not (study / "drift.json").exists()
+    assert not (study / "drift.json").exists() and not (study / "drift.png").exists()
