@@ -72,7 +72,10 @@ def find_run(name: str, root: Path = RUNS) -> Path:
         if len(inside) == 1:
             return inside[0]
         raise FileNotFoundError(f"{path} is no run directory: it holds no config.json and {len(inside)} runs, not one")
-    found = run_dirs(root)
+    try:
+        found = run_dirs(root)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f"no run directory called {name!r}: {e}") from None
     if name == "last":
         found = found[-1:]
     else:
