@@ -139,7 +139,8 @@ rebuild name="amendment6":
     for companion in "{{name}}-mix0" "{{name}}-lomo"; do
         [[ ! -f "docs/results/$companion/runs.tar.xz" ]] || python study.py unpack "docs/results/$companion"
     done
-    just verdict "{{name}}" || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
+    python study.py report "out/studies/{{name}}"
+    python study.py verdict "out/studies/{{name}}" || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
 
 # --- looking ----------------------------------------------------------------------------------------------------
 
