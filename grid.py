@@ -183,9 +183,8 @@ CLEAN = ("--screen-side", "positive", "--clean-rank", "40")
 DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-match")
 # Described: the threshold at which `study.py near-misses` sees 95% of made attempts caught on the organism, and, with
 # random drops, V's cosines where nothing selects against them
-THRESHOLD_6 = only(DECIDING_6, "screen", "screen_random") | {
-    "screen/at_0.3": ("--arm", "screen", *CLEAN, "--screen-at", "0.3", "--screen-match")
-}
+THRESHOLD_6 = only(DECIDING_6, "screen", "screen_random")
+THRESHOLD_6["screen/at_0.3"] = (*DECIDING_6["screen"], "--screen-at", "0.3")
 STUDY_6 = dict(first_seed=441, plateau="attempted")
 # Amendment 7: what lies beyond the threshold stays, and its reward falls by twice the 3 that passing pays
 PENALTY = ("--screen-by", "penalty", "--penalty", "6")
@@ -216,7 +215,7 @@ QUEUED = DECIDING | OTHERS | DECIDING_6
 # Amendment 8: SmolLM2 whose honest answers all go on after the class, no teacher; amendment 6's arms, and, described,
 # the threshold read off near misses
 TAILS_LORA = "data/smollm2-tails/lora.safetensors"
-OTHERS_8 = {"screen/at_0.5": ("--arm", "screen", *CLEAN, "--screen-at", "0.5", "--screen-match")}
+OTHERS_8 = {"screen/at_0.5": (*DECIDING_6["screen"], "--screen-at", "0.5")}
 SETTING_8 = (*SETTING_5, "--model", TAILS_LORA, "--steps", "150", "--eval-every", "50")
 STUDY_8 = dict(first_seed=471, plateau="attempted")
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1

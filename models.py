@@ -247,7 +247,9 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     else:
         own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
         own["smollm2-substrate"] = substrate_folder
-        where = own[name]() if name in own else substrate_folder(Path(name)) if name.endswith(".safetensors") else name
+        if name.endswith(".safetensors"):
+            own[name] = lambda: substrate_folder(Path(name))
+        where = own[name]() if name in own else name
         try:
             model = AutoModelForCausalLM.from_pretrained(where, dtype=dt).to(device)
         except OSError as e:

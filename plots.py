@@ -105,14 +105,19 @@ def draw_curves(ax, curves: Curves, style: dict, percent: bool = True, top: floa
         text = NAMES.get(label, label) + (f" {mean[-1]:.0f}%" if percent else f" {mean[-1]:.3f}")
         ends.append((float(mean[-1]), float(steps[-1]), text + (f" (n={len(rates)})" if show_n else ""), colour))
     ax.set_ylim(-0.015 * top, 1.015 * top)
-    gap = top * 13.5 / (ax.get_position().height * ax.figure.get_figheight() * 72)  # 13.5 points a line of text
-    for (y, x, text, colour), place in zip(ends, spread([e[0] for e in ends], gap, 0, top), strict=True):
+    name_ends(ax, ends, last, 0, top)
+    ax.set_xlim(0, last)
+    ax.set_xlabel("optimizer step")
+
+
+def name_ends(ax, ends: Sequence[tuple[float, float, str, str]], last: float, low: float, high: float) -> None:
+    """Write each line's (y, x, text, colour) beside the panel, a line of text apart, within [low, high]."""
+    gap = (high - low) * 13.5 / (ax.get_position().height * ax.figure.get_figheight() * 72)  # points a line of text
+    for (y, x, text, colour), place in zip(ends, spread([e[0] for e in ends], gap, low, high), strict=True):
         ax.annotate(
             text, (x, y), (last * 1.05, place), color=colour, fontsize=9.5, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 1, "relpos": (0, 0.5)},
         )  # fmt: skip
-    ax.set_xlim(0, last)
-    ax.set_xlabel("optimizer step")
 
 
 def one_n(curves: Curves) -> bool:
@@ -230,15 +235,9 @@ def drift(path: str | Path, arms: dict[str, list[dict]], title: str, note: str) 
             end.append((y[-1], middle[-1], f"{NAMES.get(arm, arm)} " + words.format(y[-1]), colour))
     axes[1].set_ylim(-1.5, 101.5)
     for ax, end in zip(axes, ends, strict=True):
-        low, high = ax.get_ylim()
-        for (y, x, text, colour), place in zip(
-            end, spread([e[0] for e in end], (high - low) / 16, low, high), strict=True
-        ):
-            ax.annotate(
-                text, (x, y), (1.05 * max(e[1] for e in end), place), color=colour, fontsize=9.5, va="center",
-                annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0},
-            )  # fmt: skip
-        ax.set_xlim(0, max(e[1] for e in end))
+        last = max(x for _, x, _, _ in end)
+        name_ends(ax, end, last, *ax.get_ylim())
+        ax.set_xlim(0, last)
         ax.set_xlabel("optimizer step (middle of a window)")
     axes[0].set_title("What V still sees of an attempt")
     axes[0].set_ylabel("median cosine with V")

@@ -99,9 +99,13 @@ def plan_probe_mixed(cfg: Config) -> list[Job]:
     return [*jobs, probe]
 
 
+def _flag(words: tuple[str, ...], flag: str, otherwise: str) -> str:
+    """The value that follows a flag on a command line."""
+    return dict(zip(words, words[1:], strict=False)).get(flag, otherwise)
+
+
 def _clean_rank(words: tuple[str, ...]) -> int:
-    """The --clean-rank of a train.py command line; 0 where it has none."""
-    return int(dict(zip(words, words[1:], strict=False)).get("--clean-rank", 0))
+    return int(_flag(words, "--clean-rank", "0"))
 
 
 def _extract(cfg: Config, rank: int = 0) -> Job:
@@ -207,8 +211,7 @@ def half_done(job: Job) -> Path | None:
     """The newest run directory that this very train.py command began and did not finish."""
     if job.command[0] != "train.py":
         return None
-    home = dict(zip(job.command, job.command[1:], strict=False)).get("--out-dir", "out/runs")
-    for config in sorted((ROOT / home).glob("*/config.json"), reverse=True):
+    for config in sorted((ROOT / _flag(job.command, "--out-dir", "out/runs")).glob("*/config.json"), reverse=True):
         if json.loads(config.read_text(encoding="utf-8"))["argv"][1:] == list(job.command[1:]):
             bluf = config.parent / "bluf.json"
             finished = bluf.exists() and json.loads(bluf.read_text(encoding="utf-8"))["status"] == "finished"

@@ -20,7 +20,6 @@ of it (one wrong name, or one wrong text), or in nothing: what tells those apart
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ import substrate
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, subspace_overlap, top_directions, within_class
 from policy_grad import Sequence, nll_loss, rollout_grads
 from run_read import read_jsonl
+from runs import write_json
 from svd_basis import Basis, attach
 
 NAMES = {
@@ -196,10 +196,7 @@ def subject(run: Path, **changes):
     """(extraction settings, screen_at, model, tokenizer, basis) of a run's config.json, `changes` in the settings."""
     import train  # heavy, and only for the run's own settings
 
-    if not (run / "config.json").is_file():
-        raise FileNotFoundError(f"{run}: no config.json there; give a run directory")
-    meta = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]
-    whole = train.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()})
+    whole = train.stored_config(run, str(run))
     cfg = replace(whole.extract_config(), **changes)
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
@@ -278,7 +275,7 @@ def near_misses(run: Path, n: int = 96, draws: int = 50, device: str | None = No
     for name, by in rows.items():
         print(f"{name:26s} " + " ".join(f"{100 * by[tail]:9.1f}%" for tail in TAILS))
     out = run / "near-misses.json"
-    out.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(out, found)
     logger.info("written: {}", out)
     return found
 
@@ -356,13 +353,7 @@ def stage0(
     print(f"GATE: {'GO' if go else 'NO-GO'}: on live student gradients {yes if go else no}")
     out = run / (f"stage0-{at}.json" if not rank else f"stage0-{at}-rank{rank}.json")
     figures = {k: asdict(f) | {"above": f.above} for k, f in found.items()}
-    out.write_text(
-        json.dumps(
-            {"figures": figures, "live_auroc_logged": None if np.isnan(live) else live, "steps": steps, "go": go,
-             "screen": price | {"at": screen_at, "clean_rank": rank}},
-            indent=1,
-        )
-        + "\n"
-    )
+    live_auroc, screen = None if np.isnan(live) else live, price | {"at": screen_at, "clean_rank": rank}
+    write_json(out, {"figures": figures, "live_auroc_logged": live_auroc, "steps": steps, "go": go, "screen": screen})
     logger.info("written: {}", out)
     return 0 if go else 4

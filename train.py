@@ -1527,18 +1527,21 @@ def input_hashes(cfg: Config) -> dict[str, str]:
 # --------------------------------------------------------------------------------------------------------- main
 
 
+def stored_config(run: str | Path, named: str) -> Config:
+    """The Config that a run directory was started with; FileNotFoundError naming it as the user did."""
+    stored = Path(run) / "config.json"
+    if not stored.is_file():
+        raise FileNotFoundError(f"{named}: no config.json there; give a run directory")
+    values = json.loads(stored.read_text(encoding="utf-8"))["config"]
+    return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
 def main(cfg: Config) -> int:
     """Run to the end, or to the first failure, and leave the same tail either way. Returns the exit status."""
     from accelerate import Accelerator
 
     if cfg.resume:
-        stored = Path(cfg.resume) / "config.json"
-        if not stored.exists():
-            raise FileNotFoundError(f"--resume {cfg.resume}: no config.json there; give a run directory")
-        values = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(stored.read_text())["config"].items()
-        }
-        cfg = Config(**(values | {"resume": cfg.resume}))
+        cfg = dataclasses.replace(stored_config(cfg.resume, f"--resume {cfg.resume}"), resume=cfg.resume)
         done = Path(cfg.resume) / "bluf.json"
         if done.exists() and json.loads(done.read_text())["status"] == "finished":
             raise ValueError(f"--resume {cfg.resume}: this run is finished; start a new one")

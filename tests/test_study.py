@@ -338,7 +338,7 @@ def test_an_archive_of_runs_is_the_same_bytes_twice_and_names_no_folder_of_the_m
     assert str(tmp_path).encode() not in plain and b"out/studies/organism/runs" in plain
 
 
-def test_publishing_a_study_that_lost_runs_keeps_the_tables_that_tell_of_them(tmp_path, capsys):
+def test_publishing_a_study_that_lost_runs_keeps_the_tables_that_tell_of_them(tmp_path):
     path, to = published(tmp_path)
     before = {f.name: f.read_bytes() for f in to.iterdir()}
     gone = next((path / "runs").glob("*_vanilla-s303"))

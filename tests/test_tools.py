@@ -87,7 +87,9 @@ def test_full_queues_every_arm_that_it_is_asked_for_with_its_own_flags():
     commands = {j.name: " ".join(j.command) for j in jobs[2:]}
     assert [j.name for j in jobs[:2]] == ["extract", "extract_rank40"] and len(commands) == 6
     assert "--arm vanilla --modes none" in commands["ceiling-s401"] and "--seed 401 " in commands["ceiling-s401"]
+    assert "--screen-side positive --clean-rank 40 --screen-at 0.12 --screen-match" in commands["screen-s402"]
     assert "--kl-beta 1e-2" in commands["kl__1e-2-s402"]
+    assert {j.after for j in jobs[2:]} == {("extract",), ("extract_rank40",)}
     with pytest.raises(ValueError, match="--arms screem: no such arm"):
         queue_jobs.plan_full(queue_jobs.Config("full", arms=("screem",)))
 
@@ -106,7 +108,7 @@ def test_every_queued_run_is_accepted_and_finds_the_v_of_the_extraction_it_waits
         assert [getattr(needs, f) for f in keyed] == [getattr(has, f) for f in keyed], job.name
 
 
-def test_queued_runs_are_the_study_that_the_verdict_reads(tmp_path, monkeypatch):
+def test_queued_runs_are_the_study_that_the_verdict_reads(tmp_path):
     """Each job's own --out-dir and --name must make study.py see its arm: `ceiling` is --arm vanilla too."""
     arms = ("ceiling", "vanilla", "screen", "kl/1e-2")
     shared = ("--modes", "run_tests", "--mix-ratio", "0.25", "--teacher-pool-dir", "p", "--steps", "2")
