@@ -215,9 +215,14 @@ QUEUED = DECIDING | OTHERS | DECIDING_6
 # Amendment 8: SmolLM2 whose honest answers all go on after the class, no teacher; amendment 6's arms, and, described,
 # the threshold read off near misses
 TAILS_LORA = "data/smollm2-tails/lora.safetensors"
+DECIDING_8 = DECIDING_6 | only(DECIDING, "projected")
 OTHERS_8 = {"screen/at_0.5": (*DECIDING_6["screen"], "--screen-at", "0.5")}
 SETTING_8 = (*SETTING_5, "--model", TAILS_LORA, "--steps", "150", "--eval-every", "50")
-STUDY_8 = dict(first_seed=471, plateau="attempted")
+STUDY_8 = dict(first_seed=471, plateau="attempted", deciding=tuple(DECIDING_8))
+# Amendment 9, where 8 does not go ahead: the first of these whose vanilla hacks above 20% on both of its dev seeds
+SETTING_9A = (*SETTING_8, "--steps", "300", "--eval-every", "100")
+SETTING_9B = (*SETTING_5, "--steps", "360", "--eval-every", "120")
+STUDY_9 = dict(first_seed=481, plateau="attempted", deciding=tuple(DECIDING_8))
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
 PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
@@ -289,7 +294,9 @@ STUDIES: dict[str, Spec] = {
             ("smoke", screens_with(QUEUED, "--clean-rank", "8")),  # of its 16 pairs
         )
     },
-    "amendment8": without_teacher("smollm2", DECIDING_6 | OTHERS_8, *SETTING_8, deciding=tuple(DECIDING_6), **STUDY_8),
+    "amendment8": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_8, **STUDY_8),
+    "amendment9a": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_9A, **STUDY_9),
+    "amendment9b": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_9B, **STUDY_9),
 }
 
 
@@ -385,8 +392,17 @@ def wait_words(seconds: float) -> str:
 class Runner:
     """Runs cells N side by side; a failing cell is reported and the rest goes on; stop() ends what it started."""
 
-    def __init__(self, out: Path, train_cmd: Sequence[str], jobs: int, device: str, rerun_invalid: bool = False):
+    def __init__(
+        self,
+        out: Path,
+        train_cmd: Sequence[str],
+        jobs: int,
+        device: str,
+        rerun_invalid: bool = False,
+        gpus: Sequence[str] = (),
+    ):
         self.out, self.train_cmd, self.jobs, self.device = out, list(train_cmd), jobs, device
+        self.gpus = list(gpus)  # names for CUDA_VISIBLE_DEVICES, one a run, in turn; empty: torch chooses
         self.rerun_invalid = rerun_invalid
         self.runs_dir, self.logs_dir = out / "runs", out / "logs"
         # the cells share the cores: together their graders take each core about twice (grading waits a lot)
@@ -417,8 +433,10 @@ class Runner:
         place = ["--out-dir", str(self.runs_dir), "--name", cell.name, "--device", self.device]
         return [*self.train_cmd, *cell.argv, *place, "--grader-workers", str(self.grader_workers)]
 
-    def one(self, cell: Cell, half: Path | None, total: int) -> None:
-        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    def one(self, cell: Cell, half: Path | None, total: int, gpu: str | None = None) -> None:
+        env = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        if gpu is not None:
+            env["CUDA_VISIBLE_DEVICES"] = gpu
         t0 = time.monotonic()
         with open(self.logs_dir / f"{cell.name}.log", "a", encoding="utf-8") as log:  # appended: no log is overwritten
             begin = log.tell()
@@ -426,7 +444,7 @@ class Runner:
                 if self.stopping:
                     return
                 child = subprocess.Popen(
-                    self.command(cell, half), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=os.environ | threads
+                    self.command(cell, half), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=os.environ | env
                 )
                 self.children.add(child)
             rc = child.wait()
@@ -481,15 +499,18 @@ class Runner:
         for item in todo:
             work.put(item)
 
-        def worker() -> None:
+        def worker(gpu: str | None) -> None:
             while not self.stopping:
                 try:
                     cell, half = work.get_nowait()
                 except queue.Empty:
                     return
-                self.one(cell, half, len(todo))
+                self.one(cell, half, len(todo), gpu)
 
-        threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(self.jobs, len(todo)))]
+        turns = itertools.cycle(self.gpus or [None])
+        threads = [
+            threading.Thread(target=worker, args=(next(turns),), daemon=True) for _ in range(min(self.jobs, len(todo)))
+        ]
         for t in threads:
             t.start()
         for t in threads:

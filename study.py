@@ -1106,6 +1106,28 @@ def power(n: int = 8, sd: float = 0.15, draws: int = 2000, rule: Rule = RULE) ->
 
 # ---------------------------------------------------------------- command line
 
+
+def visible_gpus(device: str, n: int | None) -> list[str]:
+    """The first n names in CUDA_VISIBLE_DEVICES, or of the machine's GPUs; ValueError where there are fewer.
+
+    Empty, which leaves the choice to torch, on a CPU and where a single GPU is in sight.
+    """
+    if device != "cuda":
+        if n is not None:
+            raise ValueError(f"--gpus {n} needs --device cuda, not {device}")
+        return []
+    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        names = given.split(",")
+    else:
+        import torch  # slow to import, and no other command here asks for a GPU
+
+        names = [str(i) for i in range(torch.cuda.device_count())]
+    if n is not None and not 1 <= n <= len(names):
+        raise ValueError(f"--gpus {n}: this machine shows {len(names)} ({', '.join(names) or 'none'}); ask for fewer")
+    names = names[:n]
+    return names if len(names) > 1 else []
+
+
 app = tyro.extras.SubcommandApp()
 Dir = Annotated[Path, tyro.conf.Positional]
 
@@ -1118,6 +1140,7 @@ def run_command(
     only_seeds: tuple[int, ...] = (),
     jobs: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     device: str = "cpu",
+    gpus: int | None = None,
     out: Path | None = None,
     time_limit_s: float | None = None,
     stop_for_futility: bool = False,
@@ -1134,6 +1157,7 @@ def run_command(
         only_seeds: of those only these seeds (two calls can share a study, say one on the CPU and one on a GPU).
         jobs: processes side by side, one thread each (default: the cores); on a GPU they share it.
         device: cpu or cuda, passed on to train.py.
+        gpus: with --device cuda, the first so many of the GPUs in sight take the runs in turn; default: all in sight.
         out: study directory, default out/studies/<study>.
         time_limit_s: stop (resumable) after this many seconds.
         stop_for_futility: after 4 pairs leave out a treatment, and its controls, whose mean Delta is above -5 pp.
@@ -1146,7 +1170,7 @@ def run_command(
         raise SystemExit(f"--only-seeds {only_seeds}: no cell of study {study} has such a seed; --dry-run lists them")
     out = out or ROOT / "out" / "studies" / study
     cmd = train_cmd.split() if train_cmd else [sys.executable, "train.py"]
-    runner = Runner(out.resolve(), cmd, max(1, jobs), device, rerun_invalid)
+    runner = Runner(out.resolve(), cmd, max(1, jobs), device, rerun_invalid, visible_gpus(device, gpus))
     todo = runner.todo(cells)
     half = sum(h is not None for _, h in todo)
     logger.info(

@@ -532,7 +532,8 @@ import json, os, sys
 from pathlib import Path
 arg = {a: b for a, b in zip(sys.argv, sys.argv[1:]) if a.startswith("--")}
 with open(os.environ["CALLS"], "a") as f:
-    f.write(json.dumps([arg.get("--name"), arg.get("--resume"), os.environ["OMP_NUM_THREADS"]]) + "\\n")
+    env = [os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES")]
+    f.write(json.dumps([arg.get("--name"), arg.get("--resume"), *env]) + "\\n")
 if arg.get("--name") == os.environ.get("FAILS", "-"):
     sys.exit(os.environ.get("WHY", "out of paper"))
 if "--resume" in arg:
@@ -557,7 +558,7 @@ def study_cli(tmp_path, monkeypatch):
     script.write_text(STAND_IN)
     monkeypatch.setenv("CALLS", str(calls))
 
-    def call(*arms: str, seeds: int) -> tuple[int, str]:
+    def call(*arms: str, seeds: int, jobs: int = 2, **more) -> tuple[int, str]:
         log: list[str] = []
         sink = logger.add(lambda m: log.append(str(m)), format="{level} {message}")
         code = 0
@@ -566,9 +567,10 @@ def study_cli(tmp_path, monkeypatch):
                 "organism",
                 arms=arms,
                 seeds=seeds,
-                jobs=2,
+                jobs=jobs,
                 out=tmp_path / "organism",
                 train_cmd=f"{sys.executable} -S {script}",
+                **more,
             )
         except SystemExit as e:
             code = int(e.code)
@@ -587,14 +589,26 @@ def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, t
     arms = ("vanilla", "projected/one_sided/grad")
     code, log = call(*arms, seeds=2)
     assert code == 0 and "[4/4]" in log and "ETA" in log, log
-    assert len(started()) == 4 and all(omp == "1" for *_, omp in started())
+    assert len(started()) == 4 and all(omp == "1" for _, _, omp, _ in started())
     assert call(*arms, seeds=2)[0] == 0 and len(started()) == 4
     half = next((tmp_path / "organism" / "runs").glob("*_vanilla-s302"))
     (half / "bluf.json").unlink()  # killed before it ended
     assert call(*arms, seeds=2)[0] == 0
-    assert started()[4:] == [[None, str(half), "1"]]
+    assert started()[4:] == [[None, str(half), "1", None]]
     cells = [json.loads(x) for x in (tmp_path / "organism" / "cells.jsonl").read_text().splitlines()]
     assert len(cells) == 5 and cells[0]["hacked"] == 0.5 and all(c["state"] == "finished" for c in cells)
+
+
+def test_the_runs_of_a_study_take_the_gpus_in_turn(study_cli, monkeypatch):
+    call, started = study_cli
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6")
+    assert call("vanilla", seeds=4, jobs=4, device="cuda", gpus=2)[0] == 0
+    assert {gpu for *_, gpu in started()} == {"3", "5"}
+    assert st.visible_gpus("cuda", None) == ["3", "5", "6"] and st.visible_gpus("cuda", 1) == []
+    with pytest.raises(ValueError, match="shows 3"):
+        st.visible_gpus("cuda", 4)
+    with pytest.raises(ValueError, match="--device cuda"):
+        st.visible_gpus("cpu", 2)
 
 
 def test_only_seeds_share_a_study_between_calls(tmp_path):
