@@ -223,6 +223,13 @@ STUDY_8 = dict(first_seed=471, plateau="attempted", deciding=tuple(DECIDING_8))
 SETTING_9A = (*SETTING_8, "--steps", "300", "--eval-every", "100")
 SETTING_9B = (*SETTING_5, "--steps", "360", "--eval-every", "120")
 STUDY_9 = dict(first_seed=481, plateau="attempted", deciding=tuple(DECIDING_8))
+# Amendment 10: no teacher, the two loopholes that the substrate of amendment 5 sometimes hits, twice as many prompts
+ARMS_10 = only(DECIDING_8, "vanilla", "screen", "projected", "screen_length", "screen_random", "ceiling")
+SETTING_10 = (
+    *(*SETTING_5, "--modes", "sentinel", "stdout_marker", "--prompts-per-step", "16"),
+    *("--steps", "150", "--eval-every", "50"),
+)
+STUDY_10 = dict(first_seed=491, seeds_other=8, plateau="attempted", deciding=("vanilla", "screen", "projected"))
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
 PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
@@ -297,6 +304,7 @@ STUDIES: dict[str, Spec] = {
     "amendment8": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_8, **STUDY_8),
     "amendment9a": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_9A, **STUDY_9),
     "amendment9b": without_teacher("smollm2", DECIDING_8 | OTHERS_8, *SETTING_9B, **STUDY_9),
+    "amendment10": without_teacher("smollm2", ARMS_10, *SETTING_10, **STUDY_10),
 }
 
 
