@@ -219,7 +219,7 @@ def drift(path: str | Path, arms: dict[str, list[dict]], title: str, note: str) 
     """Two panels over steps: median cosine of an arm's attempts with V (band: range over seeds), and their share."""
     fig, axes = plt.subplots(1, 2, figsize=(11.4, 4.8))
     for i, ax in enumerate(axes):
-        ax.set_position([0.07 + 0.5 * i, 0.185, 0.29, 0.645])
+        ax.set_position([0.085 + 0.485 * i, 0.185, 0.285, 0.645])
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
     style = looks(list(arms))
     ends: tuple[list, list] = ([], [])
