@@ -1151,7 +1151,7 @@ def run_command(
     """Run the arms x seeds of a study, resuming what is half done and skipping what is finished.
 
     Args:
-        study: organism, amendment1, 3, 4, 6, 7, or, with --device cuda, 8 or smollm2; companions end in -mix0, -lomo.
+        study: organism, amendment1, 3, 4, 6, 7; with --device cuda 8, 9a, 9b, 10, smollm2; companions: -mix0, -lomo.
         arms: only these arms (labels as --dry-run shows them).
         seeds: at most this many seeds an arm; with --arms, this many for every one of them.
         only_seeds: of those only these seeds (two calls can share a study, say one on the CPU and one on a GPU).

@@ -611,6 +611,17 @@ def test_the_runs_of_a_study_take_the_gpus_in_turn(study_cli, monkeypatch):
         st.visible_gpus("cpu", 2)
 
 
+def test_screens_without_a_teacher_are_amendment_6s_and_not_the_void_studys():
+    for name in ("amendment8", "amendment9a", "amendment9b", "amendment10"):
+        spec = grid.STUDIES[name]
+        for arm in (a for a in spec.arms if a.startswith("screen")):
+            argv = spec.argv(arm, spec.first_seed)
+            at = "0.5" if arm.endswith("at_0.5") else "0.12"
+            value = dict(zip(argv, argv[1:], strict=False))
+            assert (value["--clean-rank"], value["--screen-at"]) == ("40", at), (name, arm)
+            assert "--screen-match" in argv and value["--mix-ratio"] == "0"
+
+
 def test_only_seeds_share_a_study_between_calls(tmp_path):
     def planned(*flags):
         argv = [sys.executable, "study.py", "run", "organism", "--dry-run", "--arms", "vanilla"]
