@@ -682,13 +682,14 @@ def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
     import extract_vhack
 
     for name, spec in grid.STUDIES.items():
+        first = next(iter(spec.arms))
+        plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(first, 301)))
         for label in spec.arms:
             cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(label, 301)))
             assert cfg.seed == 301, (name, label)
             allowed = st.arm_fields(name, label) | {"arm"}
-            plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(next(iter(spec.arms)), 301)))
             differing = {f for f in vars(cfg) if getattr(cfg, f) != getattr(plain, f)}
-            assert differing <= allowed | st.arm_fields(name, next(iter(spec.arms))), (name, label, differing)
+            assert differing <= allowed | st.arm_fields(name, first), (name, label, differing)
             if cfg.clean_rank:  # a fold of few pairs once stopped here, on the GPU
                 train_pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
                 assert cfg.clean_rank < len(train_pairs), (name, label, len(train_pairs))
