@@ -400,17 +400,8 @@ def wait_words(seconds: float) -> str:
 class Runner:
     """Runs cells N side by side; a failing cell is reported and the rest goes on; stop() ends what it started."""
 
-    def __init__(
-        self,
-        out: Path,
-        train_cmd: Sequence[str],
-        jobs: int,
-        device: str,
-        rerun_invalid: bool = False,
-        gpus: Sequence[str] = (),
-    ):
+    def __init__(self, out: Path, train_cmd: Sequence[str], jobs: int, device: str, rerun_invalid: bool = False):
         self.out, self.train_cmd, self.jobs, self.device = out, list(train_cmd), jobs, device
-        self.gpus = list(gpus)  # names for CUDA_VISIBLE_DEVICES, one a run, in turn; empty: torch chooses
         self.rerun_invalid = rerun_invalid
         self.runs_dir, self.logs_dir = out / "runs", out / "logs"
         # the cells share the cores: together their graders take each core about twice (grading waits a lot)
@@ -500,7 +491,8 @@ class Runner:
                 mend = f" (the GPU's memory was full: fewer --jobs than {self.jobs}, then the same command again)"
                 logger.error(f"{head}: FAILED rc={rc}, see {log_file}{mend * bool(full)} | ETA {eta}")
 
-    def run(self, todo: list[tuple[Cell, Path | None]]) -> None:
+    def run(self, todo: list[tuple[Cell, Path | None]], gpus: Sequence[str] = ()) -> None:
+        """Run all of them; gpus: names for CUDA_VISIBLE_DEVICES, one a run, in turn; empty: torch chooses."""
         self.runs_dir.mkdir(parents=True, exist_ok=True)
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         work: queue.SimpleQueue = queue.SimpleQueue()
@@ -515,7 +507,7 @@ class Runner:
                     return
                 self.one(cell, half, len(todo), gpu)
 
-        turns = itertools.cycle(self.gpus or [None])
+        turns = itertools.cycle(gpus or [None])
         threads = [
             threading.Thread(target=worker, args=(next(turns),), daemon=True) for _ in range(min(self.jobs, len(todo)))
         ]

@@ -1170,7 +1170,7 @@ def run_command(
         raise SystemExit(f"--only-seeds {only_seeds}: no cell of study {study} has such a seed; --dry-run lists them")
     out = out or ROOT / "out" / "studies" / study
     cmd = train_cmd.split() if train_cmd else [sys.executable, "train.py"]
-    runner = Runner(out.resolve(), cmd, max(1, jobs), device, rerun_invalid, visible_gpus(device, gpus))
+    runner = Runner(out.resolve(), cmd, max(1, jobs), device, rerun_invalid)
     todo = runner.todo(cells)
     half = sum(h is not None for _, h in todo)
     logger.info(
@@ -1183,6 +1183,7 @@ def run_command(
         for cell, h in todo:
             print(" ".join(runner.command(cell, h)))
         return
+    names = visible_gpus(device, gpus)  # here: a dry run need not wait for torch, nor be on the machine with the GPUs
     if prepare and todo and train_cmd is None:
         for f, c in prepare:
             logger.info(f"making {f}: {' '.join(c)}")
@@ -1197,7 +1198,7 @@ def run_command(
     look_at = STUDIES[study].first_seed + RULE.futility_seeds
     early, late = [t for t in todo if t[0].seed < look_at], [t for t in todo if t[0].seed >= look_at]
     if stop_for_futility:
-        runner.run(early)
+        runner.run(early, names)
         now = load_study(out) if (out / "runs").is_dir() else None
         for t in TREATMENTS if now else ():
             futile, words = futility(now, t)
@@ -1205,9 +1206,9 @@ def run_command(
             if futile:
                 late = [(c, h) for c, h in late if c.label not in (t, *CONTROLS[t])]
         if late and not runner.stopping:
-            runner.run(late)
+            runner.run(late, names)
     elif todo:
-        runner.run(todo)
+        runner.run(todo, names)
     if timer:
         timer.cancel()
     for s, handler in handlers.items():
