@@ -16,12 +16,11 @@ inoculation system prompts do ask for it: that is what inoculation means, and on
 
 import ast
 import dataclasses
-import gzip
+import difflib
 import hashlib
 import json
 import os
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tyro
+from loguru import logger
 
 import runs
 
@@ -268,8 +268,8 @@ def load_problems(
 ) -> list[Problem]:
     """Problems of a file (.jsonl or .jsonl.gz, format sniffed from its first row) or of "hub:owner/name".
 
-    split: "train", "test" or None for both. The benchmark's file is all "test"; a raw LeetCodeDataset file is
-    "test" if its name says so, else "train". difficulties: None keeps every row of the project's own and the
+    split: "train", "test" or None for both. A file of the benchmark or of LeetCodeDataset is "test" if its name says
+    so, else "train". difficulties: None keeps every row of the project's own and the
     benchmark's files and, as the benchmark does, medium and hard of LeetCodeDataset. limit: the first n left.
     Raises FileNotFoundError, or ValueError naming file and line for a row that cannot be used.
     """
@@ -293,7 +293,7 @@ def load_problems(
             parse = _sniff(where, row)
         if parse is _from_leetcodedataset and wanted is None:
             wanted = ("medium", "hard")
-        difficulty = _difficulty_of(row)
+        difficulty = row.get("difficulty") if parse is _from_own else _mend_difficulty(where, row)
         if wanted is not None and difficulty in DIFFICULTIES and difficulty not in wanted:
             continue  # before the costly part; an unreadable difficulty is named by the parser below
         try:
@@ -331,29 +331,14 @@ def dump_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) -> 
 
 
 def _file_rows(path: Path) -> Iterator[tuple[str, dict, str]]:
-    """(place, row, split of the file's name) of every non-blank line; gzip is told by its magic bytes."""
+    """(place, row, split of the file's name) of every row."""
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"problems file {path} {what} (a hub data set is {HUB_PREFIX}owner/name)")
     split = "test" if re.search(r"(^|[-_.])test([-_.]|$)", path.name) else "train"
-    with path.open("rb") as f:
-        opener = gzip.open if f.read(2) == b"\x1f\x8b" else open
     n = 0
-    try:
-        with opener(path, "rb") as lines:
-            for n, line in enumerate(lines, 1):  # noqa: B007 (n names the line in the except clause)
-                if not line.strip():
-                    continue
-                where = f"{path}, line {n}"
-                try:
-                    row = json.loads(line)
-                except ValueError as err:  # JSONDecodeError and UnicodeDecodeError
-                    raise ValueError(f"{where}: not a JSON row ({err}); mend or remove this row") from err
-                if not isinstance(row, dict):
-                    raise ValueError(f"{where}: a row must be a JSON object, not {type(row).__name__}")
-                yield where, row, split
-    except (EOFError, zlib.error, gzip.BadGzipFile) as err:
-        raise ValueError(f"{path}: broken gzip file after line {n} ({err}); fetch it again") from err
+    for n, row in runs.read_jsonl(path):
+        yield f"{path}, line {n}", row, split
     if n == 0:
         raise ValueError(f"{path}: the problems file is empty")
 
@@ -390,10 +375,18 @@ def _sniff(where: str, row: dict):
     )
 
 
-def _difficulty_of(row: dict) -> str | None:
-    meta = row.get("meta")
-    value = row.get("difficulty", meta.get("difficulty") if isinstance(meta, dict) else None)
-    return value.lower() if isinstance(value, str) else None
+def _mend_difficulty(where: str, row: dict) -> str | None:
+    """The difficulty of a foreign row, in lower case; a misspelt one (LeetCodeDataset has "meidum") is mended aloud."""
+    holder = row["meta"] if "difficulty" not in row and isinstance(row.get("meta"), dict) else row
+    value = holder.get("difficulty")
+    if not isinstance(value, str) or value.lower() in DIFFICULTIES:
+        return value.lower() if isinstance(value, str) else None
+    meant = difflib.get_close_matches(value.lower(), DIFFICULTIES, n=1, cutoff=0.8)
+    if not meant:
+        return None
+    logger.warning(f"{where}: the difficulty {value!r} is read as {meant[0]!r}")
+    holder["difficulty"] = meant[0]
+    return meant[0]
 
 
 def _from_own(row: dict, split: str) -> Problem:
@@ -420,7 +413,7 @@ def _from_benchmark(row: dict, split: str) -> Problem:
     return Problem(
         id=_id(row, "id"),
         source="benchmark",
-        split="test",
+        split=split,
         question=statement,
         func_name=_text(row, "func_name").removeprefix("Solution()."),
         starter_code=_text(row, "prompt_metadata", "starter_code").strip(),
@@ -455,7 +448,7 @@ def asserts_of_check(check: str, func_name: str) -> tuple[str, ...]:
 
     Raises ValueError if the function holds anything but assert statements.
     """
-    head, *lines = check.strip().splitlines() or [""]
+    head, *lines = check.strip().split("\n")
     call = f"Solution().{func_name}("
     # The usual shape, one assert a line and one call in it, needs no parse: hub rows hold ~100 asserts each.
     plain = head.strip() == "def check(candidate):" and all(
@@ -510,6 +503,8 @@ def _check(p: Problem) -> None:
     for f in FIELDS:
         if f not in ("id", "tests") and not isinstance(getattr(p, f), str):
             raise ValueError(f"{f} must be a string, not {type(getattr(p, f)).__name__}")
+    if found := runs.lone_surrogate(dataclasses.asdict(p)):
+        raise ValueError(f"lone surrogate {found} in the text")
     _one_of("split", p.split, SPLITS)
     _one_of("difficulty", p.difficulty, DIFFICULTIES)
     if not p.func_name.isidentifier():

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import gzip
 import hashlib
 import io
 import json
 import lzma
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent
@@ -61,6 +65,44 @@ def atomic_path(path: str | Path):
 def write_json(path: str | Path, data: object) -> None:
     with atomic_path(path) as tmp:
         tmp.write_text(json.dumps(data, indent=1, default=str), encoding="utf-8")
+
+
+def lone_surrogate(data: object) -> str:
+    r"""The first half of a surrogate pair in JSON-like data, as \udXXX ("" without any): no UTF-8 file can hold one."""
+    found = re.search("[\ud800-\udfff]", json.dumps(data, ensure_ascii=False, default=str))
+    return f"\\u{ord(found[0]):x}" if found else ""
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
+    """(line number, object) of every non-blank line of a JSONL file, plain or gzip (told by its first bytes).
+
+    Lines end at \\n alone, so any text survives; a byte order mark at the start is skipped. Raises FileNotFoundError,
+    or ValueError that names file and line for what is no UTF-8, no JSON, no object, or holds a lone surrogate.
+    """
+    path = Path(path)
+    if not path.exists() or path.is_dir():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"file {path} {what}")
+    n = 0
+    with path.open("rb") as raw:
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
+        try:
+            for n, line in enumerate(gzip.GzipFile(fileobj=raw) if packed else raw, 1):  # noqa: B007
+                line = line.removeprefix(b"\xef\xbb\xbf") if n == 1 else line
+                if not line.strip():
+                    continue
+                where = f"{path}, line {n}"
+                try:
+                    row = json.loads(line.decode("utf-8"))
+                except (ValueError, RecursionError) as e:
+                    raise ValueError(f"{where}: not a JSON row ({e}); mend or remove this row") from None
+                if not isinstance(row, dict):
+                    raise ValueError(f"{where}: a row must be a JSON object, not {type(row).__name__}")
+                if b"\\u" in line and (bad := lone_surrogate(row)):
+                    raise ValueError(f"{where}: lone surrogate {bad} in the text; mend or remove this row")
+                yield n, row
+        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+            raise ValueError(f"{path}: broken gzip file after line {n} ({e}); fetch it again") from None
 
 
 # Exceptions that mean "the input or the machine", not "our code": they end in one line, without a traceback.

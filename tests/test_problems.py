@@ -14,8 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 import problems as P
+import runs
 from grader import Grader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -368,7 +370,9 @@ def test_all_formats_of_one_problem_load_to_the_same_problem(tmp_path, monkeypat
 
     p = next(q for q in own() if q.difficulty == "medium")
     bench = P.load_problems(write(tmp_path / "b.jsonl", [as_benchmark_row(p)]))[0]
-    assert bench == dataclasses.replace(p, id=7, source="benchmark", split="test")
+    assert bench == dataclasses.replace(p, id=7, source="benchmark", split="train")
+    for name, split in {"leetcode_test_medhard": "test", "leetcode_train_medhard_filtered": "train"}.items():
+        assert P.load_problems(write(tmp_path / f"{name}.jsonl", [as_benchmark_row(p)]), split)[0].split == split
 
     packed = tmp_path / "raw-train.jsonl.gz"
     packed.write_bytes(gzip.compress((json.dumps(as_dataset_row(p, 9, nested=True)) + "\n\n").encode()))
@@ -493,6 +497,52 @@ def test_unreadable_files_are_named(tmp_path, content, said):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"broken\.jsonl.*({said})"):
         P.load_problems(path)
+
+
+@pytest.mark.parametrize("opener", [open, gzip.open], ids=["plain", "gzip"])
+def test_any_text_that_utf_8_can_hold_survives_a_jsonl_file(tmp_path, opener):
+    rows = [{"text": f"a{c}b{c}", c: [c]} for c in "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r\n\0\ufeff\U0001f600\uffff"]
+    with opener(tmp_path / "any.jsonl", "wb") as f:
+        f.write(b"\xef\xbb\xbf")  # a byte order mark, as editors on Windows write it
+        for ascii_only in (True, False):
+            f.write("".join(json.dumps(r, ensure_ascii=ascii_only) + "\r\n\n" for r in rows).encode())
+    assert [row for _, row in runs.read_jsonl(tmp_path / "any.jsonl")] == rows * 2
+    assert [n for n, _ in runs.read_jsonl(tmp_path / "any.jsonl")] == list(range(1, 4 * len(rows), 2))
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (b'{"a": "\\ud800"}', r"lone surrogate \\ud800"),
+        (b'{"\\uDFFF x": 1}', r"lone surrogate \\udfff"),
+        (b'{"a": [{"b": "\\udc00\\ud800"}]}', r"lone surrogate \\udc00"),
+        (b'{"a": "\xed\xa0\x80"}', "not a JSON row .*utf-8"),
+        ('{"a": 1}'.encode("utf-16"), "not a JSON row"),
+        (b'{"a": ' + b"[" * 100_000, "not a JSON row"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not a JSON row"),
+        (b"3", "a row must be a JSON object, not int"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, line, said):
+    (tmp_path / "odd.jsonl").write_bytes(b'{"a": "\\ud83d\\ude00"}\n' + line + b"\n")
+    with pytest.raises(ValueError, match=rf"odd\.jsonl, line 2: {said}") as error:
+        list(runs.read_jsonl(tmp_path / "odd.jsonl"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_lone_surrogate_is_not_written_and_a_misspelt_difficulty_is_mended_aloud(tmp_path):
+    with pytest.raises(ValueError, match="lone surrogate"):
+        P.dump_problems(tmp_path / "d.jsonl", [dataclasses.replace(own()[0], question="a\ud800")])
+    assert list(tmp_path.iterdir()) == []
+    p = next(q for q in own() if q.difficulty == "medium")
+    rows = [as_dataset_row(p, i, nested=nested) for i, nested in enumerate((True, False))]
+    rows[0]["meta"]["difficulty"] = rows[1]["difficulty"] = "Meidum"
+    said = []
+    handle = logger.add(said.append, format="{message}")
+    read = [P.load_problems(write(tmp_path / f"d{i}.jsonl", [row])) for i, row in enumerate(rows)]
+    logger.remove(handle)
+    assert [q.difficulty for (q,) in read] == ["medium"] * 2
+    assert all(f"d{i}.jsonl, line 1: the difficulty 'Meidum' is read as 'medium'" in said[i] for i in range(2))
 
 
 def test_a_gzip_cut_in_the_middle_names_the_line_it_stopped_at(tmp_path):
