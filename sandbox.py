@@ -153,7 +153,7 @@ def _preorder(root):
 
 # --------------------------------------------------------------------------- kernel interface
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
-MS_REC, MS_PRIVATE, MS_RELATIME, MNT_DETACH = 16384, 1 << 18, 1 << 21, 2
+MS_NOATIME, MS_REC, MS_PRIVATE, MS_RELATIME, MNT_DETACH = 1024, 16384, 1 << 18, 1 << 21, 2
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 NAMESPACES = {"pid": CLONE_NEWPID, "mnt": CLONE_NEWNS, "net": CLONE_NEWNET, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS}
@@ -179,64 +179,99 @@ def _mount(source, target, kind, flags, data=None):
 
 
 # --------------------------------------------------------------------------- seccomp: allow list, x86_64
-_ALLOWED = (
+_ALLOWED = dict(
     # files and descriptors
-    0, 1, 2, 3, 4, 5, 6, 8, 16, 17, 18, 19, 20, 21, 22, 32, 33, 40, 72, 73, 74, 75, 76, 77, 78, 79, 80, 82, 83,
-    84, 85, 86, 87, 88, 89, 90, 91, 95, 217, 221, 257, 258, 262, 263, 264, 265, 266, 267, 268, 269, 280, 292, 293,
-    316, 326, 332, 439,
+    read=0, write=1, open=2, close=3, stat=4, fstat=5, lstat=6, lseek=8, pread64=17, pwrite64=18, readv=19, writev=20,
+    access=21, dup=32, dup2=33, truncate=76, ftruncate=77, getdents=78, getcwd=79, chdir=80, rename=82, mkdir=83,
+    rmdir=84, creat=85, link=86, unlink=87, symlink=88, readlink=89, umask=95, getdents64=217, openat=257, mkdirat=258,
+    newfstatat=262, unlinkat=263, renameat=264, linkat=265, symlinkat=266, readlinkat=267, faccessat=269, dup3=292,
+    renameat2=316, faccessat2=439,
     # memory
-    9, 10, 11, 12, 25, 26, 28,
-    # time, signals to itself, limits (hard limits cannot be raised)
-    13, 14, 15, 36, 37, 38, 96, 97, 98, 99, 100, 131, 160, 201, 219, 228, 229, 234,
+    mprotect=10, munmap=11, brk=12, mremap=25,
+    # signals to itself, time, limits (hard limits cannot be raised)
+    rt_sigaction=13, rt_sigprocmask=14, rt_sigreturn=15, getitimer=36, alarm=37, setitimer=38, gettimeofday=96,
+    getrlimit=97, getrusage=98, sigaltstack=131, setrlimit=160, time=201, restart_syscall=219,
     # identity and threads
-    24, 39, 60, 61, 63, 102, 104, 107, 108, 110, 111, 115, 118, 120, 121, 124, 158, 186, 202, 204, 231, 273, 309, 318,
-    324, 334,
+    sched_yield=24, getpid=39, exit=60, wait4=61, uname=63, getuid=102, getgid=104, geteuid=107, getegid=108,
+    getppid=110, getpgrp=111, getgroups=115, getresuid=118, getresgid=120, arch_prctl=158, gettid=186, exit_group=231,
+    set_robust_list=273, getcpu=309, getrandom=318, membarrier=324, rseq=334,
 )  # fmt: skip
-# poll, select, nanosleep, clock_nanosleep, pselect6, ppoll return 0 at once: a program cannot sleep its time away
-_SKIPPED = (7, 23, 35, 230, 270, 271)
-_CLONE, _CLONE3, _PRLIMIT = 56, 435, 302
-_CLONE_THREAD = 0x00010000
+# These return 0 and do nothing: a program cannot sleep its time away, and locks or flushes reach no inode of the host.
+_IDLE = dict(
+    poll=7, select=23, msync=26, nanosleep=35, flock=73, fsync=74, fdatasync=75, clock_nanosleep=230, pselect6=270,
+    ppoll=271,
+)  # fmt: skip
+# The C library has another way for each of these (clone, newfstatat); statx would show counters of the host's mounts.
+_ABSENT = dict(statx=332, clone3=435)
+# Not in the table, so EPERM. Among them, since what they change or show outlives a program: utime, chmod, chown (time
+# stamps, modes), pipe and socket (their inode numbers count up for the whole host), fadvise (the page cache), times,
+# sysinfo, statfs (load, free space), SysV IPC, message queues, keys, memfd, inotify, perf, bpf, io_uring, userfaultfd.
+_EQUAL, _ABOVE, _BITS = 0x15, 0x35, 0x45  # jumps of classic BPF: equal, greater or equal, any bit set
+_OWN_PID = "pid"  # replaced in each program
+_ALLOW, _ZERO, _DENY, _NOSYS = 0x7FFF0000, 0x00050000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+_KILL = 0x80000000
+_SELF = [(_EQUAL, 0, _ALLOW), (_EQUAL, _OWN_PID, _ALLOW)]
+_NEW_NAMESPACE = 0x7E020080
+# name -> (number, argument, tests in order, what happens to any other value)
+_BY_ARGUMENT = {
+    # a shared futex on a page of a library is a bell between sandboxes: it never waits and wakes no one
+    "futex": (202, 1, [(_BITS, 128, _ALLOW)], _ZERO),
+    # huge and locked pages come out of pools of the host
+    "mmap": (9, 3, [(_BITS, 0x42000, _DENY)], _ALLOW),
+    "madvise": (28, 2, [(_EQUAL, n, _ALLOW) for n in (4, 8, 14, 15)], _ZERO),  # DONTNEED, FREE, (NO)HUGEPAGE
+    # duplicate, flags; locks succeed and do nothing; no leases, notices, owners or pipe sizes
+    "fcntl": (
+        72, 1, [(_EQUAL, n, _ALLOW) for n in (0, 1, 2, 3, 4, 1030)] + [(_EQUAL, n, _ZERO) for n in (6, 7, 37, 38)],
+        _DENY,
+    ),
+    # is it a terminal, its size, bytes to read, blocking, close on exec
+    "ioctl": (16, 1, [(_EQUAL, n, _ALLOW) for n in (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)], _DENY),
+    # the system's clocks and its own: others are the CPU time of another process
+    "clock_gettime": (228, 0, [(_ABOVE, 16, _DENY)], _ALLOW),
+    "clock_getres": (229, 0, [(_ABOVE, 16, _DENY)], _ALLOW),
+    "clone": (56, 0, [(_BITS, _NEW_NAMESPACE, _DENY), (_BITS, 0x10000, _ALLOW)], _DENY),  # a thread, no process
+    "tgkill": (234, 0, [(_EQUAL, _OWN_PID, _ALLOW)], _DENY),
+    "prlimit64": (302, 0, _SELF, _DENY),
+    "getpgid": (121, 0, _SELF, _DENY),
+    "getsid": (124, 0, _SELF, _DENY),
+    "sched_getaffinity": (204, 0, _SELF, _DENY),
+}  # fmt: skip
 
 
-def _seccomp_program():
-    load, equal, above, bits, ret = 0x20, 0x15, 0x35, 0x45, 0x06
-    rules = [
-        (load, 0, 0, 4),
-        (equal, 1, 0, 0xC000003E),
-        (ret, 0, 0, 0x80000000),  # another architecture's table: kill
-        (load, 0, 0, 0),
-        (above, 0, 1, 0x40000000),
-        (ret, 0, 0, 0x80000000),  # the x32 table: kill
-        *((equal, "allow", 0, number) for number in _ALLOWED),
-        *((equal, "skip", 0, number) for number in _SKIPPED),
-        (equal, 0, 1, _CLONE3),
-        (ret, 0, 0, 0x00050000 | errno.ENOSYS),  # so that the C library falls back to clone for threads
-        (equal, 0, 2, _CLONE),
-        (load, 0, 0, 16),  # flags: a thread is allowed, a process is not
-        (bits, "allow", "deny", _CLONE_THREAD),
-        (equal, 0, "deny", _PRLIMIT),
-        (load, 0, 0, 16),  # pid 0, itself, is allowed
-        (equal, "allow", "deny", 0),
-        (ret, 0, 0, 0x00050000 | errno.EPERM),
-        (ret, 0, 0, 0x00050000),
-        (ret, 0, 0, 0x7FFF0000),
-    ]
-    target = {"deny": len(rules) - 3, "skip": len(rules) - 2, "allow": len(rules) - 1}
+class _Filter:
+    """The seccomp program as the kernel takes it."""
 
-    def distance(jump, at):
-        return target[jump] - at - 1 if jump in target else jump
+    def __init__(self):
+        load, ret = 0x20, 0x06
+        rules = [
+            (load, 0, 0, 4),
+            (_EQUAL, 1, 0, 0xC000003E),
+            (ret, 0, 0, _KILL),  # another architecture's table
+            (load, 0, 0, 0),
+            (_ABOVE, 0, 1, 0x40000000),
+            (ret, 0, 0, _KILL),  # the x32 table
+        ]
+        for number, argument, tests, otherwise in _BY_ARGUMENT.values():
+            rules += [(_EQUAL, 0, 2 + 2 * len(tests), number), (load, 0, 0, 16 + 8 * argument)]  # its low 32 bits
+            for jump, value, action in tests:
+                rules += [(jump, 0, 1, value), (ret, 0, 0, action)]
+            rules.append((ret, 0, 0, otherwise))
+        for table, action in ((_ALLOWED, _ALLOW), (_IDLE, _ZERO), (_ABSENT, _NOSYS)):
+            numbers = list(table.values())
+            rules += [(_EQUAL, len(numbers) - 1 - i, 0, number) for i, number in enumerate(numbers[:-1])]
+            rules += [(_EQUAL, 0, 1, numbers[-1]), (ret, 0, 0, action)]
+        rules.append((ret, 0, 0, _DENY))
+        self._pids = [8 * at + 4 for at, rule in enumerate(rules) if rule[3] == _OWN_PID]
+        code = b"".join(struct.pack("HBBI", *rule[:3], 0 if rule[3] == _OWN_PID else rule[3]) for rule in rules)
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._header = struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(self._code))
 
-    code = b"".join(
-        struct.pack("HBBI", op, distance(jt, at), distance(jf, at), k) for at, (op, jt, jf, k) in enumerate(rules)
-    )
-    buffer = ctypes.create_string_buffer(code, len(code))
-    header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(buffer)), 16)
-    return header, buffer
-
-
-def _install_seccomp(header):
-    # flag 4: keep speculation (the program is confined to its own memory, and the slow-down is large)
-    _syscall(317, ctypes.c_ulong(1), ctypes.c_ulong(4), header)
+    def install(self):
+        """Confine this process, which no_new_privs must allow."""
+        for at in self._pids:
+            struct.pack_into("I", self._code, at, os.getpid())
+        # flag 4: keep speculation (the program is confined to its own memory, and the slow-down is large)
+        _syscall(317, ctypes.c_ulong(1), ctypes.c_ulong(4), self._header)
 
 
 # --------------------------------------------------------------------------- landlock
@@ -375,7 +410,7 @@ def _make_root(folders, packages):
     hidden = _hidden_folders(folders)
     links = [(p, os.readlink(p)) for p in ("/lib", "/lib64") if os.path.islink(p)]
     flags_of = {}
-    for path in [*folders, *hidden, *packages.values()]:
+    for path in [*folders, *hidden, *packages.values(), *DEVICES]:
         flags = os.statvfs(path).f_flag
         locked = flags & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048)
         flags_of[path] = locked | (MS_RELATIME if flags & 4096 else 0)
@@ -395,9 +430,10 @@ def _make_root(folders, packages):
             os.makedirs(os.path.dirname(base + path), exist_ok=True)
             os.symlink(os.path.realpath(path), base + path)
     os.makedirs(base + "/dev")
-    for device in ("/dev/null", "/dev/urandom"):
+    for device in DEVICES:  # read-only, which keeps the host's inode as it is; a device can be written all the same
         os.close(os.open(base + device, os.O_CREAT | os.O_WRONLY, 0o644))
         _mount(device, base + device, None, MS_BIND)
+        _mount(None, base + device, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC | flags_of[device])
     os.makedirs(base + WORK)
     os.chdir(base)
     _syscall(155, b".", b".")  # pivot_root: the old root lies under the new one until it is detached
@@ -408,6 +444,7 @@ def _make_root(folders, packages):
 
 
 PACKAGES = "/packages"
+DEVICES = ("/dev/null", "/dev/urandom")
 BOX = "/box"  # read-only, but landlock's rule for it lasts when a fresh tmpfs is mounted on the folder in it
 WORK = BOX + "/work"
 
@@ -415,7 +452,7 @@ WORK = BOX + "/work"
 def _mount_work():
     owner = NOBODY if os.getuid() == 0 else os.getuid()
     options = f"size={WORK_BYTES},nr_inodes={WORK_INODES},mode=700,uid={owner},gid={owner}"
-    _mount("tmpfs", WORK, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+    _mount("tmpfs", WORK, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME, options)
 
 
 # --------------------------------------------------------------------------- frames on the program's result pipe
@@ -636,6 +673,10 @@ def _program(sock, job, layers, out_fd, stdout_fd):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
+        # counted for each user, so that two programs could see each other's
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (64, 64))
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
         _raise_stack_limit()
         if layers.user and os.getuid() == 0:
             os.setgroups([])
@@ -645,11 +686,12 @@ def _program(sock, job, layers, out_fd, stdout_fd):
             _syscall(126, struct.pack("Ii", 0x20080522, 0), bytes(24))  # capset: none
         _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)  # a crash starts no core dump handler of the host
         if ruleset is not None:
             _syscall(446, ctypes.c_int(4), ctypes.c_uint32(0))
             os.close(4)
         if layers.seccomp is not None:
-            _install_seccomp(layers.seccomp[0])
+            layers.seccomp.install()
         random.seed(0)  # a completion that draws at random gets the same verdict each time
         out = _Out(3)
         if job["kind"] == "oracle":
@@ -686,7 +728,7 @@ class _Layers:
         self.ruleset = None
         self.seccomp = None
         self.work = WORK
-        self.fresh = 0  # change time of the work folder before a program had it
+        self.last_pid = -1  # descriptor of this pid namespace's counter
         self.missing = []
 
 
@@ -695,6 +737,13 @@ def _set_up(namespaces, options):
     layers.user = "user" in namespaces
     layers.pid1 = os.getpid() == 1
     folders = _library_folders()
+    if layers.pid1:
+        try:
+            layers.last_pid = _high(os.open("/proc/sys/kernel/ns_last_pid", os.O_WRONLY))
+            os.pwrite(layers.last_pid, b"1", 0)
+        except OSError as error:
+            layers.missing.append(f"fixed process numbers ({error})")
+            layers.last_pid = -1
     if "mnt" in namespaces:
         try:
             _make_root(folders, options["packages"])
@@ -713,7 +762,6 @@ def _set_up(namespaces, options):
         for name, path in options["packages"].items():
             os.symlink(path, f"{packages}/{name}")
         sys.path.append(packages)
-    layers.fresh = os.stat(layers.work).st_ctime_ns
     without = options["without"]
     abi = 0 if "landlock" in without else _landlock_abi()
     packages = [PACKAGES] if layers.root else [f"{options['box']}{PACKAGES}", *options["packages"].values()]
@@ -724,7 +772,7 @@ def _set_up(namespaces, options):
     else:
         layers.missing.append("landlock")
     if "seccomp" not in without and os.uname().machine == "x86_64" and sys.maxsize > 2**32 and _seccomp_works():
-        layers.seccomp = _seccomp_program()
+        layers.seccomp = _Filter()
         layers.names.append("seccomp")
     else:
         layers.missing.append("seccomp")
@@ -737,13 +785,13 @@ def _set_up(namespaces, options):
 
 def _seccomp_works():
     """Try the filter in a throw-away child: some container runtimes take the call and ignore it, others refuse."""
-    header, _buffer = _seccomp_program()
+    confine = _Filter()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            _install_seccomp(header)
+            confine.install()
             try:
                 socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             except PermissionError:
@@ -830,6 +878,8 @@ def _run(sock, job, layers, setup_cache):
     if scan:
         std_r, std_w = (_high(fd) for fd in os.pipe())
     started = time.monotonic()
+    if layers.last_pid >= 0:
+        os.pwrite(layers.last_pid, b"1", 0)  # each program has the same process and thread numbers
     pid = os.fork()
     if pid == 0:
         _program(sock, job, layers, out_w, std_w)
@@ -926,8 +976,6 @@ def _result_file(job, layers):
 
 def _clean_work(layers):
     """A folder as new for the next program: nothing in it, and no mode, time stamp or attribute as a message either."""
-    if os.stat(layers.work).st_ctime_ns == layers.fresh:
-        return
     if layers.root:
         _call("umount2", WORK.encode(), ctypes.c_int(MNT_DETACH))  # whatever lies there, however deep, goes at once
         _mount_work()
@@ -935,7 +983,6 @@ def _clean_work(layers):
         _remove_tree(layers.work)
         os.rmdir(layers.work)
         os.mkdir(layers.work, 0o700)
-    layers.fresh = os.stat(layers.work).st_ctime_ns
 
 
 def _remove_tree(folder):
