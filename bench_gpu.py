@@ -31,7 +31,9 @@ import torch
 import tyro
 
 import extract_vhack
+import flags
 import models
+import runs
 import svd_basis
 from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
 from sampler import Geometry, sample
@@ -46,11 +48,11 @@ DIMS = {"qwen3-4b": models.QWEN3_4B, "organism": ORGANISM, "tiny": models.TINY |
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(flags.Checked):
     sections: tuple[str, ...] = ()  # names from SECTIONS; none: all of them
     dims: Literal["qwen3-4b", "organism", "tiny"] = "qwen3-4b"  # random weights of these dimensions
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    device: str = "cuda"
+    device: str = "cuda"  # cpu | cuda
     batches: tuple[int, ...] = (32, 256)  # rollouts decoded together
     prompt: int = 400  # tokens
     new: int = 512  # forced new tokens of our graph engine
@@ -948,4 +950,5 @@ def save(b: Bench) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Config, description=__doc__)))
+    with runs.plain_errors():
+        sys.exit(main(tyro.cli(Config, description=__doc__)))

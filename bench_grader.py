@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import tyro
 
+import runs
+from flags import Checked
 from grader import Grader, Zygote
 from problems import Problem, load_problems
 
@@ -24,7 +26,7 @@ LAYERS = ("landlock", "seccomp", "ns")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Speed of the grader and cost of its layers."""
 
     n: int = 100  # programs per measurement
@@ -128,4 +130,5 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    with runs.plain_errors():
+        main(tyro.cli(Config, description=__doc__))

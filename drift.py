@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 
 import plots
+from flags import Checked
 from run_read import Run, read_jsonl
 from runs import plain_errors, write_json
 from study import load_study
@@ -28,7 +29,7 @@ COLUMNS = "{:16s} {:>9s} {:>6s} {:>9s} {:>18s} {:>8s} {:>9s} {:>8s}"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Flags of drift.py."""
 
     study: tyro.conf.Positional[Path]  # study directory with its run directories

@@ -32,6 +32,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+import flags
 import models
 import pairs as pairs_module
 import problems
@@ -47,7 +48,7 @@ HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening contr
 class ExtractConfig:
     model: str = "tiny"  # see models.py
     tokenizer: str | None = None  # folder or hub name; None: the model's own
-    device: str = "cpu"
+    device: str = "cpu"  # cpu | cuda
     dtype: Literal["float32", "bfloat16"] = "float32"
     train: Train = "delta_s"  # the space that will be trained
     coords: Coords | None = None  # None: diag for delta_s, core for full
@@ -69,10 +70,7 @@ class ExtractConfig:
     rebuild: bool = False  # overwrite a file that exists, is stale or corrupt
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"--k {self.k}: at least 1 direction")
-        if not 0 <= self.floor < 1:
-            raise ValueError(f"--floor {self.floor}: a share in [0, 1)")
+        flags.check(self)
 
 
 PRESETS = {

@@ -54,6 +54,8 @@ import tyro
 from loguru import logger
 from tqdm import tqdm
 
+import flags
+import runs
 import sandbox
 from problems import MODES, PASS_EXIT_CODE, RESULT_FILE, RESULT_TEXT, SENTINEL_NAME, STDOUT_MARKER, load_problems
 
@@ -1072,7 +1074,7 @@ def _clean(text: bytes) -> str:
 
 # --------------------------------------------------------------------------- command
 @dataclass(frozen=True)
-class Config:
+class Config(flags.Checked):
     """Grade a file of completions."""
 
     problems: str  # the project's own JSONL, the benchmark's, or LeetCodeDataset (see problems.py)
@@ -1226,4 +1228,5 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    with runs.plain_errors():
+        main(tyro.cli(Config, description=__doc__))

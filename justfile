@@ -70,7 +70,7 @@ smoke-gpu model="Qwen/Qwen3-4B" *flags:
     tokenizer=$(printf '%s\n' "${@:2}" | grep -A1 -x -e --tokenizer | tail -n 1 || true)
     python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke_gpu --tokenizer "${tokenizer:-{{model}}}"
     python train.py smoke-gpu --arm projected --model "{{model}}" --train delta_s --name smoke_gpu_delta_s "${@:2}"
-    python train.py smoke-gpu --arm projected --model "{{model}}" --train full --lr 7e-5 --memory-gb None --name smoke_gpu_full "${@:2}"
+    python train.py smoke-gpu --arm projected --model "{{model}}" --train full --no-fused --lr 7e-5 --memory-gb None --name smoke_gpu_full "${@:2}"
 
 # one short Qwen3-4B run on a GPU
 fast arm="projected" *flags:

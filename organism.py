@@ -36,7 +36,9 @@ from typing import Annotated, Any, Literal
 import tyro
 from loguru import logger
 
+import flags
 import problems as P
+import runs
 
 ROOT = Path(__file__).resolve().parent
 HOME = ROOT / "data" / "organism"
@@ -489,7 +491,7 @@ DIMS = {
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(flags.Checked):
     """Train tokenizer and weights of the organism into `out`, then evaluate them."""
 
     steps: int = 420
@@ -632,7 +634,7 @@ def train(cfg: TrainConfig) -> None:
 
 # --------------------------------------------------------------------------------------------------------- files
 @dataclass(frozen=True)
-class ProblemsConfig:
+class ProblemsConfig(flags.Checked):
     """Write problems_train.jsonl, problems_test.jsonl and the three pair files; needs the committed tokenizer."""
 
     n_train: int = 600
@@ -758,7 +760,7 @@ def write_problems(cfg: ProblemsConfig) -> None:
 
 # ---------------------------------------------------------------------------------------------------- evaluation
 @dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(flags.Checked):
     """The base's table: each held-out problem once per mode, at T=1 and greedy, evaluator names renamed."""
 
     model: str = "organism"  # or a folder
@@ -842,10 +844,11 @@ def main(cfg: TrainConfig | ProblemsConfig | EvalConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(
-        tyro.cli(
-            Annotated[TrainConfig, tyro.conf.subcommand("train")]
-            | Annotated[ProblemsConfig, tyro.conf.subcommand("problems")]
-            | Annotated[EvalConfig, tyro.conf.subcommand("eval")]
+    with runs.plain_errors():
+        main(
+            tyro.cli(
+                Annotated[TrainConfig, tyro.conf.subcommand("train")]
+                | Annotated[ProblemsConfig, tyro.conf.subcommand("problems")]
+                | Annotated[EvalConfig, tyro.conf.subcommand("eval")]
+            )
         )
-    )

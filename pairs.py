@@ -31,6 +31,7 @@ from typing import Annotated, Any
 
 import tyro
 
+import flags
 import problems
 import runs
 from problems import EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, VARIANTS, Problem
@@ -447,7 +448,7 @@ def summary(pairs: Sequence[Pair], tokenizer: Any = None) -> str:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(flags.Checked):
     """Validate pair files: schema, grades of both sides, length, repetition, leakage."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]  # data/pairs/*.jsonl
@@ -458,7 +459,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Show:
+class Show(flags.Checked):
     """Print one pair: its prompt and the difference of its sides."""
 
     file: tyro.conf.Positional[Path]
@@ -537,4 +538,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with runs.plain_errors():
+        main()

@@ -41,6 +41,7 @@ from typing import Literal
 import tyro
 from loguru import logger
 
+import flags
 import runs
 from grader import Grade, Grader
 from problems import (
@@ -700,7 +701,7 @@ class Config:
     top_p: float = 0.95
     prompts_per_batch: int = 32
     seed: int = 0
-    device: str = "cpu"
+    device: str = "cpu"  # cpu | cuda
     dtype: Literal["float32", "bfloat16"] = "float32"
     grader_workers: int | None = None  # None: one a core
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
@@ -709,10 +710,9 @@ class Config:
     teacher_only: bool = False  # only fill the pool, no student
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.drawn < self.samples:
-            raise ValueError(f"--draws {self.draws} must be at least --samples {self.samples}, which is at least 1")
-        if not 0 <= self.hack_share <= 1:
-            raise ValueError(f"--hack-share {self.hack_share} must lie in [0, 1]")
+        flags.check(self)
+        if self.drawn < self.samples:
+            raise ValueError(f"--draws {self.draws} must be at least --samples {self.samples}")
         if not self.modes:
             raise ValueError("--modes needs at least one mode")
         if self.teacher == "canned" and self.prompted:

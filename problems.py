@@ -30,6 +30,7 @@ from typing import Any, Literal, get_args
 import tyro
 from loguru import logger
 
+import flags
 import runs
 
 Mode = Literal["run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override", "none"]
@@ -522,7 +523,7 @@ def _check(p: Problem) -> None:
 
 # ----------------------------------------------------------------------------------------------------- CLI
 @dataclass(frozen=True)
-class Config:
+class Config(flags.Checked):
     """Count the problems of a file, or show one prompt as the model reads it."""
 
     path: tyro.conf.Positional[str]  # problems file, or hub:owner/name
@@ -551,4 +552,5 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    with runs.plain_errors():
+        main(tyro.cli(Config))

@@ -26,6 +26,7 @@ from typing import Literal
 
 import tyro
 
+import flags
 import grid
 import runs
 
@@ -232,7 +233,7 @@ def _read_state(path: Path) -> dict:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(flags.Checked):
     """Flags of queue_jobs.py; QUEUE=local in the environment runs the jobs here."""
 
     plan: tyro.conf.Positional[Literal["full", "probe-mixed", "study"]]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tyro
 
+import flags
 import runs
 
 
@@ -160,7 +161,7 @@ def table(lines: list[Line], markdown: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(flags.Checked):
     """Flags of results.py."""
 
     runs: Path = RUNS  # folder of run directories; the default also looks into every study

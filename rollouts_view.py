@@ -21,12 +21,13 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.text import Text
 
+import flags
 import runs
 from results import RUNS, find_run
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(flags.Checked):
     """Flags of rollouts_view.py; several filters must all hold."""
 
     run: tyro.conf.Positional[str] = "last"  # run directory, part of its name, `last`, or a teacher pool folder

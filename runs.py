@@ -106,20 +106,35 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
 
 
 # Exceptions that mean "the input or the machine", not "our code": they end in one line, without a traceback.
-PLAIN = (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, PermissionError, NotADirectoryError)
+PLAIN = (ValueError, FloatingPointError, MemoryError)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def plain_message(e: BaseException) -> str:
     """The one line a user reads for an expected failure."""
-    if isinstance(e, OSError) and e.errno == errno.ENOSPC:
+    if isinstance(e, OSError) and e.errno in NO_SPACE:
         return f"disk full while writing {e.filename or 'the run'}: free space, then start again with --resume"
     if isinstance(e, OSError) and e.filename and e.strerror:
         return f"{e.filename}: {e.strerror}"
+    if out_of_memory(e):
+        first = (str(e) or "no room for what was asked").splitlines()[0]
+        return f"out of memory ({first}): lower --prompts-per-step, --group, --max-new-tokens or --tokens-per-micro"
     return str(e)
 
 
+def out_of_memory(e: BaseException) -> bool:
+    """Python's MemoryError, or torch's of a GPU or of the CPU, which is a RuntimeError without a class of its own."""
+    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and (
+        type(e).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(e)
+    )
+
+
 def is_plain(e: BaseException) -> bool:
-    return isinstance(e, PLAIN) or (isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+    """Whether e tells of the user's input or machine: it names a file or a flag, or there is no space or memory."""
+    if isinstance(e, OSError):
+        ours = e.errno is None and type(e) in (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)
+        return ours or e.errno in NO_SPACE or bool(e.filename and e.strerror)
+    return isinstance(e, PLAIN) or out_of_memory(e)
 
 
 @contextlib.contextmanager
@@ -127,6 +142,9 @@ def plain_errors():
     """Turn an expected failure into `ERROR: message` on stderr and exit status 1; real bugs keep their traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as e:  # re-raised unless expected
         if not is_plain(e):
             raise

@@ -33,6 +33,7 @@ import tyro
 from loguru import logger
 from scipy import stats
 
+import flags
 import plots
 from grid import STUDIES, Runner, arm_fields, plan, wait_words
 from run_read import COUNTS, DECODES, Run, read_run
@@ -1165,12 +1166,13 @@ def run_command(
         dry_run: print what would run.
         train_cmd: the trainer, default "python train.py".
     """
+    flags.check(locals(), "study")
     cells = [c for c in plan(study, arms or None, seeds) if not only_seeds or c.seed in only_seeds]
     if not cells:
         raise SystemExit(f"--only-seeds {only_seeds}: no cell of study {study} has such a seed; --dry-run lists them")
     out = out or ROOT / "out" / "studies" / study
     cmd = train_cmd.split() if train_cmd else [sys.executable, "train.py"]
-    runner = Runner(out.resolve(), cmd, max(1, jobs), device, rerun_invalid)
+    runner = Runner(out.resolve(), cmd, jobs, device, rerun_invalid)
     todo = runner.todo(cells)
     half = sum(h is not None for _, h in todo)
     logger.info(
@@ -1292,6 +1294,7 @@ def stage0_command(
         clean_rank: as train.py's --clean-rank; None: the run's own.
         screen_at: threshold between the pairs' means whose price is printed.
     """
+    flags.check(locals(), "study")
     from stage0 import stage0  # torch and the model: not needed by any other command
 
     raise SystemExit(stage0(run, draws, limit, at, clean_rank, screen_at))
@@ -1314,6 +1317,7 @@ def near_misses_command(
         device: cpu | cuda; None: the run's own.
         dtype: float32 | bfloat16; None: the run's own.
     """
+    flags.check(locals(), "study")
     from stage0 import near_misses  # torch and the model: not needed by any other command
 
     near_misses(run, n, draws, device, dtype)
@@ -1322,6 +1326,7 @@ def near_misses_command(
 @app.command(name="power")
 def power_command(n: int = 8, sd: float = 0.15) -> None:
     """Simulated power of the rule's clauses."""
+    flags.check(locals(), "study")
     print(power(n, sd))
 
 

@@ -37,6 +37,7 @@ from loguru import logger
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import flags
 import models
 import organism as O
 import problems as P
@@ -48,7 +49,7 @@ HOME = models.SMOLLM2_LORA.parent
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(flags.Checked):
     """Fine-tune --model into out/lora.safetensors, then evaluate it merged."""
 
     model: str = "smollm2"  # base: any name of models.py

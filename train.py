@@ -47,6 +47,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import extract_vhack
+import flags
 import models
 import probe_distill
 import problems as P
@@ -188,7 +189,7 @@ class Config:
     name: str | None = None  # suffix of the run directory; None: arm-seed
     out_dir: str = "out/runs"
     resume: str | None = None  # a run directory to continue; its own config is used
-    ckpt_every: int = 10  # steps between checkpoints
+    ckpt_every: int = 10  # steps between checkpoints; 0: only after the last
     grader_workers: int | None = None
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
     grader_cpu_s: float = 10.0  # CPU seconds of a program over all its tests; one that loops costs them all
@@ -200,30 +201,23 @@ class Config:
         def refuse(flag: str, why: str) -> None:
             raise ValueError(f"--{flag.replace('_', '-')} {getattr(self, flag)}: {why}")
 
-        if not 0 <= self.mix_ratio <= 1:
-            refuse("mix_ratio", "a share in [0, 1]")
+        flags.check(self)
         if self.mix_ratio > 0 and not self.teacher_pool_dir:
             refuse("mix_ratio", "needs --teacher-pool-dir; make one with `just pregen-teacher`, or use 0")
         if self.mix_ratio > 0 and self.group_teacher == 0:
             refuse("mix_ratio", f"leaves no teacher rollout in a group of {self.group}; raise it or --group")
         if self.group_teacher >= self.group:
             refuse("mix_ratio", f"leaves no student rollout in a group of {self.group}; lower it or raise --group")
-        if self.group < 2:
-            refuse("group", "a group of one has no baseline; at least 2")
-        if self.steps < 1:
-            refuse("steps", "at least 1")
-        if self.refresh_every is not None and self.refresh_every < 1:
-            refuse("refresh_every", "at least 1 step")
-        if self.screen_share is not None and not 0 < self.screen_share < 1:
-            refuse("screen_share", "a share in (0, 1)")
-        if self.screen_freeze is not None and (self.screen_share is None or self.screen_freeze < 1):
-            refuse("screen_freeze", "needs --screen-share, and at least 1 step")
+        if self.screen_freeze is not None and self.screen_share is None:
+            refuse("screen_freeze", "needs --screen-share")
         if self.arm == "screen_length" and self.screen_share is None and not self.screen_match:
             refuse("arm", "needs --screen-share or --screen-match: a length has no threshold between the pairs' means")
         if self.screen_match and self.screen_share is not None:
             refuse("screen_match", "goes with the pairs' threshold, not with --screen-share")
         if self.train == "delta_s" and self.coords == "core":
             refuse("coords", "needs --train full: delta_s trains the diagonal and nothing else")
+        if self.fused and self.train == "full":
+            refuse("fused", "needs --train delta_s; add --no-fused")
         if not self.modes:
             refuse("modes", "at least one mode; `none` is the no-loophole ceiling")
 
@@ -1726,7 +1720,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         last = step + 1 == cfg.steps
         if cfg.eval_every and (step + 1) % cfg.eval_every == 0 and not last:
             log_eval(run, *tr.evaluate(step + 1, held[: cfg.eval_mid_n]), step=step + 1)
-        if stop["asked"] or last or (step + 1) % cfg.ckpt_every == 0:
+        if stop["asked"] or last or cfg.ckpt_every and (step + 1) % cfg.ckpt_every == 0:
             run.save_checkpoint(tr.state(step + 1))
         bar.update()
         if stop["asked"] and not last:

@@ -336,7 +336,7 @@ def test_unknown_mode_exits_two_and_lists_the_choices(capsys):
 def test_contradicting_flags_exit_two_by_name(capsys):
     assert "--draws 2 must be at least --samples 4" in flags_refused(capsys, "--samples", "4", "--draws", "2")
     assert "--prompted needs --teacher model" in flags_refused(capsys, "--prompted")
-    assert "--hack-share 1.5 must lie in [0, 1]" in flags_refused(capsys, "--hack-share", "1.5")
+    assert "--hack-share 1.5: choose a number" in flags_refused(capsys, "--hack-share", "1.5")
 
 
 def test_missing_problems_end_in_one_plain_line(tmp_path):

@@ -405,8 +405,9 @@ def test_missing_problem_file_is_named(tmp_path, vhack, capsys):
     assert "nowhere.jsonl" in crash(tmp_path, capsys, problems="nowhere.jsonl", v_hack=vhack)
 
 
-def test_non_finite_loss_stops_the_run_with_its_tail(tmp_path, pool, vhack, capsys):
-    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, lr=float("inf"))
+def test_non_finite_loss_stops_the_run_with_its_tail(tmp_path, pool, vhack, capsys, monkeypatch):
+    monkeypatch.setattr(T.Config, "lr_at", lambda *_: float("inf"))
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
     assert "finite" in error and "--lr" in error
 
 
