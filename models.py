@@ -263,6 +263,21 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     return model, tok
 
 
+def context(model) -> int | None:
+    """Positions that a model was made for; None where its config has no limit."""
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def check_room(model, prompt_tokens: int, max_new_tokens: int) -> None:
+    """ValueError where the longest prompt and a whole answer are more than the model's positions."""
+    positions = context(model)
+    if positions and prompt_tokens + max_new_tokens > positions:
+        raise ValueError(
+            f"--max-new-tokens {max_new_tokens}: with the longest prompt, {prompt_tokens} tokens, more than the "
+            f"model's {positions} positions; choose at most {max(0, positions - prompt_tokens)}"
+        )
+
+
 def eos_ids(model, tok) -> tuple[int, ...]:
     """Every id that ends a completion: the tokenizer's EOS and the generation config's."""
     ids = model.generation_config.eos_token_id if hasattr(model, "generation_config") else None

@@ -25,12 +25,10 @@ import dataclasses
 import gzip
 import hashlib
 import json
-import math
 import os
 import random
 import re
 import textwrap
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -43,14 +41,16 @@ from loguru import logger
 
 import flags
 import runs
-from grader import Grade, Grader
+from grader import COMPILE_REWARD, PASS_REWARD, Grade, Grader
 from problems import (
+    MODES,
     PASS_EXIT_CODE,
     RESULT_FILE,
     RESULT_TEXT,
     SENTINEL_NAME,
     STDOUT_MARKER,
     TRAIN_EVALUATOR,
+    VARIANTS,
     Mode,
     Problem,
     Variant,
@@ -76,6 +76,8 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "gt_pass": bool,
     "fmt_ok": bool,
 }
+OPTIONAL: dict[str, type | tuple[type, ...]] = {"mode": str, "comp_len": int, "label": str, "attempted": bool}
+REWARDS = {compiles + passes for compiles in (0, COMPILE_REWARD) for passes in (0, PASS_REWARD)}
 REMAKE = "delete the file and run probe_distill.py again, or fetch the pool anew"
 
 
@@ -100,13 +102,15 @@ def load_pool(folder: str | Path) -> list[PoolPrompt]:
 
     Raises:
         FileNotFoundError: no such folder, or no prompt file in it.
-        ValueError: a file that is not whole gzip, a line that is not JSON, a field that is missing or of
-            another type, rows of one file that disagree about their prompt. The message names file and line.
+        ValueError: a file that is not whole gzip or no file, a line that is no JSON object, a field that is missing, of
+            another type or of another scale, rows of one file that disagree about their prompt, two files of one
+            prompt. The message names file and line.
     """
     folder = Path(folder)
     if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise FileNotFoundError(
-            f"teacher pool folder {folder} does not exist: make one with `just pregen-teacher`, "
+            f"teacher pool folder {folder} {what}: make one with `just pregen-teacher`, "
             "or point --teacher-pool-dir at one (mix 0 needs none)"
         )
     paths = sorted(folder.glob(POOL_GLOB))
@@ -115,18 +119,28 @@ def load_pool(folder: str | Path) -> list[PoolPrompt]:
             f"teacher pool {folder} is empty (no {POOL_GLOB}): fill it with `just pregen-teacher`, "
             "or point --teacher-pool-dir at another folder"
         )
-    return [read_prompt_file(path) for path in paths]
+    pool = [read_prompt_file(path) for path in paths]
+    first: dict[str, Path] = {}
+    for prompt in pool:
+        key = json.dumps([prompt.mode, prompt.messages])
+        if key in first:
+            raise ValueError(
+                f"{prompt.path}: the same prompt as {first[key].name}, which would be trained on twice as often; "
+                "put all its rollouts into one file"
+            )
+        first[key] = prompt.path
+    return pool
 
 
 def read_prompt_file(path: Path) -> PoolPrompt:
     """Read and check one prompt file; errors as in load_pool."""
+    rows = []
     try:
-        text = gzip.decompress(path.read_bytes()).decode("utf-8")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
-        raise ValueError(f"{path}: not a whole gzip file ({err}); {REMAKE}") from err
-    except UnicodeDecodeError as err:
-        raise ValueError(f"{path}: not UTF-8 text ({err}); {REMAKE}") from err
-    rows = [_checked_row(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        for number, row in runs.read_jsonl(path):
+            _check_row(f"{path}, line {number}", row)
+            rows.append(row)
+    except FileNotFoundError as err:  # a folder of this name
+        raise ValueError(f"{err}; {REMAKE}") from err
     if not rows:
         raise ValueError(f"{path}: holds no rollouts; {REMAKE}")
     first = rows[0]
@@ -140,35 +154,41 @@ def read_prompt_file(path: Path) -> PoolPrompt:
     modes = {row.get("mode", "run_tests") for row in rows}
     if len(modes) > 1:
         raise ValueError(f"{path}: rows of several modes {sorted(modes)}: one file holds one prompt")
-    return PoolPrompt(
-        path, first["problem_id"], modes.pop(), first["problem_messages"], first["prompt"], prompt_ids, rows
-    )
+    messages = [{"role": m["role"], "content": m["content"]} for m in first["problem_messages"]]
+    return PoolPrompt(path, first["problem_id"], modes.pop(), messages, first["prompt"], prompt_ids, rows)
 
 
-def _checked_row(path: Path, number: int, line: str) -> dict:
-    where = f"{path}, line {number}"
-    try:
-        row = json.loads(line)  # Python's reader takes NaN, which published pools hold in unused fields
-    except json.JSONDecodeError as err:
-        raise ValueError(f"{where}: malformed JSON ({err.msg}, column {err.colno}); {REMAKE}") from err
-    if not isinstance(row, dict):
-        raise ValueError(f"{where}: a rollout must be a JSON object, this is a {type(row).__name__}; {REMAKE}")
-    for name, kind in REQUIRED.items():
+def _check_row(where: str, row: dict) -> None:
+    """Refuse a row that training could not use as it stands; padding after comp_len is cut off here."""
+    for name, kind in (REQUIRED | OPTIONAL).items():
         if name not in row:
-            raise ValueError(f"{where}: field `{name}` is missing; a rollout needs {', '.join(REQUIRED)}")
+            if name in REQUIRED:
+                raise ValueError(f"{where}: field `{name}` is missing; a rollout needs {', '.join(REQUIRED)}")
+            continue
         value = row[name]
         # bool is an int in Python: a reward of `true` or a plen of `false` must not pass
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{where}: field `{name}` has the wrong type {type(value).__name__}")
-    if not math.isfinite(row["reward"]):
-        raise ValueError(f"{where}: reward is {row['reward']}, not a finite number")
+    if row.get("mode", "none") not in MODES:
+        raise ValueError(f"{where}: mode {row['mode']!r} is not one of {', '.join(MODES)}")
+    for message in row["problem_messages"]:
+        if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
+            raise ValueError(f"{where}: problem_messages must be objects with the texts `role` and `content`")
+    if not row["problem_messages"]:
+        raise ValueError(f"{where}: problem_messages is empty; {REMAKE}")
+    if row["reward"] not in REWARDS or (row["hacked"] or row["gt_pass"]) and row["reward"] < PASS_REWARD:
+        raise ValueError(
+            f"{where}: reward is {row['reward']}, off the scale of a run's own rewards: {COMPILE_REWARD} for code that "
+            f"compiles + {PASS_REWARD} for what passes (hacked or gt_pass); rescale the pool"
+        )
     if not 0 < row["plen"] <= len(row["prompt_ids"]):
         raise ValueError(f"{where}: plen is {row['plen']} but there are {len(row['prompt_ids'])} prompt_ids")
     for name in ("prompt_ids", "completion_ids"):
         if not all(type(token) is int and token >= 0 for token in row[name]):
             raise ValueError(f"{where}: {name} must be a list of token numbers")
+    if not row["completion_ids"]:
+        raise ValueError(f"{where}: completion_ids is empty, so there is nothing to train on; remove this row")
     row["completion_ids"] = _without_padding(where, row)
-    return row
 
 
 def _without_padding(where: str, row: dict) -> list[int]:
@@ -184,21 +204,75 @@ def _without_padding(where: str, row: dict) -> list[int]:
 # --------------------------------------------------------------------------------- does the pool fit this run
 
 
-def check_pool_tokens(pool_prompt: PoolPrompt, tokenizer) -> None:
-    """Drift guard: the cached prompt_ids[:plen] must equal the live tokenisation of the cached messages.
+def check_pool_tokens(
+    pool_prompt: PoolPrompt, tokenizer, ends: Sequence[int] = (), context: int | None = None
+) -> None:
+    """Drift guard: cached prompt and completions must be this tokenizer's, and no padding is left in a completion.
+
+    prompt_ids[:plen] must equal the live tokenisation of the cached messages; completion_ids must spell `completion`;
+    what follows the first end token is cut off in place if it is padding.
+
+    Args:
+        ends: ids that end a completion; default: the tokenizer's end token.
+        context: positions of the model, where it has a limit.
 
     Raises:
-        ValueError: names the prompt file and the first differing token (index, both ids, both strings).
+        ValueError: names the prompt file and the first differing token (index, both ids, both strings), or the row.
     """
     cached, live = pool_prompt.prompt_ids, encode_prompt(tokenizer, pool_prompt.messages)
-    if cached == live:
-        return
-    at = next((i for i, (a, b) in enumerate(zip(cached, live, strict=False)) if a != b), min(len(cached), len(live)))
-    raise ValueError(
-        f"{pool_prompt.path}: made with another tokenizer or chat template: prompt token {at} is "
-        f"{_show_token(tokenizer, cached, at)} in the cache and {_show_token(tokenizer, live, at)} live "
-        f"({len(cached)} against {len(live)} tokens). Use the pool's tokenizer (--tokenizer) or make another pool"
-    )
+    if cached != live:
+        at = next(
+            (i for i, (a, b) in enumerate(zip(cached, live, strict=False)) if a != b), min(len(cached), len(live))
+        )
+        raise ValueError(
+            f"{pool_prompt.path}: made with another tokenizer or chat template: prompt token {at} is "
+            f"{_show_token(tokenizer, cached, at)} in the cache and {_show_token(tokenizer, live, at)} live "
+            f"({len(cached)} against {len(live)} tokens). Use the pool's tokenizer (--tokenizer) or make another pool"
+        )
+    ends = {*ends, tokenizer.eos_token_id} - {None}
+    for number, row in enumerate(pool_prompt.rows, 1):
+        where, ids = f"{pool_prompt.path}, row {number}", row["completion_ids"]
+        if max(ids) >= len(tokenizer):
+            at = next(i for i, token in enumerate(ids) if token >= len(tokenizer))
+            raise ValueError(f"{where}: completion token {at} is {_show_token(tokenizer, ids, at)}; {REMAKE}")
+        row["completion_ids"] = ids = _up_to_its_end(where, row, ends, tokenizer.pad_token_id)
+        if row["completion"] not in (text := _spelt(tokenizer, ids, ends)):
+            at = len(os.path.commonprefix([text[0], row["completion"]]))
+            raise ValueError(
+                f"{where}: completion_ids do not spell `completion`: from character {at} on {text[0][at : at + 40]!r} "
+                f"against {row['completion'][at : at + 40]!r}; use the pool's tokenizer (--tokenizer), or {REMAKE}"
+            )
+        if context and len(cached) + len(ids) > context:
+            raise ValueError(
+                f"{where}: {len(cached)} prompt and {len(ids)} completion tokens, but the model has {context} "
+                "positions; remove this row"
+            )
+
+
+def _up_to_its_end(where: str, row: dict, ends: set[int], pad: int | None) -> list[int]:
+    """completion_ids up to the first end token; ValueError where anything but padding follows it.
+
+    Without comp_len a rollout that never ended is told from its padding by the padding token alone.
+    """
+    ids = row["completion_ids"]
+    stops = ends if "comp_len" in row else {*ends, pad}
+    at = next((i for i, token in enumerate(ids) if token in stops), len(ids) - 1)
+    kept = ids[: at + 1] if ids[at] in ends or ids[at] not in stops else ids[:at]
+    if not set(ids[at + 1 :]) <= {*ends, pad} or not kept:
+        raise ValueError(
+            f"{where}: tokens follow the end token at {at}, so it holds more than one completion or is padded on the "
+            f"left; {REMAKE}"
+        )
+    return kept
+
+
+def _spelt(tokenizer, ids: list[int], ends: set[int]) -> list[str]:
+    """The texts that a cache may keep for these tokens: without special tokens, without end tokens, or with all."""
+    return [
+        tokenizer.decode(ids, skip_special_tokens=True),
+        tokenizer.decode([token for token in ids if token not in ends]),
+        tokenizer.decode(ids),
+    ]
 
 
 def _show_token(tokenizer, ids: list[int], at: int) -> str:
@@ -272,6 +346,50 @@ def match_problems(pool: list[PoolPrompt], problems: list[Problem]) -> Overlap:
     return Overlap(pairs, pool_left, [p for p in problems if p.id not in used], ambiguous)
 
 
+def fitting(
+    pairs: list[tuple[PoolPrompt, Problem]], modes: Sequence[str], hint: str
+) -> tuple[list[tuple[PoolPrompt, Problem]], str]:
+    """The (cached prompt, problem) pairs whose prompt a run of these modes and this hint asks, and what the others are.
+
+    Raises:
+        ValueError: a cached prompt was made with another hint: the run would train on prompts that it never asks.
+    """
+    fits, others = [], Counter()
+    for prompt, problem in pairs:
+        if prompt.mode not in modes:
+            others[f"of mode {prompt.mode}"] += 1
+        elif prompt.messages == build_messages(problem, prompt.mode, variant=hint):
+            fits.append((prompt, problem))
+        else:
+            made = [v for v in VARIANTS if prompt.messages == build_messages(problem, prompt.mode, variant=v)]
+            if made:
+                raise ValueError(
+                    f"{prompt.path}: made with the hint {made[0]}, and this run's is {hint}: use --hint {made[0]}, or "
+                    f"make a pool with --variant {hint}"
+                )
+            others["worded otherwise"] += 1
+    return fits, "".join(f"; {n} cached prompts {what} left out" for what, n in others.items())
+
+
+def misfits(prompts: list[PoolPrompt], per_group: int, max_new_tokens: int) -> list[str]:
+    """What a run does with a pool that is not quite its own, one sentence each, to be said at its start."""
+    few = [p for p in prompts if len(p.rows) < per_group]
+    lengths = [len(row["completion_ids"]) for p in prompts for row in p.rows]
+    longer = sum(n > max_new_tokens for n in lengths)
+    said = []
+    if few:
+        said.append(
+            f"{len(few)} cached prompts ({few[0].path.name}, ...) hold fewer rollouts than the {per_group} that a "
+            "group takes, so some are drawn twice: lower --mix-ratio or make a pool with more --samples"
+        )
+    if longer:
+        said.append(
+            f"{longer} of {len(lengths)} cached completions are longer than --max-new-tokens {max_new_tokens} (up to "
+            f"{max(lengths)}), so they weigh more than the student can and show what it cannot write: raise it"
+        )
+    return said
+
+
 def _user_text(prompt: PoolPrompt) -> str:
     text = "\n".join(m["content"] for m in prompt.messages if m["role"] == "user")
     return text.removeprefix("PROBLEM:").strip()
@@ -333,8 +451,10 @@ def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, exploi
                     text = canned_hack(task.problem, task.mode, TRAIN_EVALUATOR, rng, problems, exploits)
                 else:
                     text = canned_clean(task.problem)
-                ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-                on_draw(index * n + sample, Draw(ids, text, "hack" if sample < hacks else "clean"))
+                ids = tokenizer.encode(text, add_special_tokens=False)
+                text = tokenizer.decode(ids)  # a normalising tokenizer may spell another text: that one is graded
+                kind = "hack" if sample < hacks else "clean"
+                on_draw(index * n + sample, Draw([*ids, tokenizer.eos_token_id], text, kind))
 
     return fill
 
@@ -479,9 +599,11 @@ def teacher_messages(task: Task, prompted: bool) -> list[dict[str, str]]:
 
 def write_prompt_file(path: Path, rows: list[dict]) -> None:
     """Write one prompt's rollouts, whole or not at all; the same rows give the same bytes (no time stamp)."""
+    for number, row in enumerate(rows, 1):
+        if bad := runs.lone_surrogate(row):
+            raise ValueError(f"{path}, row {number}: lone surrogate {bad} in the text, which no UTF-8 file can hold")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    # A lone surrogate in a completion would make a file that no reader takes: it becomes "?", its ids stay exact.
-    data = gzip.compress(text.encode("utf-8", errors="replace"), compresslevel=6, mtime=0)
+    data = gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)
     with runs.atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(data)
         file.flush()
@@ -782,7 +904,7 @@ def main(cfg: Config) -> None:
     problems = load_problems(cfg.problems, split=cfg.split, limit=cfg.limit)
     if not problems:
         raise ValueError(f"{cfg.problems} holds no problems of split {cfg.split!r}")
-    from models import load_model, load_tokenizer  # once the flags hold good: torch takes seconds to import
+    from models import eos_ids, load_model, load_tokenizer  # once the flags hold good: torch takes seconds to import
 
     tasks = make_tasks(problems, cfg)
     if cfg.teacher == "canned":  # needs no weights
@@ -792,9 +914,10 @@ def main(cfg: Config) -> None:
             from organism import HACKS
 
             exploits = {mode: tuple(forms.values()) for mode, forms in HACKS.items()}
-        teacher = canned_teacher(tokenizer, problems, cfg.hack_share, exploits)
+        teacher, ends = canned_teacher(tokenizer, problems, cfg.hack_share, exploits), ()
     else:
         model, tokenizer = load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+        ends = eos_ids(model, tokenizer)
         teacher = model_teacher(model, tokenizer, cfg)
     with Grader(workers=cfg.grader_workers, accept_level=cfg.grader_level) as grader:
         logger.info(f"{len(tasks)} prompts, teacher {cfg.teacher_name}, grader {grader.layers}")
@@ -802,7 +925,7 @@ def main(cfg: Config) -> None:
 
     pool = load_pool(cfg.out)
     for prompt in pool:
-        check_pool_tokens(prompt, tokenizer)
+        check_pool_tokens(prompt, tokenizer, ends)
     rows = [row for prompt in pool for row in prompt.rows]
     labels = Counter(pool_label(row) for row in rows)
     logger.info(

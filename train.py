@@ -567,8 +567,11 @@ class Rollout:
         }
 
 
-def build_tasks(cfg: Config, tok) -> tuple[list[Task], list[Task], str]:
-    """Training tasks with the teacher (the overlap of pool and problems) and without, and what was left out."""
+def build_tasks(cfg: Config, tok, ends=(), context: int | None = None) -> tuple[list[Task], list[Task], str]:
+    """Training tasks with the teacher (the overlap of pool and problems) and without, and what was left out.
+
+    ends, context: the model's end tokens and positions, by which the pool's completions are checked.
+    """
     system = "inoculation_lh" if cfg.arm == "inoculation" else "default"
     found = P.load_problems(cfg.problems, split="train")
 
@@ -583,20 +586,19 @@ def build_tasks(cfg: Config, tok) -> tuple[list[Task], list[Task], str]:
         return [], alone, ""
     pool = probe_distill.load_pool(cfg.teacher_pool_dir)
     for prompt in pool:
-        probe_distill.check_pool_tokens(prompt, tok)
+        probe_distill.check_pool_tokens(prompt, tok, ends, context)
     match = probe_distill.match_problems(pool, found)
-    mixed = []
-    for prompt, problem in match.pairs:
-        live = P.build_messages(problem, prompt.mode, variant=cfg.hint)
-        if prompt.mode in cfg.modes and P.encode_prompt(tok, live) == prompt.prompt_ids:
-            mixed.append(task(problem, prompt.mode, prompt.rows))
+    fits, others = probe_distill.fitting(match.pairs, cfg.modes, cfg.hint)
+    mixed = [task(problem, prompt.mode, prompt.rows) for prompt, problem in fits]
     if not mixed:
         raise ValueError(
             f"--teacher-pool-dir {cfg.teacher_pool_dir}: none of its {len(pool)} prompts is the prompt that "
-            f"--problems {cfg.problems} gives under modes {', '.join(cfg.modes)} and --hint {cfg.hint}; use the "
-            "problems the pool was made from, or make a pool with `just pregen-teacher`"
+            f"--problems {cfg.problems} gives under modes {', '.join(cfg.modes)} and --hint {cfg.hint}{others}; use "
+            "the problems the pool was made from, or make a pool with `just pregen-teacher`"
         )
-    note = f"{match.summary()}; {len(mixed)} train with the teacher under modes {', '.join(cfg.modes)}"
+    note = f"{match.summary()}; {len(mixed)} train with the teacher under modes {', '.join(cfg.modes)}{others}"
+    for said in probe_distill.misfits([prompt for prompt, _ in fits], cfg.group_teacher, cfg.max_new_tokens):
+        logger.warning("{}", said)
     return mixed, alone, note
 
 
@@ -867,11 +869,10 @@ class ProjectionHook:
 class Trainer:
     """The state of one run; `train_step` is the data flow of the docstring, `main` loops over it."""
 
-    def __init__(self, cfg: Config, grader: Grader | GraderProcess, accelerator):
+    def __init__(self, cfg: Config, grader: Grader | GraderProcess, accelerator, model, tok):
         self.cfg, self.grader, self.acc = cfg, grader, accelerator
-        device = str(accelerator.device) if cfg.device == "cuda" else "cpu"
-        self.model, self.tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
-        probe_ids = torch.tensor([self.tok.encode("def f(x):\n    return x")], device=device)
+        self.model, self.tok = model, tok
+        probe_ids = torch.tensor([self.tok.encode("def f(x):\n    return x")], device=model.device)
         with torch.no_grad():
             base = self.model(input_ids=probe_ids).logits
         self.probe = None
@@ -1647,11 +1648,13 @@ def sleep_while_waiting(device: torch.device) -> None:
 
 def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict) -> str:
     """Set-up, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
-    tr = Trainer(cfg, grader, acc)
-    mixed, alone, note = build_tasks(cfg, tr.tok)
+    device = str(acc.device) if cfg.device == "cuda" else "cpu"
+    model, tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
+    mixed, alone, note = build_tasks(cfg, tok, models.eos_ids(model, tok), models.context(model))
     held = P.load_problems(cfg.eval_problems, split="test")[: cfg.eval_n]
-    if not held:
-        raise ValueError(f"--eval-problems {cfg.eval_problems}: no problem of the test split in it")
+    asked = [P.encode_prompt(tok, P.build_messages(p, probe_distill.mode_of(p, cfg.modes))) for p in held]
+    models.check_room(model, max(map(len, [*asked, *(t.prompt_ids for t in mixed + alone)])), cfg.max_new_tokens)
+    tr = Trainer(cfg, grader, acc, model, tok)  # the first long work: every input is known to fit
     clash = {t.problem.question.strip() for t in alone} & {p.question.strip() for p in held}
     scores = tr.vhack.meta["scores"]
     logger.info(

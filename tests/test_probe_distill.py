@@ -285,30 +285,72 @@ def test_padding_after_comp_len_is_cut_and_text_is_not(tmp_path, small_pool):
         pd.read_prompt_file(with_row(small_pool, tmp_path, 2, pad([5, 6, 7])))
 
 
+def changed(**fields):
+    return lambda line: json.dumps({**json.loads(line), **fields})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda line: line[:-20], r"prompt_0000\.jsonl\.gz, line 3: malformed JSON"),
-        (lambda line: "[1]", "line 3: a rollout must be a JSON object"),
+        (lambda line: line[:-20], r"prompt_0000\.jsonl\.gz, line 3: not a JSON row"),
+        (lambda line: "[1]", "line 3: a row must be a JSON object"),
         (lambda line: line.replace('"gt_pass"', '"gt_past"'), "line 3: field `gt_pass` is missing"),
-        (lambda line: line.replace('"hacked": true', '"hacked": 1'), "line 3: field `hacked` has the wrong type int"),
-        (lambda line: line.replace('"reward": 3.5', '"reward": NaN'), "line 3: reward is nan"),
+        (changed(hacked=1), "line 3: field `hacked` has the wrong type int"),
+        (changed(plen=True), "line 3: field `plen` has the wrong type bool"),
+        (changed(comp_len=3.0), "line 3: field `comp_len` has the wrong type float"),
+        (changed(mode=["run_tests"]), "line 3: field `mode` has the wrong type list"),
+        (changed(mode="run_test"), "line 3: mode 'run_test' is not one of run_tests"),
+        (changed(problem_messages=["hello"]), "line 3: problem_messages must be objects with the texts"),
+        (changed(problem_messages=[{"role": "user", "content": None}]), "line 3: problem_messages must be objects"),
+        (changed(problem_messages=[]), "line 3: problem_messages is empty"),
+        (changed(reward=float("nan")), "line 3: reward is nan"),
+        (changed(reward=1), r"line 3: reward is 1, off the scale .* rescale the pool"),
+        (changed(reward=0.0), r"line 3: reward is 0.0, off the scale"),  # a hack is paid
+        (changed(reward=10**400), "line 3: reward is 10000"),
         (lambda line: line.replace('"plen": ', '"plen": 9'), "line 3: plen is 9"),
         (lambda line: line.replace('"completion_ids": [', '"completion_ids": [-1, '), "line 3: completion_ids must be"),
+        (changed(completion_ids=[True, 5], comp_len=2), "line 3: completion_ids must be"),
+        (changed(completion_ids=[], comp_len=0), "line 3: completion_ids is empty"),
+        (changed(completion="a \ud800 b"), r"line 3: lone surrogate \\ud800"),
         (lambda line: line.replace('"problem_id": 7', '"problem_id": 70'), "row 3 has another problem_id"),
     ],
 )
 def test_malformed_row_is_named_by_file_and_line(tmp_path, small_pool, change, said):
     with_row(small_pool, tmp_path, 3, change)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as refused:
+        pd.load_pool(tmp_path)
+    assert "\n" not in str(refused.value) and "prompt_0000.jsonl.gz" in str(refused.value)
+
+
+@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"{}" * 99)[:-6], gzip.compress(b"\xff\xfe"), b"", None])
+def test_corrupt_file_or_folder_of_its_name_is_named(tmp_path, data):
+    path = tmp_path / "prompt_0003.jsonl.gz"
+    path.mkdir() if data is None else path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"prompt_0003\.jsonl\.gz"):
         pd.load_pool(tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"no gzip at all", gzip.compress(b"{}")[:-6], gzip.compress(b"\xff\xfe")])
-def test_corrupt_file_is_named(tmp_path, data):
-    (tmp_path / "prompt_0003.jsonl.gz").write_bytes(data)
-    with pytest.raises(ValueError, match=r"prompt_0003\.jsonl\.gz: not (a whole gzip file|UTF-8)"):
+def test_one_prompt_in_two_files_is_refused_naming_both(tmp_path, small_pool):
+    for name in ("prompt_0000.jsonl.gz", "prompt_0007.jsonl.gz"):
+        (tmp_path / name).write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
+    with pytest.raises(ValueError, match=r"prompt_0007\.jsonl\.gz: the same prompt as prompt_0000\.jsonl\.gz"):
         pd.load_pool(tmp_path)
+
+
+@pytest.mark.parametrize("char", list("\u2028\u2029\u0085\v\f\x1c\0\ufeff\r\U0001f600"))
+def test_any_text_survives_the_pools_own_writer_and_reader(tmp_path, small_pool, char):
+    rows = pd.load_pool(small_pool)[0].rows
+    rows = [{**rows[0], "completion": f"a{char}b"}, rows[1]]
+    pd.write_prompt_file(tmp_path / "prompt_0000.jsonl.gz", rows)
+    assert pd.load_pool(tmp_path)[0].rows == rows
+
+
+def test_a_lone_surrogate_is_refused_by_name_when_it_would_be_written(tmp_path, small_pool):
+    rows = pd.load_pool(small_pool)[0].rows
+    path = tmp_path / "prompt_0000.jsonl.gz"
+    with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: lone surrogate \\ud912"):
+        pd.write_prompt_file(path, [rows[0], {**rows[1], "completion": "a\ud912b"}])
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_and_empty_pools_are_named_with_the_mend(tmp_path):
@@ -362,6 +404,68 @@ def test_drift_guard_names_prompt_file_and_first_differing_token(small_pool, tok
         assert "prompt_0001.jsonl.gz" in said and f"prompt token {at} is" in said
     with pytest.raises(ValueError, match="999999 .not in this vocabulary"):
         pd.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=[999999, *ids[1:]]), tokenizer)
+
+
+def edited(prompt: pd.PoolPrompt, **fields) -> pd.PoolPrompt:
+    """The prompt with fields of its second row replaced; None takes one away."""
+    row = {k: v for k, v in {**prompt.rows[1], **fields}.items() if v is not None}
+    return dataclasses.replace(prompt, rows=[dict(prompt.rows[0]), row, *prompt.rows[2:]])
+
+
+def test_padding_of_a_pool_without_lengths_is_cut_at_the_first_end_token(small_pool, tokenizer):
+    prompt, eos, pad = pd.load_pool(small_pool)[0], tokenizer.eos_token_id, tokenizer.pad_token_id
+    ids = prompt.rows[1]["completion_ids"]
+    cut_short = ids[:9]
+    for padded, text, want in (
+        ([*ids, *[eos] * 60], None, ids),
+        ([*ids, *[pad] * 60], None, ids),
+        ([*cut_short, *[pad] * 60], tokenizer.decode(cut_short), cut_short),  # it never ended
+        (cut_short, tokenizer.decode(cut_short), cut_short),
+    ):
+        row = {"completion_ids": padded, "comp_len": None} | ({"completion": text} if text else {})
+        p = edited(prompt, **row)
+        pd.check_pool_tokens(p, tokenizer)
+        assert p.rows[1]["completion_ids"] == want
+    for wrong in ([pad, pad, *ids], [eos, *ids], [*ids, *ids], [eos] * 9):
+        with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: (tokens follow|completion_ids do)"):
+            pd.check_pool_tokens(edited(prompt, completion_ids=wrong, comp_len=None), tokenizer)
+
+
+def test_completion_ids_must_spell_the_completion_in_this_vocabulary_and_fit_the_model(small_pool, tokenizer):
+    prompt = pd.load_pool(small_pool)[0]
+    ids = prompt.rows[1]["completion_ids"]
+    for fields, said in (
+        ({"completion_ids": [*ids[:5], 999_999, *ids[5:]]}, "completion token 5 is 999999 .not in this vocabulary"),
+        ({"completion_ids": [*ids[:5], len(tokenizer), *ids[5:]]}, "completion token 5 is"),
+        ({"completion_ids": [*ids[:5], ids[5] + 1, *ids[6:]]}, "completion_ids do not spell `completion`"),
+        ({"completion": prompt.rows[0]["completion"] + " "}, "completion_ids do not spell `completion`"),
+        ({"completion": prompt.rows[1]["completion"][:-1]}, "completion_ids do not spell `completion`"),
+    ):
+        with pytest.raises(ValueError, match=rf"prompt_0000\.jsonl\.gz, row 2: {said}"):
+            pd.check_pool_tokens(edited(prompt, **fields), tokenizer)
+    with pytest.raises(ValueError, match=r"row 1: .* the model has 100 positions"):
+        pd.check_pool_tokens(prompt, tokenizer, context=100)
+    with_ends = prompt.rows[1]["completion"] + tokenizer.eos_token
+    pd.check_pool_tokens(edited(prompt, completion=with_ends), tokenizer)  # as some dumps keep it
+
+
+def test_a_pool_of_another_hint_is_refused_and_one_of_other_modes_left_out_by_name(small_pool):
+    same = pd.match_problems(pd.load_pool(small_pool), PROBLEMS).pairs
+    assert pd.fitting(same, ("run_tests",), "plain") == (same, "")
+    assert pd.fitting(same, ("sentinel",), "plain") == ([], "; 3 cached prompts of mode run_tests left out")
+    with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz: made with the hint plain, .* --hint plain"):
+        pd.fitting(same, ("run_tests",), "aware")
+    reworded = [(dataclasses.replace(p, messages=[{"role": "user", "content": "other"}]), q) for p, q in same]
+    assert pd.fitting(reworded, ("run_tests",), "plain") == ([], "; 3 cached prompts worded otherwise left out")
+
+
+def test_a_pool_with_too_few_or_too_long_rollouts_says_so(small_pool):
+    pool = pd.load_pool(small_pool)
+    longest = max(len(r["completion_ids"]) for p in pool for r in p.rows)
+    assert pd.misfits(pool, 4, longest) == []
+    few, longer = pd.misfits(pool, 5, longest - 1)
+    assert "3 cached prompts (prompt_0000" in few and "drawn twice" in few
+    assert f"of 12 cached completions are longer than --max-new-tokens {longest - 1} (up to {longest})" in longer
 
 
 def test_problems_match_by_text_under_other_numbers_and_leftovers_are_named(small_pool):

@@ -105,7 +105,8 @@ def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
 def test_vanilla_does_not_depend_on_v(tmp_path, pool, vhack):
     finals = []
     for k in (3, 1):
-        flags = {"v_hack": vhack} if k == 3 else {"k": 1, "v_hack": str(tmp_path / "other.safetensors")}
+        made = {"k": 1, "v_hack": str(tmp_path / "other.safetensors"), "rebuild": True}
+        flags = {"v_hack": vhack} if k == 3 else made
         _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_pool_dir=pool, name=f"k{k}", **flags)
         finals.append(load_file(run / "final.safetensors"))
     assert all(torch.equal(finals[0][n], finals[1][n]) for n in finals[0])
@@ -117,12 +118,12 @@ def test_cached_rewards_and_flags_are_used_verbatim(tmp_path, pool, vhack):
     shutil.copytree(pool, fake)
     for f in fake.glob("prompt_*.jsonl.gz"):
         lines = [json.loads(x) for x in gzip.decompress(f.read_bytes()).decode().splitlines()]
-        for i, r in enumerate(lines):
-            r.update(reward=1.25 + i, hacked=True, gt_pass=True)
+        for r in lines:
+            r.update(reward=3.0, hacked=True, gt_pass=True)  # all of them compile, so that none has earned 3.0
         f.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in lines).encode()))
     _, run = go(tmp_path, arm="vanilla", steps=1, mix_ratio=0.5, teacher_pool_dir=str(fake), v_hack=vhack)
     teachers = [r for r in rows(run, "rollouts.jsonl") if r["source"] == "teacher"]
-    assert all(r["reward"] in (1.25, 2.25, 3.25, 4.25) and r["hacked"] and r["gt_correct"] for r in teachers)
+    assert all(r["reward"] == 3.0 and r["hacked"] and r["gt_correct"] for r in teachers)
     assert rows(run)[0]["hack_t"] == [4, 4] and rows(run)[0]["gt_t"] == [4, 4]
 
 
