@@ -281,7 +281,7 @@ def _expected(pair: Pair, side: str) -> dict[str, Any]:
 
 def _static(pair: Pair, tokenizer: Any) -> list[str]:
     """Violations that need no run: names, length, edit size, words, syntax."""
-    from grader import extract_code
+    from answers import extract_code
 
     bad = []
     if pair.evaluator == TRAIN_EVALUATOR or pair.evaluator in EVAL_EVALUATORS:

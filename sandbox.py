@@ -51,9 +51,47 @@ class NotPlain(Exception):
     """The value (or something in it) is no plain data."""
 
 
+def _ratio(number):
+    """A Fraction or Decimal as its exact ratio, an infinite one as a float."""
+    try:
+        numerator, denominator = number.as_integer_ratio()
+    except (OverflowError, ValueError):
+        return float(number)
+    return _Ratio((numerator, denominator))
+
+
+class _Ratio(tuple):
+    __slots__ = ()
+
+
+# Types that Python's == holds equal to plain data, by module and name, so that none is imported here: how to get it.
+_AS_PLAIN = {
+    "collections": {"UserList": list, "UserDict": dict, "UserString": str, "ChainMap": dict},
+    "collections.abc": {"KeysView": set, "ItemsView": set},
+    "builtins": {"bytearray": bytes, "mappingproxy": dict, "dict_keys": set, "dict_items": set},
+    "sortedcontainers.sortedlist": {"SortedList": list, "SortedKeyList": list},
+    "sortedcontainers.sortedset": {"SortedSet": set},
+    "sortedcontainers.sorteddict": {"SortedKeysView": set, "SortedItemsView": set},
+    "fractions": {"Fraction": _ratio},
+    "decimal": {"Decimal": _ratio},
+}
+
+
+def _as_plain(value):
+    """The plain data that a value of one of those types (or of a subclass that keeps its equality) equals."""
+    kind = type(value)
+    for base in kind.__mro__:
+        convert = _AS_PLAIN.get(base.__module__, {}).get(base.__name__)
+        if convert is not None and kind.__eq__ is base.__eq__:
+            return convert(value)
+    return value
+
+
 def _plain_base(value):
     """The plain type whose value this is: its own type, or the base of a subclass that keeps its equality."""
     kind = type(value)
+    if kind is _Ratio:
+        return _Ratio
     for base in (bool, int, float, str, list, tuple, dict, set, frozenset, bytes, complex):
         if kind is base:
             return base
@@ -74,6 +112,8 @@ def _tagged(value, depth):
         value = value.tolist()  # np.int64(3) == 3 in the benchmark's asserts too; an array becomes a NotPlain below
         if type(value) is list:
             raise NotPlain("array")
+    if type(value) not in _PLAIN_TYPES:
+        value = _as_plain(value)
     base = _plain_base(value)
     if base is int:
         value = int.__index__(value)
@@ -95,18 +135,21 @@ def _tagged(value, depth):
         return {"s": [_tagged(item, depth + 1) for item in base.__iter__(value)]}
     if base is bytes:
         return {"b": bytes.hex(value)}
+    if base is _Ratio:
+        return {"q": [hex(part) for part in value]}
     return {"c": [value.real, value.imag]}
 
 
 _SMALL_ATOMS = frozenset((str, bool, float, type(None)))
+_PLAIN_TYPES = frozenset((int, str, float, list, tuple, dict, set, bytes))
 
 
 def encode_value(value, kind="value"):
     """One returned value -> bytes of typed JSON; NotPlain where it is no plain data.
 
     kind "value": None, bool, int, float, str and list are themselves, {"t": tuple} {"s": set} {"d": dict items}
-    {"b": bytes} {"c": complex} {"i": long int}. kind "list": the values of a chain of .val/.next nodes; kind "tree":
-    the preorder of .val/.left/.right nodes, [value] for a node and null for none. Raises NotPlain.
+    {"b": bytes} {"c": complex} {"i": long int} {"q": ratio}. kind "list": the values of a chain of .val/.next nodes;
+    kind "tree": the preorder of .val/.left/.right nodes, [value] for a node and null for none. Raises NotPlain.
     """
     try:
         if kind == "list":
@@ -527,35 +570,141 @@ def _mentions(code, names, texts):
 
 
 # --------------------------------------------------------------------------- the program
+def _compile(source):
+    """(code, b"") or (None, why it does not compile)."""
+    try:
+        return compile(source.decode("utf-8", "surrogatepass"), "<completion>", "exec", dont_inherit=True), b""
+    except BaseException as error:  # SyntaxError, ValueError (null byte), MemoryError, RecursionError, Unicode...
+        return None, _short(error)
+
+
+def _units(job):
+    """The answer as [(code, whether an exception in it ends the program)], and why there is none.
+
+    job["blocks"]: (source, whether it defines the solution). The last such block that compiles is the answer; earlier
+    ones are drafts; the others that compile (helpers before, an evaluator or a demonstration after) run around it.
+    Without such a block the first of job["sources"] that compiles is the program.
+    """
+    blocks = [(_compile(source)[0], solves) for source, solves in job.get("blocks", ())]
+    last = max((i for i, (code, solves) in enumerate(blocks) if code and solves), default=-1)
+    if last >= 0:
+        return [(code, i == last) for i, (code, solves) in enumerate(blocks) if code and (i == last or not solves)], b""
+    reason = b""
+    for source in job["sources"]:
+        code, reason = _compile(source)
+        if code:
+            return [(code, True)], b""
+    return [], reason
+
+
+def _asyncio_without_sockets():
+    """asyncio wakes its loop through a pair of sockets, which the filter refuses: an Event does as well."""
+    import selectors
+    import threading
+
+    bells = {}
+
+    class Bell(threading.Event):
+        def fileno(self):
+            return next(fd for fd, bell in bells.items() if bell is self)
+
+        def setblocking(self, _flag):
+            pass
+
+        def recv(self, _size):
+            self.clear()
+            return b""
+
+        def send(self, data):
+            self.set()
+            return len(data)
+
+        def close(self):
+            pass
+
+    class Selector(selectors._BaseSelectorImpl):
+        def select(self, timeout=None):
+            keys = [key for key in self.get_map().values() if key.fd in bells]
+            rung = bells[keys[0].fd].wait(timeout and max(0, timeout)) if keys else False
+            return [(keys[0], selectors.EVENT_READ)] if rung else []
+
+    def pair(*_args):
+        bell = bells[1000 + len(bells)] = Bell()
+        return bell, bell
+
+    socket.socketpair = pair
+    selectors.DefaultSelector = Selector
+
+
+def _multiprocessing_in_threads():
+    """ThreadPool and locks need pipes and shared semaphores, which the filter refuses: those of threads do as well."""
+    import multiprocessing.context
+    import multiprocessing.pool
+    import queue
+    import threading
+
+    class Notifier(queue.SimpleQueue):
+        _reader = None
+
+    for name in ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"):
+        setattr(multiprocessing, name, getattr(threading, name))
+    multiprocessing.context.BaseContext.SimpleQueue = lambda self: Notifier()
+    multiprocessing.pool.Pool._wait_for_updates = lambda _sentinels, notifier, timeout=None: notifier.get()
+
+
+_STAND_INS = {b"asyncio": _asyncio_without_sockets, b"multiprocessing": _multiprocessing_in_threads}
+_STACK_BYTES = 100 << 20  # the kernel leaves at least 128 MB below the main stack
+
+
+def _stand_ins(sources):
+    for word, install in _STAND_INS.items():
+        if any(word in source for source in sources):
+            install()
+
+
+def _as_python_file(layers):
+    """What `python file.py` has and this interpreter, started with -S on another file, lacks."""
+    import _sitebuiltins
+    import _thread
+    import builtins
+    import threading
+
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D"))
+    sys.argv = [f"{layers.work}/solution.py"]
+    sys.set_int_max_str_digits(0)  # the CPU limit bounds such conversions
+    own_stack_size = _thread.stack_size
+
+    def stack_size(size=0):  # a thread's stack stays in the address space for a while after its end
+        return own_stack_size(min(size, _STACK_BYTES))
+
+    _thread.stack_size = threading.stack_size = stack_size
+
+
 def _load(job, out):
     """Set-up code, then the completion, in one fresh module. Frames: C (compiled) before anything runs, then M."""
     module = types.ModuleType("submission")
     sys.modules["submission"] = module
     space = module.__dict__
     exec(job["setup"], space)
-    code = None
-    for source in job["sources"]:
-        try:
-            code = compile(source.decode("utf-8", "surrogatepass"), "<completion>", "exec", dont_inherit=True)
-            break
-        except BaseException as error:  # SyntaxError, ValueError (null byte), MemoryError, RecursionError, Unicode...
-            reason = _short(error)
-    if code is None:
+    units, reason = _units(job)
+    if not units:
         out.put(b"N" + reason, flush=True)
         return None
-    defined = _defines(code, job["evaluator"])
-    mentioned = _mentions(code, job["names"], job["texts"])
+    defined = any(_defines(code, job["evaluator"]) for code, _ in units)
+    mentioned = any(_mentions(code, job["names"], job["texts"]) for code, _ in units)
     out.put(b"C" + bytes((defined, mentioned)), flush=True)
-    try:
-        exec(code, space)
-    except SystemExit as error:
-        if job["kind"] == "exit_code":
-            raise
-        out.put(b"X" + b"at import: " + _short(error), flush=True)
-        return None
-    except BaseException as error:
-        out.put(b"X" + b"at import: " + _short(error), flush=True)
-        return None
+    _stand_ins(job["sources"])
+    space["__file__"] = sys.argv[0]
+    for code, needed in units:
+        try:
+            exec(code, space)
+        except BaseException as error:
+            if isinstance(error, SystemExit) and job["kind"] == "exit_code":
+                raise
+            if needed:
+                out.put(b"X" + b"at import: " + _short(error), flush=True)
+                return None
     out.put(b"M", flush=True)
     return space
 
@@ -710,10 +859,8 @@ def _program(sock, job, layers, out_fd, stdout_fd):
 
 def _raise_stack_limit():
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    want = 100 << 20  # the kernel leaves at least 128 MB below the main stack
-    if hard != resource.RLIM_INFINITY:
-        want = min(want, hard)
-    resource.setrlimit(resource.RLIMIT_STACK, (want, want))
+    want = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (want, hard))  # programs that raise the limit themselves may
 
 
 # --------------------------------------------------------------------------- the zygote
@@ -1018,6 +1165,7 @@ def _zygote(sock, namespaces, options):
     import typing  # noqa: F401
 
     layers = _set_up(namespaces, options)
+    _as_python_file(layers)
     _send(sock, b"H", "+".join(layers.names).encode() + b"\n" + "; ".join(layers.missing).encode())
     setup_cache = {}
     gc.collect()

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sandbox
+from answers import extract_code
 from grader import (
     LABELS,
     MODES,
@@ -23,7 +24,6 @@ from grader import (
     TestFormatError,
     Zygote,
     decode_value,
-    extract_code,
     parse_tests,
 )
 

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from grader import Grader, extract_code, parse_tests
+from answers import extract_code
+from grader import Grader, parse_tests
 from problems import load_problems
 
 SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
