@@ -118,7 +118,8 @@ def test_extracted_code_is_the_answer_with_what_runs_around_it():
 
 HOSTILE = [
     *("`", "```", "```\n", "~", "~~~\n", "```python", "```python\n", "x```\n", "``` ", "`` ", "```py.", "> ", "- "),
-    *("1. ", "\t", " ", "\n", "\r", "9", "-", "[", "\\", "'''", "{.", "code ", "<think>", "</think>", "<think></think>"),
+    *("1. ", "\t", " ", "\n", "\r", "9", "-", "[", "\\", "'''", "{.", "code ", "<think>", "</think>"),
+    "<think></think>",
     *("</think>\n", "<think>\n", "class Solution", "class ", "def ", "def twice", "import ", "```\nclass Solution\n"),
 ]
 
