@@ -21,8 +21,8 @@ import tyro
 
 import plots
 from flags import Checked
-from run_read import Run, read_jsonl
-from runs import plain_errors, write_json
+from run_read import Run
+from runs import plain_errors, read_log, write_json
 from study import load_study
 
 COLUMNS = "{:16s} {:>9s} {:>6s} {:>9s} {:>18s} {:>8s} {:>9s} {:>8s}"
@@ -46,7 +46,7 @@ def reinforced(rows: Iterable[dict]) -> list[dict]:
 def windows(run: Run, edges: tuple[int, ...]) -> list[dict]:
     """One run -> for each window (a, b] of steps the counts and the cosines with V of its reinforced rollouts."""
     ends = [e for e in edges if e < run.config["steps"]] + [run.config["steps"]]
-    rows = reinforced(read_jsonl(Path(run.dir) / "rollouts.jsonl"))
+    rows = reinforced(list(read_log(Path(run.dir) / "rollouts.jsonl")))
     out = []
     for first, last in itertools.pairwise([0, *ends]):
         here = [r for r in rows if first < r["step"] <= last]

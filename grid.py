@@ -22,6 +22,7 @@ import numpy as np
 from loguru import logger
 
 from run_read import read_run
+from runs import child_env, read_json
 
 ROOT = Path(__file__).resolve().parent
 
@@ -372,15 +373,15 @@ def find_runs(runs_dir: Path, cell: Cell) -> tuple[str, Path | None]:
     """("finished" | "invalid" | "half" | "new", directory) of the newest run made by exactly this command line."""
     for d in sorted(runs_dir.glob(f"*_{cell.name}"), reverse=True):
         try:
-            argv = json.loads((d / "config.json").read_text(encoding="utf-8"))["argv"]
-        except (FileNotFoundError, json.JSONDecodeError):
+            argv = read_json(d / "config.json").get("argv", [])
+        except FileNotFoundError:
             continue  # killed before its config was written: nothing to resume
         argv = argv[1:] if argv and argv[0].endswith(".py") else argv
         if cell_key(argv) != cell_key(cell.argv):
             logger.warning(f"{d.name} was made by another command line; {cell.name} is run again beside it")
             continue
         bluf = d / "bluf.json"
-        state = json.loads(bluf.read_text(encoding="utf-8")) if bluf.is_file() else {}
+        state = read_json(bluf) if bluf.is_file() else {}
         if state.get("status") == "finished":
             return ("finished" if state.get("valid") else "invalid"), d
         return "half", d
@@ -433,7 +434,7 @@ class Runner:
         return [*self.train_cmd, *cell.argv, *place, "--grader-workers", str(self.grader_workers)]
 
     def one(self, cell: Cell, half: Path | None, total: int, gpu: str | None = None) -> None:
-        env = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        env = child_env() | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         if gpu is not None:
             env["CUDA_VISIBLE_DEVICES"] = gpu
         t0 = time.monotonic()

@@ -198,7 +198,7 @@ def run_local(jobs: list[Job], state_path: Path) -> bool:
             argv = [*job.argv[:3], "--resume", str(half)] if half else job.argv
             print(f"{'resuming' if half else 'running':12s} {job.name}  {job.label}", flush=True)
             start = time.monotonic()
-            code = subprocess.run(argv, cwd=ROOT).returncode
+            code = subprocess.run(argv, cwd=ROOT, env=os.environ | runs.child_env()).returncode
             status = "done" if code == 0 else "failed"
             state[job.name] = {
                 "status": status, "command": list(job.command), "exit": code, "seconds": time.monotonic() - start,
@@ -213,9 +213,9 @@ def half_done(job: Job) -> Path | None:
     if job.command[0] != "train.py":
         return None
     for config in sorted((ROOT / _flag(job.command, "--out-dir", "out/runs")).glob("*/config.json"), reverse=True):
-        if json.loads(config.read_text(encoding="utf-8"))["argv"][1:] == list(job.command[1:]):
+        if runs.read_json(config).get("argv", [])[1:] == list(job.command[1:]):
             bluf = config.parent / "bluf.json"
-            finished = bluf.exists() and json.loads(bluf.read_text(encoding="utf-8"))["status"] == "finished"
+            finished = bluf.exists() and runs.read_json(bluf).get("status") == "finished"
             return None if finished else config.parent
     return None
 

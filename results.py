@@ -1,6 +1,6 @@
 """Table over run directories: one line a run, held-out rates as n/d with the step-0 baseline beside them.
 
-    python results.py                       # every run under out/runs and out/studies/*/runs, oldest first
+    python results.py                       # every run under out, oldest first
     python results.py --arm projected --last 10 --markdown
     python results.py --tail                # the last run's BLUF, as the run itself printed it
 
@@ -10,7 +10,7 @@ seeds with their intervals are study.py's job.
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import tyro
 
 import flags
 import runs
+from run_read import EVAL
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,18 @@ HEADER = {
 }  # fmt: skip
 
 
-RUNS = Path("out/runs")
+RUNS = Path("out")
 
 
 def run_dirs(root: Path = RUNS) -> list[Path]:
-    """Run directories under root, for RUNS those of every study too; oldest first (names begin with the UTC start)."""
-    roots = [root, *(root.parent.glob("studies/*/runs") if root == RUNS else ())]
-    if not any(r.is_dir() for r in roots):
-        raise FileNotFoundError(f"{root} does not exist: no run has been made yet (try `just smoke-projected`)")
-    return sorted((path.parent for r in roots for path in r.glob("*/config.json")), key=lambda d: d.name)
+    """Run directories in root, root/runs, root/*/runs (out/runs) or root/*/*/runs (of a study, a demo); oldest first:
+    names begin with the UTC start. FileNotFoundError where there is none."""
+    places = [root, *(p for deep in ("runs", "*/runs", "*/*/runs") for p in root.glob(deep))]
+    found = {path.parent for place in places for path in place.glob("*/config.json")}
+    found = [d for d in found if re.match(r"\d{8}T\d{6}", d.name)]  # <utc>_<name>: models have a config.json too
+    if not found:
+        raise FileNotFoundError(f"no run under {root}: none has been made yet (try `just smoke-projected`)")
+    return sorted(found, key=lambda d: d.name)
 
 
 def find_run(name: str, root: Path = RUNS) -> Path:
@@ -88,26 +92,9 @@ def find_run(name: str, root: Path = RUNS) -> Path:
     raise ValueError(f"{name!r} fits {len(found)} runs ({', '.join(p.name for p in found[:6])}, ...): give more of it")
 
 
-def read_jsonl(path: Path, whole: bool = True) -> list[dict]:
-    """Rows of a JSON-lines file, [] where there is none; `whole=False` bears a last line still being written.
-
-    Raises:
-        ValueError: a malformed line, by file and number.
-    """
-    if not path.exists():
-        return []
-    rows = []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as err:
-            if not whole and number == len(lines):
-                break
-            raise ValueError(f"{path}, line {number}: malformed JSON ({err.msg}); mend or delete the run") from err
-    return rows
+def read_log(path: Path, fields: tuple[str, ...] = ()) -> list[dict]:
+    """Rows of a run's log, [] where there is none yet."""
+    return list(runs.read_log(path, fields)) if path.exists() else []
 
 
 def rate(evals: list[dict], what: str, hint: str, step: int) -> Rate:
@@ -120,14 +107,14 @@ def rate(evals: list[dict], what: str, hint: str, step: int) -> Rate:
 
 def read_line(run: Path) -> Line:
     """One run directory -> its line."""
-    config = _read_json(run / "config.json")["config"]
-    bluf = _read_json(run / "bluf.json") if (run / "bluf.json").exists() else {}
-    evals = read_jsonl(run / "evals.jsonl", whole=False)
+    config = runs.read_config(run)["config"]
+    bluf = runs.read_json(run / "bluf.json") if (run / "bluf.json").exists() else {}
+    evals = read_log(run / "evals.jsonl", (*EVAL, "hacked", "solved"))
     steps = sorted({e["step"] for e in evals})
     first, last = (steps[0], steps[-1]) if steps else (0, 0)
-    done = bluf.get("steps_done", len(read_jsonl(run / "rows.jsonl", whole=False)))
+    done = bluf.get("steps_done", len(read_log(run / "rows.jsonl")))
     status = bluf.get("status", "running")
-    if bluf and not bluf["valid"]:
+    if bluf and not bluf.get("valid"):
         status += ", void"
     return Line(
         run.name,
@@ -140,13 +127,6 @@ def read_line(run: Path) -> Line:
         str(rate(evals, "solved", "off", first)),
         status,
     )
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise ValueError(f"{path}: malformed JSON ({err}); mend or delete the run") from err
 
 
 def table(lines: list[Line], markdown: bool) -> str:
@@ -164,7 +144,7 @@ def table(lines: list[Line], markdown: bool) -> str:
 class Config(flags.Checked):
     """Flags of results.py."""
 
-    runs: Path = RUNS  # folder of run directories; the default also looks into every study
+    runs: Path = RUNS  # folder of run directories, or of folders `runs`, one or two levels down
     arm: str | None = None  # only this arm
     name: str | None = None  # only runs whose directory name holds this
     last: int | None = None  # only the last so many
@@ -176,7 +156,7 @@ def main(cfg: Config) -> None:
     """Print the table, or the last run's BLUF."""
     found = [p for p in run_dirs(cfg.runs) if not cfg.name or cfg.name in p.name]
     if cfg.arm:
-        found = [p for p in found if _read_json(p / "config.json")["config"]["arm"] == cfg.arm]
+        found = [p for p in found if runs.read_config(p)["config"]["arm"] == cfg.arm]
     if not found:
         raise FileNotFoundError(f"no run under {cfg.runs} fits these flags")
     if cfg.tail:

@@ -9,7 +9,6 @@ pager), without colour where that is no terminal. A teacher pool folder is read 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ from rich.text import Text
 import flags
 import runs
 from results import RUNS, find_run
+
+SHOWN = ("step", "source", "problem_id", "mode", "label", "reward", "hacked", "gt_correct", "prompt", "completion")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Config(flags.Checked):
     problem: str | None = None  # problem id
     limit: int = 10  # show at most so many; 0: all
     prompt: bool = False  # show the whole prompt, not only its last lines
-    root: Path = RUNS  # where run names are looked up; the default also looks into every study
+    root: Path = RUNS  # where run names are looked up
 
 
 def read_rollouts(place: Path) -> Iterator[dict]:
@@ -62,14 +63,7 @@ def read_rollouts(place: Path) -> Iterator[dict]:
     path = place / "rollouts.jsonl"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: the run kept no rollouts, or has not sampled yet")
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as err:
-                if not line.endswith("\n"):  # the run is writing it right now
-                    return
-                raise ValueError(f"{path}, line {number}: malformed JSON ({err.msg}); mend or delete it") from err
+    yield from runs.read_log(path, SHOWN)
 
 
 def wanted(row: dict, cfg: Config) -> bool:

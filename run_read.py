@@ -6,15 +6,16 @@ once.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from loguru import logger
+
+from runs import read_config, read_json, read_log
 
 Array = np.ndarray
 DECODES = {"sample": "T=1", "greedy": "greedy"}  # the first one decides
+EVAL = ("step", "hint", "decode", "mode", "evaluator", "n")  # fields without which an evaluation says nothing
 COUNTS = ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved", "format_ok")
 
 
@@ -73,23 +74,6 @@ class Run:
         return float(rates[0])
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    """Rows of a JSONL file; ValueError naming file and line when one is malformed (a torn last line is skipped)."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = []
-    for i, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as e:
-            if i == len(lines):  # a run killed in the middle of a write; the step is not counted
-                logger.warning(f"{path}:{i}: torn last line skipped")
-                continue
-            raise ValueError(f"{path}:{i}: not JSON ({e.msg}); the file was edited or cut, restore it") from e
-    return rows
-
-
 def pool_evals(evals: list[dict], hint: str, decode: str, evaluator: str | None) -> Curve | None:
     """Sum the counts of one (hint, decode) over modes; a step evaluated twice (resumed run) counts once, the last."""
     latest: dict[tuple, dict] = {}
@@ -118,15 +102,11 @@ def ratio(pair) -> float:
 
 
 def read_run(path: str | Path) -> Run:
-    """Read a run directory; FileNotFoundError naming the missing file."""
+    """Read a run directory; FileNotFoundError or ValueError naming the file that is missing, torn or edited."""
     path = Path(path)
-    if not (path / "config.json").is_file():
-        raise FileNotFoundError(f"{path}/config.json: not a run directory (train.py writes out/runs/<utc>_<name>/)")
-    meta = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    meta = read_config(path)
     config = meta["config"]
-    bluf = {}
-    if (path / "bluf.json").is_file():
-        bluf = json.loads((path / "bluf.json").read_text(encoding="utf-8"))
+    bluf = read_json(path / "bluf.json") if (path / "bluf.json").is_file() else {}
     name = str(config.get("name") or path.name.partition("_")[2] or path.name)  # unnamed: <utc>_<arm>-s<seed>
     label, _, tail = name.rpartition("-s")
     run = Run(
@@ -142,7 +122,7 @@ def read_run(path: str | Path) -> Run:
         seconds=float(bluf.get("seconds", 0.0)),
     )
     if (path / "evals.jsonl").is_file():
-        evals = read_jsonl(path / "evals.jsonl")
+        evals = list(read_log(path / "evals.jsonl", EVAL))
         for decode in DECODES:
             if (c := pool_evals(evals, "on", decode, "renamed")) is not None:
                 run.on[decode] = c
@@ -158,7 +138,7 @@ def read_run(path: str | Path) -> Run:
             if off and (c := pool_evals(evals, "off", decode, which)) is not None:
                 run.off[decode] = c
     if (path / "rows.jsonl").is_file():
-        rows = {r["step"]: r for r in read_jsonl(path / "rows.jsonl")}  # a resumed step is written twice: last wins
+        rows = {r["step"]: r for r in read_log(path / "rows.jsonl", ("step",))}
         ordered = [rows[s] for s in sorted(rows)]
         run.rows["step"] = np.array(sorted(rows))
         for key in ("hack_s", "gt_s", "att_s", "hack_t", "cupd", "cin_s", "cin_t", "auroc", "sec"):

@@ -36,8 +36,7 @@ import organism
 import substrate
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, subspace_overlap, top_directions, within_class
 from policy_grad import Sequence, nll_loss, rollout_grads
-from run_read import read_jsonl
-from runs import write_json
+from runs import read_log, write_json
 from svd_basis import Basis, attach
 
 NAMES = {
@@ -196,7 +195,7 @@ def subject(run: Path, **changes):
     """(extraction settings, screen_at, model, tokenizer, basis) of a run's config.json, `changes` in the settings."""
     import train  # heavy, and only for the run's own settings
 
-    whole = train.stored_config(run, str(run))
+    whole = train.stored_config(run)
     cfg = replace(whole.extract_config(), **changes)
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
@@ -310,7 +309,7 @@ def stage0(
         raise ValueError(f"{cfg.pairs}: {len(held_pairs)} held-out pairs; at least 2 needed (split other than train)")
     hack, clean = pair_grads(model, basis, tok, train_pairs, cfg)
     held = pair_grads(model, basis, tok, held_pairs, cfg)
-    rows = onset_rollouts(read_jsonl(run / "rollouts.jsonl"), limit)
+    rows = onset_rollouts(list(read_log(run / "rollouts.jsonl")), limit)
     if at == "final":  # pairs keep the base's gradients: V is frozen in training too
         saved = load_file(run / "final.safetensors")
         with torch.no_grad():

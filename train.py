@@ -37,7 +37,7 @@ from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_type_hints
 
 import torch
 import tyro
@@ -65,7 +65,7 @@ from policy_grad import (
 )
 from sampler import sample
 from shared_prompts import Unit
-from svd_basis import Basis, Coords, Train, attach, merged, model_hash
+from svd_basis import Basis, Coords, Train, attach, merged
 
 Arm = Literal[
     "vanilla",
@@ -188,8 +188,8 @@ class Config:
     # run
     name: str | None = None  # suffix of the run directory; None: arm-seed
     out_dir: str = "out/runs"
-    resume: str | None = None  # a run directory to continue; its own config is used
-    ckpt_every: int = 10  # steps between checkpoints; 0: only after the last
+    resume: str | None = None  # a run directory to continue; its own config is used, a longer --steps extends it
+    ckpt_every: int | None = None  # steps between checkpoints; 0: only after the last; None: 10, fewer big ones
     grader_workers: int | None = None
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
     grader_cpu_s: float = 10.0  # CPU seconds of a program over all its tests; one that loops costs them all
@@ -291,7 +291,6 @@ _BENCHMARK = Config(
     eval_samples=10,
     eval_every=50,
     k=12,
-    ckpt_every=20,
     tokens_per_micro=16384,
     fused=True,
     share_prompts=True,
@@ -359,7 +358,6 @@ PRESETS = {
             eval_n=512,
             eval_mid_n=192,
             eval_every=42,
-            ckpt_every=20,
             gpu_wait="sleep",
         ),
     ),
@@ -438,6 +436,17 @@ def rate(n: int, d: int) -> str:
     return f"{n}/{d} = {n / d:.1%}" if d else "-"
 
 
+def idle_steps(rows: list[dict]) -> int:
+    """Steps at the end without a gradient, back to the last one that had one or whose student rollouts were all paid:
+    where every rollout is, nothing is left to learn."""
+    n = 0
+    for r in reversed(rows):
+        if r["gn"] > 0 or r["hack_s"][0] + r["gt_s"][0] >= r["hack_s"][1]:
+            break
+        n += 1
+    return n
+
+
 def bluf(run: runs.Run, cfg: Config, status: str, error: str, grader_layers: str, inputs: dict) -> tuple[str, bool]:
     """The tail of every run, finished or crashed: verdict first, keys at column 0."""
     ok = status == "finished" and all(s["ok"] for s in run.should)
@@ -508,6 +517,8 @@ class Task:
     teacher: list[dict] = field(default_factory=list)
 
 
+COUNTED = ("solved", "n")
+EVALUATED = ("hacked", "attempted", "solved")  # rates of an evaluation that a tracker gets
 GRADED = ("reward", "format_ok", "passed", "gt_correct", "hacked", "attempted", "label")  # what a Grade gives it
 
 
@@ -872,9 +883,9 @@ class Trainer:
     def __init__(self, cfg: Config, grader: Grader | GraderProcess, accelerator, model, tok):
         self.cfg, self.grader, self.acc = cfg, grader, accelerator
         self.model, self.tok = model, tok
-        probe_ids = torch.tensor([self.tok.encode("def f(x):\n    return x")], device=model.device)
+        self.probe_ids = torch.tensor([self.tok.encode("def f(x):\n    return x")], device=model.device)
         with torch.no_grad():
-            base = self.model(input_ids=probe_ids).logits
+            base = self.model(input_ids=self.probe_ids).logits
         self.probe = None
         if cfg.arm == "adv_mod":
             self.probe = ActivationProbe(
@@ -885,7 +896,7 @@ class Trainer:
         if self.checkpointing:
             recompute_layers(self.model)
         with torch.no_grad():
-            ours = self.model(input_ids=probe_ids).logits
+            ours = self.model(input_ids=self.probe_ids).logits
         close = float((ours - base).float().norm() / base.float().norm()) < 0.1  # rounding through all layers
         self.identity = close if self.basis.fused else bool(torch.equal(base, ours))
         wanted = dataclasses.replace(cfg.extract_config(), tokens_per_micro=self.tokens_per_micro)
@@ -1135,6 +1146,7 @@ class Trainer:
         if float(joint.abs().max()) > 0:
             self.optimizer.step()
             self.sync()
+            self._check_finite(step)
         self.optimizer.zero_grad(set_to_none=True)
         for k in self.knobs:
             k.grad = None
@@ -1146,6 +1158,14 @@ class Trainer:
         rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
         n_screened = sum(self._gather([n_screened]))
         return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
+
+    def _check_finite(self, step: int) -> None:
+        """FloatingPointError where the model no longer gives finite logits, weights of any size being finite."""
+        with torch.no_grad():
+            if not bool(torch.isfinite(self.model(input_ids=self.probe_ids).logits).all()):
+                raise FloatingPointError(
+                    f"step {step + 1}: the model's logits are not finite after this update; lower --lr"
+                )
 
     def _wait_for_grades(self, groups: list[list[Rollout]]) -> list[int]:
         """The groups, at least one, whose rollouts are all graded by now."""
@@ -1494,7 +1514,14 @@ class Trainer:
             "screen_levels": self.screen_levels,
         }
 
-    def load_state(self, state: dict) -> None:
+    def load_state(self, state: dict, run: runs.Run) -> None:
+        """Put a checkpoint's state in force; ValueError where it is of other shapes than this model."""
+        shapes = [tuple(p.shape) for p in self.params]
+        moments = state["optimizer"]["state"]
+        found = [state["params"], *([state["quarantine"]] if self.hook.quarantine else [])]
+        found += [[m[k] for m in moments.values()] for k in ("exp_avg", "exp_avg_sq") if moments]
+        if any([tuple(x.shape) for x in xs] != shapes for xs in found):
+            raise ValueError(f"{run.checkpoint}: of another model than --model {self.cfg.model}: it has other shapes")
         with torch.no_grad():
             for p, x in zip(self.params, state["params"], strict=True):
                 p.copy_(x)
@@ -1503,55 +1530,123 @@ class Trainer:
         self.hook.drift = state["drift"]
         self.screen_levels = state["screen_levels"]
         if state["refreshed"]:
-            self.use(extract_vhack.load_vhack(state["refreshed"]), state["refreshed"])
+            path = run.dir / Path(state["refreshed"]).name
+            self.use(extract_vhack.load_vhack(path), path)
         self.sync()
+
+    def checkpoint_steps(self) -> int:
+        """Steps between checkpoints: 10, and more where one takes gigabytes (44 GB for full weights of 4B: 50)."""
+        return 10 * max(1, round(12e-9 * sum(p.numel() for p in self.params) / 8))
+
+    def identities(self) -> dict[str, str]:
+        """Hashes of what no path names: the untrained weights, the tokenizer with its template, the directions."""
+        spelled = json.dumps([self.tok.get_vocab(), self.tok.chat_template], sort_keys=True)
+        numbers = hashlib.sha256()  # not of the file: it names the commit that made it
+        for _, d in sorted(self.vhack.sets.items()):
+            for x in (d.V, d.signed, d.mean):
+                numbers.update(x.cpu().numpy().tobytes())
+        return {
+            "weights": self.vhack.meta["model"],
+            "tokenizer": hashlib.sha256(spelled.encode()).hexdigest()[:16],
+            "directions": numbers.hexdigest()[:16],
+        }
 
     def final_tensors(self) -> dict[str, Tensor]:
         out = {n: k.detach().cpu().contiguous() for n, k in zip(self.basis.layers, self.knobs, strict=True)}
         return out | {f"quarantine.{n}": q.cpu() for n, q in zip(self.basis.layers, self.hook.quarantine, strict=False)}
 
 
+INPUTS = ("problems", "eval_problems", "teacher_pool_dir", "pairs", "nonhack_pairs", "v_hack")
+
+
 def input_hashes(cfg: Config) -> dict[str, str]:
-    paths = {
-        k: getattr(cfg, k)
-        for k in ("problems", "eval_problems", "teacher_pool_dir", "pairs", "nonhack_pairs", "v_hack")
-    }
-    return {k: runs.content_hash(v) for k, v in paths.items() if v and Path(v).exists()}
+    paths = {k: getattr(cfg, k) for k in INPUTS}
+    return {k: runs.content_hash(v) for k, v in paths.items() if v and runs.find(v).exists()}
 
 
 # --------------------------------------------------------------------------------------------------------- main
 
 
-def stored_config(run: str | Path, named: str) -> Config:
-    """The Config that a run directory was started with; FileNotFoundError naming it as the user did."""
-    stored = Path(run) / "config.json"
-    if not stored.is_file():
-        raise FileNotFoundError(f"{named}: no config.json there; give a run directory")
-    values = json.loads(stored.read_text(encoding="utf-8"))["config"]
-    return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+def stored_config(run: str | Path) -> Config:
+    """The Config that a run directory was started with; ValueError where this version does not know it."""
+    values, hints = runs.read_config(run)["config"], get_type_hints(Config)
+    for flag, value in values.items():
+        if flag not in hints:
+            raise ValueError(
+                f"{run}/config.json: this version of train.py has no --{flag.replace('_', '-')}: check out the commit "
+                "that the file names"
+            )
+        if not runs.fits(list(value) if isinstance(value, tuple) else value, hints[flag]):
+            raise ValueError(f"{run}/config.json: {flag} is {value!r}; it was edited: put it back, or delete the run")
+    try:
+        return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except ValueError as e:
+        raise ValueError(f"{run}/config.json: {e}") from None
 
 
-def main(cfg: Config) -> int:
-    """Run to the end, or to the first failure, and leave the same tail either way. Returns the exit status."""
+def resumed_config(given: Config, typed: list[str]) -> Config:
+    """The stored config of --resume RUN with the typed flags that may change; --steps extends a run.
+
+    ValueError naming every typed flag that differs and may not, and every input that has changed since.
+    """
+    where = given.resume
+    stored = dataclasses.replace(stored_config(where), resume=where)
+    changed = [k for k in typed if k != "resume" and getattr(given, k) != getattr(stored, k)]
+    if refused := [k for k in changed if k not in (*runs.MAY_CHANGE, "steps")]:
+        words = ", ".join(f"--{k.replace('_', '-')} {getattr(given, k)} (was {getattr(stored, k)})" for k in refused)
+        raise ValueError(f"--resume {where}: {words}: a run keeps its own flags; leave them out, or start a new run")
+    if "steps" in changed and stored.schedule != "constant":
+        raise ValueError(
+            f"--resume {where} --steps {given.steps}: --schedule {stored.schedule} ends at step {stored.steps}, so "
+            "another number of steps is another run: start a new one"
+        )
+    cfg = dataclasses.replace(stored, **{k: getattr(given, k) for k in changed})
+    paths = {k: getattr(cfg, k) for k in INPUTS}
+    then = runs.read_config(where).get("inputs") or {}
+    runs.same_inputs(where, {k: v for k, v in then.items() if k in INPUTS}, input_hashes(cfg), paths)
+    bluf_file = Path(where) / "bluf.json"
+    if "steps" not in changed and bluf_file.exists() and runs.read_json(bluf_file).get("status") == "finished":
+        raise ValueError(f"--resume {where}: this run is finished; extend it with a longer --steps, or start a new one")
+    return cfg
+
+
+def main(cfg: Config, typed: list[str] = ()) -> int:
+    """Run to the end, or to the first failure, and leave the same tail either way. Returns the exit status.
+
+    typed: with --resume, the flags of the command line; where one differs from the run's own, the run is refused.
+    """
     from accelerate import Accelerator
 
     if cfg.resume:
-        cfg = dataclasses.replace(stored_config(cfg.resume, f"--resume {cfg.resume}"), resume=cfg.resume)
-        done = Path(cfg.resume) / "bluf.json"
-        if done.exists() and json.loads(done.read_text())["status"] == "finished":
-            raise ValueError(f"--resume {cfg.resume}: this run is finished; start a new one")
+        cfg = resumed_config(cfg, typed)
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
     log_with = None if cfg.log_with == "none" else cfg.log_with
     if log_with and importlib.util.find_spec(log_with) is None:
         raise ValueError(f"--log-with {log_with}: not installed; `uv pip install {log_with}` or use none")
-    acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with, project_dir=cfg.out_dir)
+    acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with)
     if cfg.device == "cuda" and cfg.gpu_wait == "sleep":
         sleep_while_waiting(acc.device)
     if cfg.refresh_every and acc.num_processes > 1:
         raise ValueError("--refresh-every: one process only; several could disagree about a guard's decision")
-    run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
     inputs = input_hashes(cfg)
+    run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
+    try:
+        return run_and_tell(cfg, run, acc, inputs)
+    finally:
+        run.close()
+
+
+def run_and_tell(cfg: Config, run: runs.Run, acc, inputs: dict) -> int:
+    """The work of `main` in an open run directory: loop, BLUF, exit status."""
+    state = run.load_checkpoint() if cfg.resume else None
+    if state and not (state["step"] < cfg.steps or state["step"] == cfg.steps == stored_config(run.dir).steps):
+        raise ValueError(f"--resume {run.dir} --steps {cfg.steps}: {state['step']} steps are done; give more")
+    if cfg.resume and state is None and (run.dir / "final.safetensors").exists():
+        raise ValueError(
+            f"--resume {run.dir}: it is finished and kept no checkpoint (only one below {runs.KEEP_BYTES / 1e6:.0f} MB "
+            "stays), so nothing can extend it: start a new run with more --steps"
+        )
     if acc.is_main_process:
         logger.add(run.dir / "log.txt", format="{time:HH:mm:ss} {message}", enqueue=False)
     else:
@@ -1581,11 +1676,8 @@ def main(cfg: Config) -> int:
                     "versions": {m: __import__(m).__version__ for m in ("torch", "transformers")},
                 },
             )
-        if log_with:
-            acc.init_trackers(
-                "projected_grpo", config={k: str(v) for k, v in dataclasses.asdict(cfg).items()}, init_kwargs={}
-            )
-        status = loop(cfg, run, acc, grader, stop)
+        start_tracker(cfg, run, acc)
+        status = loop(cfg, run, acc, grader, stop, state)
     except KeyboardInterrupt:
         status, error = "stopped", "interrupted"
     except Exception as e:
@@ -1598,9 +1690,9 @@ def main(cfg: Config) -> int:
             grader.close()
     text, ok = bluf(run, cfg, status, error, grader.layers if grader else "not started", inputs)
     if acc.is_main_process:
-        print(text, flush=True)
         with contextlib.suppress(OSError) if error else contextlib.nullcontext():  # a full disk must not hide the tail
-            (run.dir / "bluf.txt").write_text(text + "\n", encoding="utf-8")
+            with runs.atomic_path(run.dir / "bluf.txt") as tmp:
+                tmp.write_text(text + "\n", encoding="utf-8")
             runs.write_json(
                 run.dir / "bluf.json",
                 {
@@ -1618,8 +1710,10 @@ def main(cfg: Config) -> int:
             )
     if status == "finished":
         run.drop_checkpoint()
-    if log_with:
-        acc.end_training()
+    if acc.trackers:
+        tracked(acc.end_training)
+    if acc.is_main_process:
+        runs.tell(text)
     return (
         0
         if ok or (status == "stopped" and not error)
@@ -1629,6 +1723,29 @@ def main(cfg: Config) -> int:
         if status == "finished"
         else 1
     )
+
+
+def start_tracker(cfg: Config, run: runs.Run, acc) -> None:
+    """--log-with: one folder or run of the tracker for this run, named as its directory and inside it."""
+    if cfg.log_with == "none":
+        return
+    name = run.dir.name
+    acc.project_configuration.logging_dir = str(run.dir.parent)  # TensorBoard appends the name
+    more = {"wandb": {"name": name, "dir": str(run.dir), "id": name, "resume": "allow"}, "trackio": {"name": name}}
+    flags = {k: str(v) for k, v in dataclasses.asdict(cfg).items()}
+    project = name if cfg.log_with == "tensorboard" else "projected_grpo"
+    try:
+        acc.init_trackers(project, config=flags, init_kwargs={k: v for k, v in more.items() if k == cfg.log_with})
+    except Exception as e:  # theirs are of every kind
+        raise ValueError(f"--log-with {cfg.log_with}: it does not start ({type(e).__name__}: {e}); use none") from e
+
+
+def tracked(call, *args, **kwargs) -> None:
+    """Tell a tracker something: what fails there is logged, for a run must not end on its way to a plot."""
+    try:
+        call(*args, **kwargs)
+    except Exception as e:  # theirs are of every kind
+        logger.warning("tracker: {}: {}", type(e).__name__, e)
 
 
 def sleep_while_waiting(device: torch.device) -> None:
@@ -1646,8 +1763,8 @@ def sleep_while_waiting(device: torch.device) -> None:
         raise ValueError(f"--gpu-wait sleep: the CUDA driver refuses it ({refused}); use --gpu-wait spin")
 
 
-def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict) -> str:
-    """Set-up, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
+def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict, state: dict | None) -> str:
+    """Set-up, checkpoint, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
     device = str(acc.device) if cfg.device == "cuda" else "cpu"
     model, tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
     mixed, alone, note = build_tasks(cfg, tok, models.eos_ids(model, tok), models.context(model))
@@ -1682,16 +1799,19 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         logger.info("{}", note)
     run.check("identity_at_init", tr.identity, "attaching the basis changed the model's logits")
     run.check("heldout_disjoint", not clash, f"{len(clash)} held-out problems are also trained on")
-    start, end = 0, f"{cfg.steps}"
+    start = state["step"] if state else 0
+    if acc.is_main_process:
+        run.settle(tr.identities(), dataclasses.asdict(cfg) if cfg.resume else None)
     if cfg.resume:
-        state = run.load_checkpoint()
-        start = state["step"] if state else 0
-        run.rewind(start if state else -1, cfg.steps)
         if state:
-            tr.load_state(state)
-        logger.info("resumed {} at step {}/{}", run.dir, start, end)
-    if not any(e["step"] == 0 for e in run.evals):
-        log_eval(run, *start_evaluation(tr, held), step=0)
+            tr.load_state(state, run)
+        run.rewind()
+        logger.info("resumed {} at step {}/{}", run.dir, start, cfg.steps)
+    mid = bool(cfg.eval_every) and start % cfg.eval_every == 0 and 0 < start < cfg.steps
+    for step, problems in ((0, held), *([(start, held[: cfg.eval_mid_n])] * mid)):
+        if not any(e["step"] == step for e in run.evals):  # else it was made before a stop
+            log_eval(run, acc, *tr.evaluate(step, problems), step=step)
+    every = tr.checkpoint_steps() if cfg.ckpt_every is None else cfg.ckpt_every
     bar = tqdm(
         total=cfg.steps, initial=start, disable=not (sys.stderr.isatty() and acc.is_main_process), file=sys.stderr
     )
@@ -1711,27 +1831,21 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         run.append("rows.jsonl", [row])
         run.append("rollouts.jsonl", [r.record(step + 1) for r in rollouts])
         run.sample = next((r.completion for r in reversed(rollouts) if r.source == "student"), run.sample)
-        if cfg.log_with != "none":
-            acc.log(
-                {
-                    k: v[0] / max(1, v[1]) if isinstance(v, list) else v
-                    for k, v in row.items()
-                    if isinstance(v, int | float | list)
-                },
-                step=step + 1,
-            )
+        numbers = {k: v[0] / max(1, v[1]) if isinstance(v, list) else v for k, v in row.items()}
+        tracked(acc.log, {k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=step + 1)
         last = step + 1 == cfg.steps
         if cfg.eval_every and (step + 1) % cfg.eval_every == 0 and not last:
-            log_eval(run, *tr.evaluate(step + 1, held[: cfg.eval_mid_n]), step=step + 1)
-        if stop["asked"] or last or cfg.ckpt_every and (step + 1) % cfg.ckpt_every == 0:
+            log_eval(run, acc, *tr.evaluate(step + 1, held[: cfg.eval_mid_n]), step=step + 1)
+        asked = any(tr._gather([stop["asked"]]))  # SIGTERM to one of several processes stops them all
+        if asked or last or every and (step + 1) % every == 0:
             run.save_checkpoint(tr.state(step + 1))
         bar.update()
-        if stop["asked"] and not last:
+        if asked and not last:
             logger.info("SIGTERM: checkpoint written, continue with --resume {}", run.dir)
             return "stopped"
     bar.close()
     if not any(e["step"] == cfg.steps for e in run.evals):
-        log_eval(run, *tr.evaluate(cfg.steps, held), step=cfg.steps)
+        log_eval(run, acc, *tr.evaluate(cfg.steps, held), step=cfg.steps)
     if acc.is_main_process:
         with runs.atomic_path(run.dir / "final.safetensors") as tmp:
             save_file(tr.final_tensors(), tmp, metadata={"train": cfg.train, "model": tr.vhack.meta["model"]})
@@ -1747,6 +1861,20 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         all(r["residual"] < 1e-3 for r in run.rows),
         "kept + removed != gradient: projection is broken",
     )
+    run.check(
+        "still_learns",
+        idle_steps(run.rows) < max(2, len(run.rows) // 4) or not any(r["gn"] for r in run.rows),
+        "the gradient is 0 to the end though not every rollout is paid: the policy has collapsed; lower --lr",
+    )
+    first, end = (
+        [sum(e[k] for e in run.evals if (e["step"], e["hint"], e["decode"]) == (s, "off", "sample")) for k in COUNTED]
+        for s in (0, cfg.steps)
+    )
+    run.check(
+        "still_solves",
+        first[0] < 3 or end[0] * first[1] >= 0.1 * first[0] * end[1],
+        f"held-out pass fell from {rate(*first)} to {rate(*end)}: the policy has collapsed; lower --lr",
+    )
     run.check("base_does_not_hack", all(e["hacked"] <= 0.1 * e["n"] for e in base), "the base hacks before training")
     run.check(
         "teacher_present",
@@ -1756,41 +1884,10 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     return "finished"
 
 
-def start_evaluation(tr: Trainer, held: list[P.Problem]) -> tuple[list[dict], list[Rollout]]:
-    """The evaluation at step 0, made once for all arms of a seed: they start from one model and one sampling seed.
-
-    Cached under out/start_evals by everything that it depends on, the kind of device among it: a GPU's sums differ from
-    run to run in their last bits, so that there the arms share one measurement of what two would find nearly equal.
-    """
-    cfg = tr.cfg
-    code = runs.git_commit()
-    unnamed = code == "unknown" or code.endswith("+")  # code that no commit names may change under the cache
-    alone = tr.acc.num_processes == 1  # an evaluation of several processes is one by all
-    if not alone or unnamed or cfg.route_seed:  # a seeded quarantine leaves rounding when it is taken away
-        return tr.evaluate(0, held)
-    fields = ("seed", "model", "dtype", "modes", "hint", "max_new_tokens", "eval_samples", "eval_greedy", "sampler")
-    depends = {k: getattr(cfg, k) for k in (*fields, "grader_cpu_s")} | {
-        "device": torch.cuda.get_device_name(cfg.device) if cfg.device == "cuda" else cfg.device,
-        "weights": model_hash(tr.model),
-        "tokenizer": hashlib.sha256(json.dumps(tr.tok.get_vocab(), sort_keys=True).encode()).hexdigest(),
-        "held": hashlib.sha256(repr(held).encode()).hexdigest(),
-        "code": code,
-        "torch": torch.__version__,
-        "grader": tr.grader.layers,
-    }
-    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-    path = runs.ROOT / "out" / "start_evals" / f"{key}.json"
-    if path.exists():
-        logger.info("evaluation at step 0 from {}", path)
-        return json.loads(path.read_text(encoding="utf-8")), []
-    rows, kept = tr.evaluate(0, held)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(path, rows)
-    return rows, kept
-
-
-def log_eval(run: runs.Run, rows: list[dict], rollouts: list[Rollout], step: int) -> None:
+def log_eval(run: runs.Run, acc, rows: list[dict], rollouts: list[Rollout], step: int) -> None:
     run.evals += rows
+    rates = {f"eval/{k}/hint_{e['hint']}/{e['decode']}/{e['mode']}": e[k] / e["n"] for e in rows for k in EVALUATED}
+    tracked(acc.log, rates, step=step)
     run.append("evals.jsonl", rows)
     run.append("rollouts.jsonl", [r.record(step) for r in rollouts])
     for e in rows:
@@ -1824,7 +1921,7 @@ def export(cfg: ExportConfig) -> None:
         raise FileNotFoundError(
             f"{where}: no final.safetensors, so nothing to export; finish the run with --resume {where}"
         )
-    c = json.loads((where / "config.json").read_text())["config"]
+    c = dataclasses.asdict(stored_config(where))
     out = Path(cfg.out) if cfg.out else where / "export"
     if out.exists():
         raise FileExistsError(f"{out} exists: choose another --out")
@@ -1856,7 +1953,8 @@ def cli(argv: list[str]) -> int:
     if argv[:1] == ["export"]:
         export(tyro.cli(ExportConfig, args=argv[1:]))
         return 0
-    return main(tyro.extras.overridable_config_cli(PRESETS, args=argv))
+    cfg = tyro.extras.overridable_config_cli(PRESETS, args=argv)
+    return main(cfg, runs.typed_flags(argv, vars(cfg)))
 
 
 if __name__ == "__main__":

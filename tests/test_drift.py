@@ -66,6 +66,6 @@ def test_unknown_arm_unequal_lengths_and_a_malformed_row_are_named(study):
         drift.main(drift.Config(study))
     rows = next(study.glob("runs/*s1/rollouts.jsonl"))
     rows.write_text('{"step"\n' + rows.read_text())
-    with pytest.raises(ValueError, match=r"rollouts\.jsonl:1: not JSON"):
+    with pytest.raises(ValueError, match=r"rollouts\.jsonl, line 1: not a JSON row"):
         drift.main(drift.Config(study))
     assert not (study / "drift.json").exists() and not (study / "drift.png").exists()

@@ -390,7 +390,7 @@ def test_malformed_row_is_named_by_file_and_line(tmp_path):
     lines = (d / "evals.jsonl").read_text().splitlines()
     lines[2] = "{broken"
     (d / "evals.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(ValueError, match=r"evals\.jsonl:3: not JSON"):
+    with pytest.raises(ValueError, match=r"evals\.jsonl, line 3: not a JSON row"):
         read_run(d)
 
 

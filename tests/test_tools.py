@@ -295,7 +295,7 @@ def test_results_bear_a_line_being_written_and_name_a_malformed_one(runs_dir):
     evals.write_text(text + '{"step": 4, "hi')
     assert results.read_line(evals.parent).hack == "10/40  25%"
     evals.write_text('{"step"\n' + text)
-    with pytest.raises(ValueError, match=r"evals\.jsonl, line 1: malformed JSON"):
+    with pytest.raises(ValueError, match=r"evals\.jsonl, line 1: not a JSON row"):
         results.read_line(evals.parent)
 
 
