@@ -21,9 +21,19 @@ import tempfile
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from loguru import logger
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from sampler import refuse_unknown
 
 ROOT = Path(__file__).resolve().parent
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -231,6 +241,57 @@ def random_qwen3(dims: dict, dtype: torch.dtype, device: str, seed: int = 0) -> 
         torch.set_default_dtype(default)
 
 
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def load_weights(where: str | Path, name: str, dtype: torch.dtype):
+    """A causal LM from a folder or the hub, its architecture judged by its config before any weight is read.
+
+    Raises ValueError or FileNotFoundError in one line, naming what is missing and the mend.
+    """
+    if (Path(where) / "adapter_config.json").exists():
+        raise ValueError(f"--model {name}: an adapter, not a whole model; merge it into its base model and give that")
+    try:
+        cfg = AutoConfig.from_pretrained(where)
+        refuse_unknown(cfg, f"--model {name}")
+        model, info = AutoModelForCausalLM.from_pretrained(
+            where, config=cfg, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except OSError as e:
+        raise FileNotFoundError(
+            f"--model {name}: neither a known name nor loadable from disk or hub ({str(e).splitlines()[0]}); "
+            "run `just download-model` on a machine with network, or give a local folder"
+        ) from e
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as e:
+        if isinstance(e, ValueError) and str(e).startswith("--model"):
+            raise
+        raise ValueError(f"--model {name}: cannot be loaded ({' '.join(str(e).split())[:300]})") from e
+    for what, keys in (("lack", info["missing_keys"]), ("have other shapes for", info["mismatched_keys"])):
+        if keys:
+            found = _listed(sorted(k if isinstance(k, str) else k[0] for k in keys))
+            raise ValueError(
+                f"--model {name}: its files {what} {found}, which would be random numbers; download the model again, "
+                "or mend its config.json"
+            )
+    return model
+
+
+@torch.no_grad()
+def refuse_broken(model, tok, name: str) -> None:
+    """ValueError naming weights that are not finite, or a tokenizer with ids beyond the embedding's rows."""
+    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p.sum()))]
+    bad = [n for n in bad if not bool(torch.isfinite(model.get_parameter(n)).all())]  # a sum can overflow
+    if bad:
+        raise ValueError(f"--model {name}: NaN or infinity in {_listed(bad)}; download the model again")
+    rows, top = model.get_input_embeddings().num_embeddings, max(tok.get_vocab().values())
+    if top >= rows:
+        raise ValueError(
+            f"--model {name}: its tokenizer has ids up to {top}, but the model has rows for {rows}; give the tokenizer "
+            "that belongs to it by --tokenizer"
+        )
+
+
 def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dtype: str = "float32"):
     """(model in eval mode, tokenizer) for a model name; raises with the name and the mend where it cannot be had."""
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -249,15 +310,9 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
         own["smollm2-substrate"] = substrate_folder
         if name.endswith(".safetensors"):
             own[name] = lambda: substrate_folder(Path(name))
-        where = own[name]() if name in own else name
-        try:
-            model = AutoModelForCausalLM.from_pretrained(where, dtype=dt).to(device)
-        except OSError as e:
-            raise FileNotFoundError(
-                f"--model {name}: neither a known name nor loadable from disk or hub ({str(e).splitlines()[0]}); "
-                "run `just download-model` on a machine with network, or give a local folder"
-            ) from e
+        model = load_weights(own[name]() if name in own else name, name, dt).to(device)
     model.eval()
+    refuse_broken(model, tok, name)
     if hasattr(model, "generation_config"):
         model.generation_config.eos_token_id = model.generation_config.eos_token_id or tok.eos_token_id
     return model, tok

@@ -9,16 +9,19 @@ The vocabulary projection runs on completion positions only, in chunks, recomput
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 import shared_prompts
+from sampler import Engine, logit_factor, nucleus_floor, sample
 from shared_prompts import Packed, Unit
-from svd_basis import Basis
+from svd_basis import Basis, merged
 
 LOGIT_CHUNK = 2048  # rows of float32 logits alive at once: 1.2 GB at V = 151,936
+FLOOR_CHUNK = 256  # of those, rows whose nucleus is sought together: it takes four times their memory
 
 
 @dataclass(frozen=True)
@@ -54,38 +57,57 @@ def right_padded(seqs: list[Sequence]) -> Tensor:
 
 
 class _TokenLogps(torch.autograd.Function):
-    """log softmax(h W^T / T)[target] by chunks of rows; logits are recomputed in the backward, never kept.
+    """log softmax(h W^T scale)[target] by chunks of rows; logits are recomputed in the backward, never kept.
 
-    h (n, H), weight (V, H), targets (n,) -> (n,) float32. d logp / d h = (onehot - p) W / T. The head is frozen.
+    h (n, H), weight (V, H), targets (n,) -> (n,) float32. d logp / d h = (onehot - p) W scale. The head is frozen.
+    top_p < 1: the softmax of the sampler's kept set (with the target, where a teacher drew it from outside that set).
     """
 
     @staticmethod
-    def forward(ctx, h, weight, targets, temperature):
-        logps, lse = [], []
+    def forward(ctx, h, weight, targets, scale, top_p):
+        logps, lse, floors = [], [], []
         for hc, tc in zip(h.split(LOGIT_CHUNK), targets.split(LOGIT_CHUNK), strict=True):
-            logits = (hc @ weight.T).float().div_(temperature)  # (c, V)
+            logits = (hc @ weight.T).float().mul_(scale)  # (c, V)
+            target = logits.gather(-1, tc[:, None])
+            if top_p < 1:
+                floors.append(torch.cat([nucleus_floor(part, top_p) for part in logits.split(FLOOR_CHUNK)]))
+                _keep_nucleus(logits, floors[-1], tc)
             lse.append(logits.logsumexp(-1))
-            logps.append(logits.gather(-1, tc[:, None]).squeeze(-1) - lse[-1])
-        ctx.save_for_backward(h, weight, targets, torch.cat(lse))
-        ctx.temperature = temperature
+            logps.append(target.squeeze(-1) - lse[-1])
+        ctx.save_for_backward(h, weight, targets, torch.cat(lse), torch.cat(floors) if floors else None)
+        ctx.scale = scale
         return torch.cat(logps)
 
     @staticmethod
     def backward(ctx, g):  # (n,)
-        h, weight, targets, lse = ctx.saved_tensors
+        h, weight, targets, lse, floors = ctx.saved_tensors
         out = torch.empty_like(h)
         for at in range(0, len(h), LOGIT_CHUNK):
             part = slice(at, at + LOGIT_CHUNK)
-            d = (h[part] @ weight.T).float().div_(ctx.temperature).sub_(lse[part, None]).exp_().neg_()  # -p
+            d = (h[part] @ weight.T).float().mul_(ctx.scale)
+            if floors is not None:
+                _keep_nucleus(d, floors[part], targets[part])
+            d.sub_(lse[part, None]).exp_().neg_()  # -p
             d.scatter_add_(-1, targets[part, None], torch.ones_like(d[:, :1]))
-            out[part] = d.mul_(g[part, None] / ctx.temperature).to(h.dtype) @ weight
-        return out, None, None, None
+            out[part] = d.mul_(g[part, None] * ctx.scale).to(h.dtype) @ weight
+        return out, None, None, None, None
 
 
-def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def _keep_nucleus(logits: Tensor, floor: Tensor, targets: Tensor) -> None:
+    """In place: what is below floor (n, 1) gets -inf, the target excepted."""
+    own = logits.gather(-1, targets[:, None])
+    logits.masked_fill_(logits < floor, -torch.inf).scatter_(-1, targets[:, None], own)
+
+
+def _head_logps(model, h: Tensor, targets: Tensor, temperature: float, top_p: float) -> Tensor:
+    """log-probabilities (n,) of targets under what the sampler draws from after hidden states h (n, H)."""
+    return _TokenLogps.apply(h, model.lm_head.weight, targets, logit_factor(model) / temperature, top_p)
+
+
+def token_logps(model, seqs: list[Sequence], temperature: float = 1.0, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
     """log p(completion token | prefix) for a batch: (n_tokens,) float32 and the row (n_tokens,) each belongs to.
 
-    Every completion token counts, EOS included; prompt and padding never do.
+    Every completion token counts, EOS included; prompt and padding never do. p is what the sampler draws from.
     """
     device = model.get_input_embeddings().weight.device
     ids = right_padded(seqs)
@@ -94,14 +116,14 @@ def token_logps(model, seqs: list[Sequence], temperature: float = 1.0) -> tuple[
     targets = ids[rows, at].to(device)
     hidden = model.model(input_ids=ids.to(device), use_cache=False).last_hidden_state  # (B, L, H)
     h = hidden[rows.to(device), (at - 1).to(device)]  # (n_tokens, H): the position before predicts
-    logps = _TokenLogps.apply(h, model.lm_head.weight, targets, temperature)
-    return logps, rows.to(device)
+    return _head_logps(model, h, targets, temperature, top_p), rows.to(device)
 
 
 def recompute_layers(model) -> None:
-    """Recompute each layer in the backward; transformers does so in train mode only, and these have no dropout."""
+    """Recompute each layer in the backward; transformers does so in train mode only, which no dropout may see."""
     model.gradient_checkpointing_enable({"use_reentrant": False})
-    model.train()
+    for module in model.modules():
+        module.training = getattr(module, "gradient_checkpointing", False)
 
 
 def _refuse_non_finite(logp_sum: Tensor, loss: Tensor | None = None) -> None:
@@ -125,6 +147,7 @@ def rollout_grads(
     *,
     tokens_per_micro: int = 16384,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     weight_grads: bool = False,
 ) -> tuple[Tensor, Tensor, float]:
     """One backward over all sequences -> (G (n, D) per-rollout coordinates of dloss, sum logp (n,), loss).
@@ -138,7 +161,7 @@ def rollout_grads(
     logp_sum = torch.zeros(len(seqs), device=device)
     total = torch.zeros((), device=device)
     for batch in micro_batches(seqs, tokens_per_micro):
-        logps, rows = token_logps(model, [seqs[i] for i in batch], temperature)
+        logps, rows = token_logps(model, [seqs[i] for i in batch], temperature, top_p)
         index = torch.tensor(batch, device=device)
         loss = loss_fn(logps, rows, batch)
         with basis.capture(grads, index, weight_grads):
@@ -149,6 +172,21 @@ def rollout_grads(
     return grads, logp_sum, float(total)
 
 
+def k3(logps: Tensor, ref: Tensor) -> Tensor:
+    """Schulman's K3 estimate of KL(policy || reference) a token: exp(r) - r - 1 with r = ref - logp; >= 0."""
+    r = ref - logps
+    return r.exp() - r - 1
+
+
+@dataclass(frozen=True)
+class KL:
+    """A K3 term of the shared gradient: sum_i weights_i * sum_t K3_t, with the untrained model inside `reference()`."""
+
+    weights: Tensor  # (n,)
+    out: Tensor  # (n,) sum_t K3_t, added to in place
+    reference: Callable[[], AbstractContextManager]
+
+
 def shared_grads(
     model,
     basis: Basis,
@@ -157,9 +195,11 @@ def shared_grads(
     *,
     tokens_per_micro: int = 16384,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     weight_grads: bool = False,
+    kl: KL | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient of sum_i weights_i * (-log p(completion_i)) with each unit's prompt run once, from one backward.
+    """Gradient of sum_i weights_i * (-log p(completion_i)) + KL with each unit's prompt run once, from one backward.
 
     weights (n,) -> (C (n, D): rollout i's part at its own completion's positions, Q (len(units), D): the part at each
     unit's prompt positions, sum logp (n,)). Exact: C[i over the unit].sum(0) + Q[unit] is the sum that rollout_grads
@@ -172,11 +212,23 @@ def shared_grads(
     grads = torch.zeros(n + len(units), basis.size, device=device)  # rollouts, then prompts
     logp_sum = torch.zeros(n, device=device)
     home = {i: n + at for at, u in enumerate(units) for i in u.rollouts}
+
+    def logps_of(lay: Packed) -> Tensor:
+        h = shared_prompts.hidden_states(model, lay)[lay.before]  # (completion tokens, H)
+        return _head_logps(model, h, lay.targets, temperature, top_p)
+
     for batch in shared_prompts.micro_batches(units, tokens_per_micro):
         lay = Packed(batch, device)
-        h = shared_prompts.hidden_states(model, lay)[lay.before]  # (completion tokens, H)
-        logps = _TokenLogps.apply(h, model.lm_head.weight, lay.targets, temperature)
+        ref = None
+        if kl is not None:
+            with torch.no_grad(), kl.reference():
+                ref = logps_of(lay)
+        logps = logps_of(lay)
         loss = -(weights.to(device)[lay.rollout_of] * logps).sum()
+        if ref is not None:
+            k = k3(logps, ref)
+            loss = loss + (kl.weights.to(device)[lay.rollout_of] * k).sum()
+            kl.out.index_add_(0, lay.rollout_of, k.detach())
         where = [home[u.rollouts[0]] for u in batch] + lay.rollouts
         with basis.capture(grads, torch.tensor(where, device=device), weight_grads, lay.cu["self"]):
             loss.backward()
@@ -194,3 +246,62 @@ def nll_loss(scale: Tensor | float = 1.0) -> LossFn:
         return -(logps * scale[torch.tensor(batch, device=logps.device)][rows]).sum()
 
     return loss
+
+
+# Allowed difference of log-probabilities, as a share of the spread of the model's own logits. float32 agrees to 1e-6 on
+# a CPU; attention kernels of a GPU sum with fewer bits. bfloat16 rounds each product by 0.4%, which adds up over the
+# layers to a few percent; a wrong rotation, norm or factor gives a difference of the spread's own size.
+TOLERANCE = {("cpu", torch.float32): 1e-3, ("cuda", torch.float32): 1e-2}
+TOLERANCE_LOW = 0.15
+
+
+@torch.no_grad()
+def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, engine: Engine, memory_gb: float | None):
+    """Compare sampler, packed and padded log-probabilities with the model's own forward, at its dtype, on prompts.
+
+    A delta_s model is compared with a small random delta, put back to zero after. Raises ValueError naming the
+    architecture, the path and the difference; a FloatingPointError where the model's own logits are not finite.
+    """
+    knobs = [x for x in basis.layers.values() if x.delta is not None] if basis else []
+    gen = torch.Generator().manual_seed(0)
+    for layer in knobs:
+        layer.delta.copy_(0.05 * layer.S.mean().cpu() * torch.randn(layer.rank, generator=gen))
+    try:
+        with merged(basis):
+            done = sample(
+                model, prompts, 2, max_new_tokens=8, eos_ids=(), seed=0, engine=engine, max_rows=4, memory_gb=memory_gb
+            )
+        seqs = [Sequence(prompts[i // 2], s.ids) for i, s in enumerate(done)]
+        own, spread = [], []
+        for s in seqs:
+            ids = torch.tensor([s.prompt_ids + s.completion_ids], device=model.device)
+            logits = model(input_ids=ids, use_cache=False).logits[0, len(s.prompt_ids) - 1 : -1].float()
+            spread.append(logits.std(-1))
+            own.append(logits.log_softmax(-1).gather(1, ids[0, len(s.prompt_ids) :, None])[:, 0])
+        own, spread = torch.cat(own), float(torch.cat(spread).mean())
+        units = [Unit(p, [x.completion_ids for x in seqs[2 * i : 2 * i + 2]], [0, 1]) for i, p in enumerate(prompts)]
+        lay = Packed(units, model.device)
+        h = shared_prompts.hidden_states(model, lay)[lay.before]
+        paths = {
+            "sampler": torch.tensor([x for s in done for x in s.logps], device=own.device),
+            "packed forward": _head_logps(model, h, lay.targets, 1.0, 1.0),
+            "padded forward": token_logps(model, seqs)[0],
+        }
+    finally:
+        for layer in knobs:
+            layer.delta.zero_()
+        if model.device.type == "cuda":
+            import sampler_gpu
+
+            sampler_gpu.release(model)  # this engine was made for four rows
+    kind = f"{type(model).__name__} in {str(model.dtype).removeprefix('torch.')}"
+    if not bool(torch.isfinite(own).all()):
+        raise FloatingPointError(f"{kind}: the model's own log-probabilities are not finite; are its weights whole?")
+    allowed = TOLERANCE.get((model.device.type, model.dtype), TOLERANCE_LOW) * spread + 1e-5
+    for name, logps in paths.items():
+        off = float((logps - own).square().mean().sqrt())
+        if not off <= allowed:
+            raise ValueError(
+                f"{kind}: the {name}'s log-probabilities differ from the model's own by {off:.2g} (root mean square, "
+                f"{allowed:.2g} is rounding): this architecture is not computed exactly, choose another --model"
+            )

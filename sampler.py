@@ -72,7 +72,7 @@ def sample(
     first_row of all_rows: these rollouts are that slice of a larger batch shared between processes, and draw the same
     numbers as they would in one.
     A delta_s model is sampled with its delta: merged in float32, by an exact side product in bfloat16.
-    Raises ValueError for empty prompts, arguments out of range, or a model that is not Llama- or Qwen3-like.
+    Raises ValueError for empty prompts, arguments out of range, or a model that is not of ARCHITECTURES.
     """
     _check(model, prompts, n, max_new_tokens, temperature, top_k, top_p, eos_ids, force_lengths, max_rows)
     total = len(prompts) * n
@@ -189,17 +189,60 @@ class Block:
     down: Callable[[Tensor], Tensor]
     act: Callable[[Tensor], Tensor]
     qk_weight: Tensor | None
+    rope: bool = True  # SmolLM3 leaves some layers without
+
+
+def logit_factor(model: nn.Module) -> float:
+    """What the head's products are multiplied with to be logits: 1 / logits_scaling in Granite."""
+    return 1.0 / getattr(model.config, "logits_scaling", 1.0)
+
+
+def has_rope(layer: nn.Module) -> bool:
+    return bool(getattr(layer.self_attn, "use_rope", True))
+
+
+# The architectures whose forward this file and shared_prompts.py compute exactly, shown by tests in float32. A config
+# that looks alike is no proof: others differ in where a norm, a factor or a rotation stands.
+ARCHITECTURES = ("granite", "llama", "mistral", "qwen2", "qwen3", "seed_oss", "smollm3")
+
+
+def refuse_unknown(cfg, name: str) -> None:
+    """ValueError in one line where the model of this transformers config would not be computed exactly."""
+    kind = getattr(cfg, "model_type", "") or type(cfg).__name__
+    if kind not in ARCHITECTURES:
+        raise ValueError(
+            f"{name}: the architecture {kind} is not among those that are sampled and trained exactly "
+            f"({', '.join(ARCHITECTURES)}); choose a model of one of these"
+        )
+    if getattr(cfg, "quantization_config", None):
+        raise ValueError(f"{name}: its weights are quantised, which cannot be trained; choose the unquantised model")
+    kinds = getattr(cfg, "layer_types", None)
+    window = kinds is None and getattr(cfg, "use_sliding_window", True) and getattr(cfg, "sliding_window", None)
+    if window or set(kinds or ()) - {"full_attention"}:
+        raise ValueError(
+            f"{name}: it has sliding-window layers, which are not supported; choose a model whose layers all see the "
+            "whole text (Mistral: version 0.2 or later)"
+        )
+    rope = (getattr(cfg, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in ("dynamic", "longrope"):
+        raise ValueError(
+            f"{name}: rope_type {rope} is not supported, since its angles change with the length; choose another model"
+        )
 
 
 class Geometry:
-    """Sizes and modules of a Llama- or Qwen3-like causal LM; raises ValueError naming what it cannot run."""
+    """Sizes, factors and modules of a causal LM of ARCHITECTURES; raises ValueError naming what it cannot run."""
 
     def __init__(self, model: nn.Module):
         body, cfg = getattr(model, "model", None), model.config
+        refuse_unknown(cfg, type(model).__name__)
         need = ("embed_tokens", "layers", "norm", "rotary_emb")
-        if body is None or not all(hasattr(body, a) for a in need) or not hasattr(model, "lm_head"):
-            raise ValueError(f"{type(model).__name__}: the sampler runs Llama- and Qwen3-like causal models only")
+        if body is None or not all(hasattr(body, a) for a in need) or getattr(model, "lm_head", None) is None:
+            raise ValueError(f"{type(model).__name__}: not a causal language model, it has no head over the vocabulary")
         self.body, self.cfg, self.head = body, cfg, model.lm_head
+        self.embed_factor = getattr(cfg, "embedding_multiplier", 1.0)  # Granite's factors, 1 elsewhere
+        self.residual_factor = getattr(cfg, "residual_multiplier", 1.0)
+        self.logit_factor = logit_factor(model)
         self.layers = body.layers
         attn = self.layers[0].self_attn
         self.n_layers, self.D = len(self.layers), attn.head_dim
@@ -208,11 +251,14 @@ class Geometry:
         self.hidden, self.inter, self.vocab = cfg.hidden_size, cfg.intermediate_size, cfg.vocab_size
         self.qk_norm = hasattr(attn, "q_norm")
         self.device, self.dtype = body.embed_tokens.weight.device, body.embed_tokens.weight.dtype
-        if any(kind != "full_attention" for kind in getattr(cfg, "layer_types", None) or []):
-            raise ValueError(f"{type(model).__name__}: sliding-window layers are not supported by the sampler")
-        kind = (getattr(cfg, "rope_parameters", None) or {}).get("rope_type", "default")
-        if kind in ("dynamic", "longrope"):
-            raise ValueError(f"rope_type {kind}: its angles change with the length, which a fixed table cannot follow")
+
+    def embed(self, ids: Tensor) -> Tensor:
+        h = self.body.embed_tokens(ids)
+        return h if self.embed_factor == 1 else h * self.embed_factor
+
+    def add(self, h: Tensor, out: Tensor) -> Tensor:
+        """The residual stream h and a block's output."""
+        return h + (out if self.residual_factor == 1 else out * self.residual_factor)
 
     def rope_table(self, length: int) -> tuple[Tensor, Tensor]:
         """cos, sin (length, D) with the minus of rotate_half folded into sin: rope(x) = x cos + roll(x, D/2) sin."""
@@ -233,6 +279,7 @@ class Geometry:
             out.append(Block(
                 layer.input_layernorm, layer.post_attention_layernorm, _joined([a.q_proj, a.k_proj, a.v_proj]),
                 _joined([a.o_proj]), _joined([m.gate_proj, m.up_proj]), _joined([m.down_proj]), m.act_fn, qk,
+                has_rope(layer),
             ))  # fmt: skip
         return out
 
@@ -263,7 +310,8 @@ class Net:
         qk, v = y[..., : g.H + g.K, :], y[..., g.H + g.K :, :]
         if block.qk_weight is not None:
             qk = rms_norm(qk, block.qk_weight, g.layers[0].self_attn.q_norm.variance_epsilon)
-        qk = qk * cos + qk.roll(g.D // 2, -1) * sin
+        if block.rope:
+            qk = qk * cos + qk.roll(g.D // 2, -1) * sin
         return qk[..., : g.H, :], qk[..., g.H :, :], v
 
     def mlp(self, block: Block, h: Tensor) -> Tensor:
@@ -271,7 +319,8 @@ class Net:
         return block.down(block.act(gate) * up)
 
     def logits(self, h: Tensor) -> Tensor:
-        return self.geo.head(_norm(h, self.geo.body.norm)).float()
+        logits = self.geo.head(_norm(h, self.geo.body.norm)).float()
+        return logits if self.geo.logit_factor == 1 else logits * self.geo.logit_factor
 
     def prefill(
         self, prompts: list[list[int]], budget: int, store: Callable[[int, list[int], Tensor, Tensor, Tensor], None]
@@ -284,14 +333,14 @@ class Net:
             width = len(prompts[which[-1]])
             ids = torch.tensor([prompts[i] + [0] * (width - len(prompts[i])) for i in which], device=g.device)
             cos, sin = self.cos[:width, None], self.sin[:width, None]  # (l, 1, D)
-            h = g.body.embed_tokens(ids)  # (p, l, hidden)
+            h = g.embed(ids)  # (p, l, hidden)
             for i, block in enumerate(self.blocks):
                 q, k, v = (x.transpose(1, 2) for x in self.qkv(block, h, cos, sin))  # (p, heads, l, D)
                 store(i, which, lens, k, v)
                 # right padding: no real token looks right, so plain causal attention needs no mask
                 o = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=g.scale, enable_gqa=g.g > 1)
-                h = h + block.out(o.transpose(1, 2).flatten(2))
-                h = h + self.mlp(block, h)
+                h = g.add(h, block.out(o.transpose(1, 2).flatten(2)))
+                h = g.add(h, self.mlp(block, h))
             logits[which] = self.logits(h[torch.arange(len(which), device=g.device), lens - 1])
         return logits
 
@@ -443,7 +492,7 @@ class _Wave:
         net, geo, b = self.net, self.geo, len(token)
         pos = self.base + t
         cos, sin = net.cos[pos][:, None], net.sin[pos][:, None]  # (B, 1, D)
-        h = geo.body.embed_tokens(token)  # (B, hidden)
+        h = geo.embed(token)  # (B, hidden)
         for i, block in enumerate(net.blocks):
             q, k, v = net.qkv(block, h, cos, sin)
             ck, cv = self.ck[i], self.cv[i]
@@ -453,8 +502,8 @@ class _Wave:
             o_p, lse_p = self._prompt_attention(q, i)
             share = torch.sigmoid(lse_p - lse_c.view(b, geo.H))[..., None]  # the prompt's share of the softmax mass
             o = o_c.view(b, geo.H, geo.D).lerp(o_p, share.to(o_p.dtype))
-            h = h + block.out(o.flatten(1))
-            h = h + net.mlp(block, h)
+            h = geo.add(h, block.out(o.flatten(1)))
+            h = geo.add(h, net.mlp(block, h))
         return net.logits(h)
 
     def drop(self, keep: Tensor, t: int):

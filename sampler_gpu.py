@@ -29,7 +29,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from sampler import Block, Geometry, Job, Net, Sampled, draw, has_delta, is_plain
+from sampler import Block, Geometry, Job, Net, Sampled, draw, has_delta, has_rope, is_plain
 
 PAGE = 64  # tokens a KV page
 CHUNK = 4096  # logits a program of the sampler
@@ -405,6 +405,8 @@ class Engine:
         geo = self.geo = Geometry(model)
         if getattr(geo.cfg, "hidden_act", "silu") != "silu":
             raise ValueError(f"hidden_act {geo.cfg.hidden_act}: the graph engine has silu only; use --sampler eager")
+        if (geo.embed_factor, geo.residual_factor, geo.logit_factor) != (1, 1, 1):
+            raise ValueError(f"{geo.cfg.model_type}: the graph engine has none of its factors; use --sampler eager")
         if geo.D % 2:
             raise ValueError(f"head width {geo.D} is odd; use --sampler eager")
         self.capture, self.max_rows, self.steps, self.prompt = capture, max_rows, steps, prompt
@@ -420,9 +422,11 @@ class Engine:
             qk = None
             if geo.qk_norm:
                 qk = torch.empty(geo.H + geo.K, geo.D, dtype=dt, device=dev)
-            blocks.append(Block(layer.input_layernorm, layer.post_attention_layernorm, *js, layer.mlp.act_fn, qk))
+            norms = (layer.input_layernorm, layer.post_attention_layernorm)
+            blocks.append(Block(*norms, *js, layer.mlp.act_fn, qk, has_rope(layer)))
         self.net = Net(geo, prompt + steps, blocks)
-        self.cos, self.sin = self.net.cos, self.net.sin
+        turn, still = (self.net.cos, self.net.sin), (torch.ones_like(self.net.cos), torch.zeros_like(self.net.sin))
+        self.angles = [turn if block.rope else still for block in blocks]
         kv = (geo.n_layers, pages, geo.K, PAGE, geo.D)
         self.kpool = torch.zeros(kv, dtype=dt, device=dev)  # zeros: page 0 (idle rows) must never hold a NaN
         self.vpool = torch.zeros(kv, dtype=dt, device=dev)
@@ -532,7 +536,7 @@ class Engine:
             x = self._norm(h, add, block.norm1)
             kp, vp = self.kpool[i], self.vpool[i]
             _rope_kernel[(b, g.H + 2 * g.K)](
-                block.qkv(x), block.qk_weight if g.qk_norm else x, self.cos, self.sin, q, kp, vp, slot, self.ntok,
+                block.qkv(x), block.qk_weight if g.qk_norm else x, *self.angles[i], q, kp, vp, slot, self.ntok,
                 self.base, self.table, g.layers[0].self_attn.q_norm.variance_epsilon if g.qk_norm else 0.0,
                 NT=self.nt, NORM=g.qk_norm, **geometry, num_warps=1,
             )  # fmt: skip

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sampler import Geometry, rms_norm
+from sampler import Geometry, has_rope, rms_norm
 
 
 @dataclass(frozen=True)
@@ -310,15 +310,15 @@ def _norm(x: Tensor, module: nn.Module) -> Tensor:
     return rms_norm(x, module.weight, module.variance_epsilon)
 
 
-def _head_norm_rope(x: Tensor, module: nn.Module | None, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (N, heads, D) -> normed over D where the model does so, then rotated; sin carries rotate_half's minus."""
-    if x.is_cuda and x.dtype == torch.bfloat16 and module is not None:
+def _head_norm_rope(x: Tensor, module: nn.Module | None, cos: Tensor | None, sin: Tensor | None) -> Tensor:
+    """x (N, heads, D) -> normed over D and rotated where the model does so; sin carries rotate_half's minus."""
+    if x.is_cuda and x.dtype == torch.bfloat16 and module is not None and cos is not None:
         from fused_ops import norm_rope
 
         return norm_rope(x, module.weight, cos, sin, module.variance_epsilon)
     if module is not None:
         x = rms_norm(x, module.weight, module.variance_epsilon)
-    return x * cos[:, None] + x.roll(x.shape[-1] // 2, -1) * sin[:, None]
+    return x if cos is None else x * cos[:, None] + x.roll(x.shape[-1] // 2, -1) * sin[:, None]
 
 
 def _gated(gate: Tensor, up: Tensor, act: nn.Module, silu: bool) -> Tensor:
@@ -330,7 +330,7 @@ def _gated(gate: Tensor, up: Tensor, act: nn.Module, silu: bool) -> Tensor:
 
 
 def hidden_states(model: nn.Module, lay: Packed) -> Tensor:
-    """(N, hidden) after the last norm of a Llama- or Qwen3-like model; layers are recomputed where it says so."""
+    """(N, hidden) after the last norm of a model of sampler.ARCHITECTURES; layers are recomputed where it says so."""
     geo = Geometry(model)
     table_cos, table_sin = geo.rope_table(lay.longest)
     cos, sin = table_cos[lay.position], table_sin[lay.position]  # (N, D)
@@ -339,15 +339,16 @@ def hidden_states(model: nn.Module, lay: Packed) -> Tensor:
     def block(h: Tensor, layer: nn.Module) -> Tensor:
         a, m = layer.self_attn, layer.mlp
         x = _norm(h, layer.input_layernorm)
-        q = _head_norm_rope(a.q_proj(x).unflatten(-1, (geo.H, geo.D)), getattr(a, "q_norm", None), cos, sin)
-        k = _head_norm_rope(a.k_proj(x).unflatten(-1, (geo.K, geo.D)), getattr(a, "k_norm", None), cos, sin)
+        angles = (cos, sin) if has_rope(layer) else (None, None)
+        q = _head_norm_rope(a.q_proj(x).unflatten(-1, (geo.H, geo.D)), getattr(a, "q_norm", None), *angles)
+        k = _head_norm_rope(a.k_proj(x).unflatten(-1, (geo.K, geo.D)), getattr(a, "k_norm", None), *angles)
         v = a.v_proj(x).unflatten(-1, (geo.K, geo.D))
-        h = h + a.o_proj(_SharedAttention.apply(q, k, v, lay, geo.scale).flatten(1))
+        h = geo.add(h, a.o_proj(_SharedAttention.apply(q, k, v, lay, geo.scale).flatten(1)))
         x = _norm(h, layer.post_attention_layernorm)
-        return h + m.down_proj(_gated(m.gate_proj(x), m.up_proj(x), m.act_fn, silu))
+        return geo.add(h, m.down_proj(_gated(m.gate_proj(x), m.up_proj(x), m.act_fn, silu)))
 
-    h = geo.body.embed_tokens(lay.ids)
+    h = geo.embed(lay.ids)
     for layer in geo.layers:
-        recompute = model.training and getattr(layer, "gradient_checkpointing", False)
+        recompute = layer.training and getattr(layer, "gradient_checkpointing", False)
         h = checkpoint(block, h, layer, use_reentrant=False) if recompute else block(h, layer)
     return _norm(h, geo.body.norm)

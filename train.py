@@ -55,13 +55,17 @@ import runs
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import WALL_LIMIT, Grader, GraderProcess
 from policy_grad import (
+    KL,
     Sequence,
+    check_forward,
+    k3,  # noqa: F401  a reader of the step looks for it here
     micro_batches,
+    nll_loss,
     recompute_layers,
     right_padded,
     rollout_grads,
     shared_grads,
-    token_logps,
+    token_logps,  # noqa: F401
 )
 from sampler import sample
 from shared_prompts import Unit
@@ -225,9 +229,10 @@ class Config:
     def shares_prompts(self) -> bool:
         """Whether the step's gradient runs each prompt once: exact, a prompt's part belongs to its group's sum.
 
-        A screen reads each rollout's gradient at its own positions, in a pass before this one.
+        A screen reads each rollout's gradient at its own positions, in a pass before this one. A KL term comes this way
+        alone.
         """
-        return self.share_prompts and not self.kl_beta
+        return self.share_prompts or self.kl_beta > 0
 
     @property
     def group_teacher(self) -> int:
@@ -662,12 +667,6 @@ def group_advantages(rewards: Tensor, keep: Tensor, how: str = "dr_grpo") -> Ten
     return torch.where(n >= 2, a, torch.zeros_like(a))
 
 
-def k3(logps: Tensor, ref: Tensor) -> Tensor:
-    """Schulman's K3 estimate of KL(policy || reference) a token: exp(r) - r - 1 with r = ref - logp; >= 0."""
-    r = ref - logps
-    return r.exp() - r - 1
-
-
 def distinct(rollouts: list[Rollout]) -> tuple[list[int], list[int], list[float]]:
     """(first of each kind, kind of each rollout, size of each kind); a kind is source, prompt and tokens."""
     seen: dict[tuple, list[int]] = {}
@@ -882,6 +881,10 @@ class Trainer:
 
     def __init__(self, cfg: Config, grader: Grader | GraderProcess, accelerator, model, tok):
         self.cfg, self.grader, self.acc = cfg, grader, accelerator
+        if cfg.prompts_per_step % accelerator.num_processes:
+            raise ValueError(
+                f"--prompts-per-step {cfg.prompts_per_step}: must divide among {accelerator.num_processes} processes"
+            )
         self.model, self.tok = model, tok
         self.probe_ids = torch.tensor([self.tok.encode("def f(x):\n    return x")], device=model.device)
         with torch.no_grad():
@@ -899,6 +902,8 @@ class Trainer:
             ours = self.model(input_ids=self.probe_ids).logits
         close = float((ours - base).float().norm() / base.float().norm()) < 0.1  # rounding through all layers
         self.identity = close if self.basis.fused else bool(torch.equal(base, ours))
+        short = self.probe_ids[0].tolist()
+        check_forward(self.model, self.basis, [short, 4 * short], engine=cfg.sampler, memory_gb=self.sampling_gb)
         wanted = dataclasses.replace(cfg.extract_config(), tokens_per_micro=self.tokens_per_micro)
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
@@ -1018,10 +1023,16 @@ class Trainer:
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
         score, threshold = self._hackward("hack" if which in ("random", "length") else which, grads)
         score = lengths.float() if which == "length" else score
+        of_v, beyond = self._hackward("hack", grads)
+        # all processes' rollouts are ranked together, on each process: the step is then that of one process
+        counts = self._gather([len(score)])
+        mine = slice(sum(counts[: self.acc.process_index]), sum(counts[: self.acc.process_index + 1]))
+        score, of_v, advantages = (
+            torch.tensor(self._gather(x.tolist()), dtype=x.dtype) for x in (score, of_v, advantages)
+        )
         side = advantages > 0 if cfg.screen_side == "positive" else torch.ones(len(score), dtype=torch.bool)
         none = torch.zeros(len(score), dtype=torch.bool)
         if cfg.screen_match and which not in ("hack", "random"):
-            of_v, beyond = self._hackward("hack", grads)
             n = int(((of_v > beyond) & side).sum())
             drop = none.index_fill(0, score.masked_fill(~side, -math.inf).topk(n).indices, True)
         elif cfg.screen_share is None:
@@ -1038,7 +1049,7 @@ class Trainer:
         if which == "random":
             gen, at = torch.Generator().manual_seed(cfg.seed * 7919 + step), side.nonzero()[:, 0]
             drop[at] = drop[at][torch.randperm(len(at), generator=gen)]
-        return drop
+        return drop[mine]
 
     def _hackward(self, which: str, grads: Tensor) -> tuple[Tensor, float]:
         """(cosines (n,) with a mean direction, its pairs' threshold), oriented so that more is more hack-ward."""
@@ -1107,8 +1118,6 @@ class Trainer:
         cfg, acc, t0 = self.cfg, self.acc, time.perf_counter()
         g_t = cfg.teachers_at(step)
         g_s = cfg.group - g_t
-        if len(tasks) % acc.num_processes:
-            raise ValueError(f"--prompts-per-step {len(tasks)} must be a multiple of the {acc.num_processes} processes")
         share = len(tasks) // acc.num_processes
         mine = tasks[acc.process_index * share : (acc.process_index + 1) * share]
 
@@ -1157,6 +1166,8 @@ class Trainer:
             rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
         rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
         n_screened = sum(self._gather([n_screened]))
+        kl_sum, kl_tokens = (sum(x) for x in zip(*self._gather([kl]), strict=True))
+        kl = kl_sum / max(1.0, kl_tokens)
         return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
 
     def _check_finite(self, step: int) -> None:
@@ -1167,11 +1178,17 @@ class Trainer:
                     f"step {step + 1}: the model's logits are not finite after this update; lower --lr"
                 )
 
-    def _wait_for_grades(self, groups: list[list[Rollout]]) -> list[int]:
-        """The groups, at least one, whose rollouts are all graded by now."""
+    def _graded(self, groups: list[list[Rollout]], waiting: list[int]) -> list[int]:
+        """The groups of `waiting`, at least one, whose gradient is made next.
+
+        On a CPU the first one, waited for: sums are then in a fixed order, and a seed fixes a run. A GPU takes all that
+        are graded by now, so that it never idles while a program loops; its sums differ in their last bits anyway.
+        """
+        if self.basis.device.type == "cpu":
+            return waiting[:1]
         while True:
-            pending = [[r.grading for r in group if r.grading is not None and not r.grading.done()] for group in groups]
-            ready = [i for i, left in enumerate(pending) if not left]
+            pending = [[r.grading for r in groups[i] if r.grading and not r.grading.done()] for i in waiting]
+            ready = [i for i, left in zip(waiting, pending, strict=True) if not left]
             if ready:
                 return ready
             start = time.perf_counter()
@@ -1197,7 +1214,7 @@ class Trainer:
     def _shared_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
         """As _rollout_gradient, each prompt run once a group and source; a group starts as soon as it is graded.
 
-        A program that loops keeps its group waiting for its CPU limit; the others' gradient is made meanwhile.
+        A program that loops keeps its group waiting for its CPU limit; others' gradient is made meanwhile.
         """
         cfg, dev, waiting = self.cfg, self.basis.device, list(range(len(groups)))
         advantages = torch.zeros(len(groups), cfg.group)
@@ -1205,36 +1222,38 @@ class Trainer:
         joint = torch.zeros(2, self.basis.size, device=dev)
         nll = torch.zeros(len(groups) * cfg.group, self.basis.size, device=dev)
         live: list[int] = []
+        kl = [0.0, 0.0]
         while waiting:
-            at = [waiting[i] for i in self._wait_for_grades([groups[i] for i in waiting])]
+            at = self._graded(groups, waiting)
             waiting = [i for i in waiting if i not in at]
             *_, advantages[at], flat[at] = self._advantages([groups[i] for i in at])
-            index = [i * cfg.group + j for i in at if advantages[i].abs().amax() > 1e-9 for j in range(cfg.group)]
-            if not index:  # a group without variance costs no forward
-                continue
+            index = [i * cfg.group + j for i in at for j in self._active(advantages[i : i + 1])]
             rollouts = [groups[i // cfg.group][i % cfg.group] for i in index]
-            part, nll[index] = self._shared_part(rollouts, advantages.flatten()[index], n_all)
+            part, nll[index], more = self._shared_part(rollouts, advantages.flatten()[index], n_all)
             joint += part
+            kl = [a + b for a, b in zip(kl, more, strict=True)]
             live += index
-        return advantages, flat, joint, live, nll[live], 0, 0.0
+        return advantages, flat, joint, live, nll[live], 0, kl
 
-    def _active(self, advantages: Tensor) -> list[int]:
-        """Rollouts (prompt-major) of the groups (P, G) with variance; the others cost no forward."""
-        live = (advantages.abs().amax(1) > 1e-9).repeat_interleave(self.cfg.group)  # (n,)
-        return live.nonzero()[:, 0].tolist()
+    def _active(self, advantages: Tensor, step: bool = True) -> list[int]:
+        """Rollouts (prompt-major) of the groups (P, G) with variance; the others cost no forward.
+
+        In a step with a KL term all are active: the penalty holds where rewards say nothing, too.
+        """
+        live = advantages.abs().amax(1) > 1e-9
+        if step and self.cfg.kl_beta:
+            live = torch.ones_like(live)
+        return live.repeat_interleave(self.cfg.group).nonzero()[:, 0].tolist()
 
     def _screened_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
         """As _shared_gradient for a screen, which compares all groups: one pass ranks, what is left makes the step."""
         rollouts = [r for group in groups for r in group]
         rewards, keep, advantages, flat = self._advantages(groups)
-        active = self._active(advantages)
-        if not active:
-            return advantages, flat, torch.zeros(2, self.basis.size, device=self.basis.device), [], None, 0, 0.0
-        picked = [rollouts[i] for i in active]
-        _, unit = self._shared_part(picked, torch.ones(len(active)), n_all, step=False)
-        advantages, n_screened = self._screened(rollouts, active, unit, rewards, keep, advantages, step)
-        joint, _ = self._shared_part(picked, advantages.flatten()[active], n_all)
-        return advantages, flat, joint, active, unit, n_screened, 0.0
+        active, ranked = self._active(advantages), self._active(advantages, step=False)
+        _, unit, _ = self._shared_part([rollouts[i] for i in ranked], torch.ones(len(ranked)), n_all, step=False)
+        advantages, n_screened = self._screened(rollouts, ranked, unit, rewards, keep, advantages, step)
+        joint, _, kl = self._shared_part([rollouts[i] for i in active], advantages.flatten()[active], n_all)
+        return advantages, flat, joint, ranked, unit, n_screened, kl
 
     def _screened(self, rollouts, active, unit: Tensor, rewards: Tensor, keep: Tensor, advantages: Tensor, step: int):
         """Screen the active rollouts by gradients unit (n, D) -> (advantages (P, G) of what is left, how many left)."""
@@ -1249,32 +1268,40 @@ class Trainer:
             return group_advantages(rewards - cfg.penalty * drop, keep, cfg.advantage), n_screened
         return group_advantages(rewards, keep & ~drop, cfg.advantage), n_screened
 
-    def _shared_part(self, rollouts: list[Rollout], a: Tensor, n_all: int, step: bool = True) -> tuple[Tensor, Tensor]:
-        """Gradient of student and teacher (2, D), and of each rollout's -log p at its own positions (n, D), signed.
+    def _shared_part(
+        self, rollouts: list[Rollout], a: Tensor, n_all: int, step: bool = True
+    ) -> tuple[Tensor, Tensor, list[float]]:
+        """Gradient of student and teacher (2, D), of each rollout's -log p at its own positions (n, D), signed, and
+        [sum of K3, its tokens].
 
-        step: with full weights, the knobs' .grad too.
+        step: with the KL term, and with full weights the knobs' .grad too.
         """
         cfg, dev = self.cfg, self.basis.device
         joint = torch.zeros(2, self.basis.size, device=dev)
-        first, copy_of, _ = distinct(rollouts)  # the same tokens have the same gradient: repeats are run once
-        copy_of = torch.tensor(copy_of)
+        first, copy_of, copies = distinct(rollouts)  # the same tokens have the same gradient: repeats are run once
+        copy_of, copies = torch.tensor(copy_of, dtype=torch.long), torch.tensor(copies)
         scale = token_scale(cfg, [len(rollouts[j].completion_ids) for j in first], n_all)
         weight = torch.zeros(len(first)).index_add_(0, copy_of, a) * scale
+        k3_sums, kl = torch.zeros(len(first), device=dev), None
+        if step and cfg.kl_beta:
+            kl = KL(cfg.kl_beta * copies * scale, k3_sums, self._as_reference)
         shared: dict[tuple, list[int]] = {}  # (prompt, source) -> distinct rollouts: sources stay apart
         for j, f in enumerate(first):
-            if weight[j] != 0:
+            if kl or weight[j] != 0:
                 key = (tuple(rollouts[f].task.prompt_ids), rollouts[f].source == "teacher")
                 shared.setdefault(key, []).append(j)
         units = [
             Unit(list(prompt), [rollouts[first[j]].completion_ids for j in js], js)
             for (prompt, _), js in shared.items()
         ]
-        own, prompts = self._shared_backward(units, weight, step)
+        own, prompts = self._shared_backward(units, weight, step, kl)
         for (_, teacher), js, part in zip(shared, shared.values(), prompts, strict=True):
             joint[int(teacher)] += own[js].sum(0) + part
-        return joint, (own * weight.sign()[:, None].to(dev))[copy_of.to(dev)]
+        nll = (own * weight.sign()[:, None].to(dev))[copy_of.to(dev)]
+        tokens = sum(len(r.completion_ids) for r in rollouts) if kl else 0
+        return joint, nll, [float(copies @ k3_sums.cpu()), tokens]
 
-    def _shared_backward(self, units: list[Unit], weight: Tensor, step: bool) -> tuple[Tensor, Tensor]:
+    def _shared_backward(self, units: list[Unit], weight: Tensor, step: bool, kl: KL | None):
         own, prompt, _ = shared_grads(
             self.model,
             self.basis,
@@ -1282,91 +1309,60 @@ class Trainer:
             weight,
             tokens_per_micro=self.tokens_per_micro,
             temperature=self.cfg.temperature,
+            top_p=self.cfg.top_p,
             weight_grads=step and self.cfg.train == "full",
+            kl=kl,
         )
         return own, prompt
 
     def _rollout_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
         """(advantages (P, G), flat (P,), gradient of student and teacher (2, D), which rollouts were run, their
-        gradients oriented as of -log p (n, D), how many were screened, KL)."""
-        cfg, rollouts = self.cfg, [r for group in groups for r in group]
+        gradients oriented as of -log p (n, D), how many were screened, [sum of K3, its tokens])."""
+        cfg, dev, rollouts = self.cfg, self.basis.device, [r for group in groups for r in group]
         rewards, keep, advantages, flat = self._advantages(groups)
         active = self._active(advantages)
         # the same tokens have the same gradient: repeats are run once (a small model's group is half repeats)
-        first, copy_of, copies = distinct([rollouts[i] for i in active])
+        first, copy_of, _ = distinct([rollouts[i] for i in active])
         seqs = [rollouts[active[j]].sequence for j in first]
 
         # gradient: per-rollout coordinates from one backward, weighted by the advantage afterwards where that is exact
-        scale = token_scale(cfg, [len(s.completion_ids) for s in seqs], n_all).to(self.basis.device)
-        copy_of, copies = (torch.tensor(x, device=self.basis.device) for x in (copy_of, copies))
-        a = advantages.flatten()[active]
-        screening = cfg.arm in SCREENS_WITH
-        linear = cfg.train == "delta_s" and not cfg.kl_beta  # then g = sum_i A_i g_i
-        unit = None
-        if active and (linear or screening):
-            unit, *_ = self._backward(seqs, lambda lp, rows, idx: -(lp * scale[idx][rows]).sum())
+        scale = token_scale(cfg, [len(s.completion_ids) for s in seqs], n_all).to(dev)
+        copy_of = torch.tensor(copy_of, dtype=torch.long, device=dev)
+        linear, screening = cfg.train == "delta_s", cfg.arm in SCREENS_WITH  # linear: g = sum_i A_i g_i
+        unit, n_screened = None, 0
+        if linear or screening:
+            unit, *_ = self._backward(seqs, scale)
             unit = unit[copy_of]  # (n, D)
-        n_screened = 0
-        if active and screening:
+        if screening:
             advantages, n_screened = self._screened(rollouts, active, unit, rewards, keep, advantages, step)
-            a = advantages.flatten()[active]
-        a_dev = a.to(self.basis.device)
-        zero = torch.zeros(self.basis.size, device=self.basis.device)
-        kl = 0.0
-        if not active:
-            contrib, nll = unit, None
-        elif linear:
-            contrib, nll = a_dev[:, None] * unit, unit
+        a = advantages.flatten()[active].to(dev)
+        if linear:
+            contrib, nll = a[:, None] * unit, unit
         else:
-            total = torch.zeros(len(seqs), device=a_dev.device).index_add_(0, copy_of, a_dev)  # sums of A
-            contrib, nll, kl = self._weighted_backward(seqs, total, scale, copies)
-            contrib = (contrib / copies[:, None])[copy_of]
-            nll = nll if nll is None else nll[copy_of]
-            nll = unit if unit is not None else nll  # screened rollouts have no weight, yet a direction
-        is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], device=self.basis.device)
-        grad_s = contrib[~is_t].sum(0) if active else zero
-        grad_t = contrib[is_t].sum(0) if active else zero
-        return advantages, flat, torch.stack([grad_s, grad_t]), active, nll, n_screened, kl
+            total = torch.zeros(len(seqs), device=dev).index_add_(0, copy_of, a)  # sums of A over a kind
+            use = total.nonzero()[:, 0].tolist()
+            got, *_ = self._backward([seqs[i] for i in use], (total * scale)[use], weight_grads=True)
+            every = torch.zeros(len(seqs), self.basis.size, device=dev)
+            every[use] = got
+            copies = torch.bincount(copy_of, minlength=len(seqs))
+            contrib = (every / copies[:, None])[copy_of]
+            # screened rollouts have no weight, yet a direction
+            nll = (every * total.sign()[:, None])[copy_of] if unit is None else unit
+        is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], dtype=torch.bool, device=dev)
+        joint = torch.stack([contrib[~is_t].sum(0), contrib[is_t].sum(0)])
+        return advantages, flat, joint, active, nll, n_screened, [0.0, 0.0]
 
-    def _backward(self, seqs, loss_fn, weight_grads: bool = False):
-        def by_index(logps, rows, batch):
-            return loss_fn(logps, rows, torch.tensor(batch, device=logps.device))
-
+    def _backward(self, seqs: list[Sequence], weight: Tensor, weight_grads: bool = False):
         return rollout_grads(
             self.model,
             self.basis,
             seqs,
-            by_index,
+            nll_loss(weight),
             tokens_per_micro=self.tokens_per_micro,
             temperature=self.cfg.temperature,
+            top_p=self.cfg.top_p,
             weight_grads=weight_grads,
         )
-
-    def _weighted_backward(self, seqs, a: Tensor, scale: Tensor, copies: Tensor):
-        """Backward of sum_t (-A logp + copies beta K3) * scale -> (contributions (n, D), NLL-oriented (n, D), KL)."""
-        cfg, kl_sum = self.cfg, [0.0, 0]
-        use = [i for i in range(len(seqs)) if cfg.kl_beta or float(a[i]) != 0.0]
-        if not use:
-            zero = torch.zeros(len(seqs), self.basis.size, device=self.basis.device)
-            return zero, None, 0.0
-        pick = torch.tensor(use, device=a.device)
-        chosen, aa, ss, mm = [seqs[i] for i in use], a[pick], scale[pick], copies[pick]
-
-        def loss(logps, rows, idx):
-            per_token = -aa[idx][rows] * logps
-            if cfg.kl_beta:
-                with torch.no_grad(), self._as_reference():
-                    ref, _ = token_logps(self.model, [chosen[i] for i in idx.tolist()], cfg.temperature)
-                kl = k3(logps, ref)
-                kl_sum[0] += float((mm[idx][rows] * kl.detach()).sum())
-                kl_sum[1] += float(mm[idx][rows].sum())
-                per_token = per_token + cfg.kl_beta * mm[idx][rows] * kl
-            return (per_token * ss[idx][rows]).sum()
-
-        got, *_ = self._backward(chosen, loss, weight_grads=cfg.train == "full")
-        contrib = torch.zeros(len(seqs), self.basis.size, device=self.basis.device)
-        contrib[pick] = got
-        return contrib, contrib * a.sign()[:, None], kl_sum[0] / max(1, kl_sum[1])
 
     @contextlib.contextmanager
     def _as_reference(self):
@@ -1459,7 +1455,8 @@ class Trainer:
         cfg, acc = self.cfg, self.acc
         hinted = tuple(m for m in cfg.modes if m != "none")
         decodes = [("sample", cfg.eval_samples)] + ([("greedy", 1)] if cfg.eval_greedy else [])
-        mine = held[acc.process_index :: acc.num_processes]
+        lo, hi = (len(held) * (acc.process_index + i) // acc.num_processes for i in (0, 1))
+        mine = held[lo:hi]  # a slice: all processes together draw what one would
         names = [P.eval_evaluator(p.id, cfg.seed) for p in mine]
         asked = []  # (hint, decode, rollouts): all sampled before a grade is waited for, so a loop costs its limit once
         with self.hook.deployed(self.sync):
@@ -1471,6 +1468,7 @@ class Trainer:
                     tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
                 for decode, n in decodes:
                     how = {"train": False, "greedy": decode == "greedy", "names": names}
+                    how |= {"first": lo * n, "of": len(held) * n}
                     asked.append((hint, decode, self.sample_rollouts(tasks, n, 977 + cfg.seed, **how)))
         rows, kept = [], []
         for hint, decode, rollouts in asked:

@@ -37,11 +37,11 @@ def test_shared_prompts_give_the_updates_of_unshared_ones(arm, more, tmp_path, p
     assert trained and all(r["cos_hack"] is not None for r in trained)
 
 
-def test_only_a_kl_keeps_prompts_apart():
+def test_every_arm_can_share_prompts_and_a_kl_term_does():
     config = T.PRESETS["full"][1]
     for arm in T.Arm.__args__:
         assert T.dataclasses.replace(config, arm=arm, screen_share=0.3).shares_prompts
-    assert not T.dataclasses.replace(config, kl_beta=0.1).shares_prompts
+    assert T.Config(kl_beta=0.1).shares_prompts and not T.Config().shares_prompts
 
 
 def test_a_screened_share_is_that_share_and_random_drops_as_many_of_the_same_side(tmp_path, pool, vhack):  # noqa: F811
