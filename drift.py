@@ -28,6 +28,9 @@ from study import load_study
 COLUMNS = "{:16s} {:>9s} {:>6s} {:>9s} {:>18s} {:>8s} {:>9s} {:>8s}"
 
 
+READ = ("step", "source", "attempted", "gt_correct", "advantage", "screened", "cos_hack")  # of a rollout
+
+
 @dataclass(frozen=True)
 class Config(Checked):
     """Flags of drift.py."""
@@ -46,7 +49,7 @@ def reinforced(rows: Iterable[dict]) -> list[dict]:
 def windows(run: Run, edges: tuple[int, ...]) -> list[dict]:
     """One run -> for each window (a, b] of steps the counts and the cosines with V of its reinforced rollouts."""
     ends = [e for e in edges if e < run.config["steps"]] + [run.config["steps"]]
-    rows = reinforced(list(read_log(Path(run.dir) / "rollouts.jsonl")))
+    rows = reinforced(read_log(Path(run.dir) / "rollouts.jsonl", READ))
     out = []
     for first, last in itertools.pairwise([0, *ends]):
         here = [r for r in rows if first < r["step"] <= last]

@@ -387,7 +387,7 @@ def save_vhack(v: VHack, path: str | Path) -> None:
 
 def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
     """Read a v_hack file; ValueError names the file and the differing field if it is corrupt or of another model."""
-    path = Path(path)
+    path = runs.find(path)
     if not path.exists():
         raise FileNotFoundError(f"--v-hack {path}: no such file; make it with `just extract` or leave the flag out")
     try:
@@ -416,7 +416,7 @@ def load_or_extract(model, basis: Basis, tok, cfg: ExtractConfig) -> tuple[VHack
     """The cached file of exactly these inputs, or a fresh extraction saved under its content key (or cfg.out)."""
     expect = key_fields(model_hash(model), basis, cfg)
     key = hashlib.sha256(json.dumps(expect, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(cfg.out) if cfg.out else runs.ROOT / "out" / "vhack" / f"{key}.safetensors"
+    path = runs.find(cfg.out) if cfg.out else runs.ROOT / "out" / "vhack" / f"{key}.safetensors"
     if path.exists() and not cfg.rebuild:
         return load_vhack(path, expect), path
     v = extract(model, basis, tok, cfg)

@@ -33,6 +33,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+import runs
 from sampler import refuse_unknown
 
 ROOT = Path(__file__).resolve().parent
@@ -213,8 +214,8 @@ def substrate_folder(lora: Path = SMOLLM2_LORA, cache: Path | None = None) -> Pa
 def load_tokenizer(name: str, tokenizer: str | None = None):
     """The tokenizer of a model name, or the folder / hub name given by --tokenizer."""
     if tokenizer:
-        if Path(tokenizer).exists() or "/" in tokenizer and not tokenizer.startswith((".", "/")):
-            return AutoTokenizer.from_pretrained(tokenizer)
+        if runs.find(tokenizer).exists() or "/" in tokenizer and not tokenizer.startswith((".", "/")):
+            return _tokenizer(tokenizer, "--tokenizer")
         raise FileNotFoundError(
             f"--tokenizer {tokenizer}: no such folder; give a folder with tokenizer.json or a hub name"
         )
@@ -225,8 +226,19 @@ def load_tokenizer(name: str, tokenizer: str | None = None):
     if name in ("smollm2", "smollm2-substrate") or name.endswith(".safetensors"):
         return AutoTokenizer.from_pretrained(smollm2_folder())
     if name == "qwen3-4b-random":
-        return AutoTokenizer.from_pretrained("Qwen/Qwen3-4B")
-    return AutoTokenizer.from_pretrained(name)
+        return _tokenizer("Qwen/Qwen3-4B", "the tokenizer of --model")
+    return _tokenizer(name, "--model")
+
+
+def _tokenizer(name: str, flag: str):
+    """A tokenizer from a folder or the hub; FileNotFoundError in one line where it is in neither."""
+    try:
+        return AutoTokenizer.from_pretrained(runs.find(name) if runs.find(name).exists() else name)
+    except (OSError, ValueError) as e:
+        raise FileNotFoundError(
+            f"{flag} {name}: neither a known name nor loadable from disk or hub ({str(e).splitlines()[0]}); "
+            "run `just download-model` on a machine with network, or give a local folder"
+        ) from e
 
 
 def random_qwen3(dims: dict, dtype: torch.dtype, device: str, seed: int = 0) -> Qwen3ForCausalLM:
@@ -309,8 +321,9 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
         own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
         own["smollm2-substrate"] = substrate_folder
         if name.endswith(".safetensors"):
-            own[name] = lambda: substrate_folder(Path(name))
-        model = load_weights(own[name]() if name in own else name, name, dt).to(device)
+            own[name] = lambda: substrate_folder(runs.find(name))
+        where = own[name]() if name in own else runs.find(name) if runs.find(name).exists() else name
+        model = load_weights(where, name, dt).to(device)
     model.eval()
     refuse_broken(model, tok, name)
     if hasattr(model, "generation_config"):

@@ -75,7 +75,7 @@ def load_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     field, wrong type, unknown mode, split or variant, a problem that the grader could not run, identical sides,
     an id used twice, or no pair at all.
     """
-    path = Path(path)
+    path = runs.find(path)
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"pairs file {path} {what}: python data/make_pairs.py writes the project's own")
@@ -333,7 +333,7 @@ def check_pairs(
             where, _, what = str(err).partition(": ")
             found.append(Found(where, what))
             continue
-        lines = [n for n, line in enumerate(Path(file).read_bytes().split(b"\n"), 1) if line.strip()]
+        lines = [n for n, line in enumerate(runs.find(file).read_bytes().split(b"\n"), 1) if line.strip()]
         placed += [(f"{file}:{n}", pair) for n, pair in zip(lines, loaded, strict=True)]
 
     for where, pair in placed:

@@ -106,7 +106,7 @@ def load_pool(folder: str | Path) -> list[PoolPrompt]:
             another type or of another scale, rows of one file that disagree about their prompt, two files of one
             prompt. The message names file and line.
     """
-    folder = Path(folder)
+    folder = runs.find(folder)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise FileNotFoundError(

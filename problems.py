@@ -284,7 +284,7 @@ def load_problems(
 
     name = os.fspath(path_or_name)
     hub = name.removeprefix(HUB_PREFIX) if name.startswith(HUB_PREFIX) else None
-    rows = _hub_rows(hub, split) if hub else _file_rows(Path(name))
+    rows = _hub_rows(hub, split) if hub else _file_rows(runs.find(name))
     problems: list[Problem] = []
     seen: dict[int | str, str] = {}
     held: Counter[str] = Counter()

@@ -59,6 +59,7 @@ RUNS = Path("out")
 def run_dirs(root: Path = RUNS) -> list[Path]:
     """Run directories in root, root/runs, root/*/runs (out/runs) or root/*/*/runs (of a study, a demo); oldest first:
     names begin with the UTC start. FileNotFoundError where there is none."""
+    root = runs.find(root)
     places = [root, *(p for deep in ("runs", "*/runs", "*/*/runs") for p in root.glob(deep))]
     found = {path.parent for place in places for path in place.glob("*/config.json")}
     found = [d for d in found if re.match(r"\d{8}T\d{6}", d.name)]  # <utc>_<name>: models have a config.json too
@@ -69,7 +70,7 @@ def run_dirs(root: Path = RUNS) -> list[Path]:
 
 def find_run(name: str, root: Path = RUNS) -> Path:
     """A run directory by its path, by a folder that holds no other, by a unique part of its name, or `last`."""
-    path = Path(name)
+    path = runs.find(name)
     if (path / "config.json").is_file():
         return path
     if path.is_dir():

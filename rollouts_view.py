@@ -127,7 +127,7 @@ def split_code(completion: str) -> list[tuple[str, str]]:
 
 def main(cfg: Config) -> None:
     """Print the rollouts that pass the filters, then how many did."""
-    folder = Path(cfg.run)
+    folder = runs.find(cfg.run)
     place = folder if any(folder.glob("prompt_*.jsonl.gz")) else find_run(cfg.run, cfg.root)
     console = Console(soft_wrap=True)
     seen = shown = 0

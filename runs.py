@@ -83,15 +83,17 @@ def atomic_path(path: str | Path):
         tmp.chmod(0o666 & ~UMASK)  # safetensors leaves a file that only its owner reads
         os.replace(tmp, path)
     except Exception as e:
-        if refused := _refused_by_disk(tmp):
+        if refused := _refused_by_disk(tmp, e):
             raise OSError(refused.errno, refused.strerror, str(path)) from e
         raise
     finally:
         tmp.unlink(missing_ok=True)
 
 
-def _refused_by_disk(tmp: Path) -> OSError | None:
-    """Why the file system takes no more bytes at tmp, by its own word: torch and safetensors have others."""
+def _refused_by_disk(tmp: Path, error: Exception) -> OSError | None:
+    """The file system's own error behind one of writing tmp; torch does not tell it, safetensors in a sentence."""
+    if told := re.search(r"\(os error (\d+)\)", str(error)):
+        return OSError(int(told[1]), os.strerror(int(told[1])))
     try:
         with open(tmp, "ab") as f:
             f.write(bytes(65536))
@@ -118,7 +120,7 @@ def read_jsonl(path: str | Path, growing: bool = False) -> Iterator[tuple[int, d
     without its end is being written, or was torn by a kill, and is left out with a warning. Raises FileNotFoundError,
     or ValueError that names file and line for what is no UTF-8, no JSON, no object, or holds a lone surrogate.
     """
-    path = Path(path)
+    path = find(path)
     if not path.exists() or path.is_dir():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"file {path} {what}")
@@ -286,7 +288,7 @@ def read_config(run: str | Path) -> dict:
 
     FileNotFoundError: no run directory. ValueError: no config of a run in it.
     """
-    path = Path(run) / "config.json"
+    path = find(run) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not a run directory (train.py writes out/runs/<utc>_<name>/)")
     meta = read_json(path)
@@ -349,7 +351,7 @@ class Run:
     def __init__(self, main: bool, out_dir: str, name: str, resume: str | None = None):
         self.main = main
         if resume:
-            self.dir = Path(resume)
+            self.dir = find(resume)
         else:
             stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
             self.dir = Path(out_dir) / f"{stamp}_{name}"

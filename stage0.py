@@ -141,6 +141,9 @@ def diagnose(
     }
 
 
+READ = ("step", "source", "attempted", "hacked", "gt_correct", "prompt", "completion", "n_tokens")  # of a rollout
+
+
 def onset_rollouts(rows: list[dict], limit: int, seed: int = 0) -> list[dict]:
     """At most `limit` student rollouts of the steps with 5 to 50% attempts, up to the first step with more (where no
     step is so: of all steps)."""
@@ -309,7 +312,7 @@ def stage0(
         raise ValueError(f"{cfg.pairs}: {len(held_pairs)} held-out pairs; at least 2 needed (split other than train)")
     hack, clean = pair_grads(model, basis, tok, train_pairs, cfg)
     held = pair_grads(model, basis, tok, held_pairs, cfg)
-    rows = onset_rollouts(list(read_log(run / "rollouts.jsonl")), limit)
+    rows = onset_rollouts(list(read_log(run / "rollouts.jsonl", READ)), limit)
     if at == "final":  # pairs keep the base's gradients: V is frozen in training too
         saved = load_file(run / "final.safetensors")
         with torch.no_grad():

@@ -1602,7 +1602,7 @@ def resumed_config(given: Config, typed: list[str]) -> Config:
     paths = {k: getattr(cfg, k) for k in INPUTS}
     then = runs.read_config(where).get("inputs") or {}
     runs.same_inputs(where, {k: v for k, v in then.items() if k in INPUTS}, input_hashes(cfg), paths)
-    bluf_file = Path(where) / "bluf.json"
+    bluf_file = runs.find(where) / "bluf.json"
     if "steps" not in changed and bluf_file.exists() and runs.read_json(bluf_file).get("status") == "finished":
         raise ValueError(f"--resume {where}: this run is finished; extend it with a longer --steps, or start a new one")
     return cfg
