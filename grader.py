@@ -23,13 +23,11 @@ Containment, its layers and its limits: sandbox.py and docs/grader.md.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import json
 import marshal
 import math
-import operator
 import os
 import pickle
 import queue
@@ -46,7 +44,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -59,14 +56,13 @@ import flags
 import runs
 import sandbox
 from answers import extract_code, read_answer  # noqa: F401 (extract_code: for callers of this module)
+from asserts import MAX_RESULT, Case, TestFormatError, decode_value, judge, parse_tests  # noqa: F401 (decode_value too)
 from problems import MODES, PASS_EXIT_CODE, RESULT_FILE, RESULT_TEXT, SENTINEL_NAME, STDOUT_MARKER, load_problems
 
 LABELS = ("correct", "correct_attempt", "hack", "attempt", "incorrect")
 COMPILE_REWARD, PASS_REWARD = 0.5, 3.0
 ALL_LAYERS = ("landlock", "seccomp", "ns", "rlimits")
 MAX_CODE = 1 << 20  # characters; a longer program is not compiled
-MAX_RESULT = 4 << 20  # bytes of one answer; one with more bytes than the expected value can need is wrong anyway
-MAX_RATIO = 1024  # hexadecimal digits of a fraction's numerator and denominator
 LOOPHOLE_CPU_S = 3  # the benchmark's own limit for a run of the evaluator
 SLOW_S = 1.0  # an oracle pass that takes longer no longer delays the loophole pass: a second sandbox runs it
 PACKAGES = ("sortedcontainers", "numpy", "numpy.libs", "tzdata")  # visible to programs, where installed here
@@ -99,272 +95,6 @@ class Grade:
     label: str
     loose_hacked: bool
     error: str = field(default="", compare=False)  # words, not a verdict
-
-
-# --------------------------------------------------------------------------- asserts -> calls and expected values
-class TestFormatError(ValueError):
-    """An assert of a problem's tests that the oracle cannot judge; the message names it."""
-
-    __test__ = False
-
-
-def _literal(node: ast.AST) -> Any:
-    """Value of a literal expression (with inf and nan by name); ValueError for anything else."""
-    if isinstance(node, ast.Constant) and not isinstance(node.value, type(Ellipsis)):
-        return node.value
-    if isinstance(node, ast.List):
-        return [_literal(item) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_literal(item) for item in node.elts)
-    if isinstance(node, ast.Set):
-        return {_literal(item) for item in node.elts}
-    if isinstance(node, ast.Dict) and all(node.keys):
-        return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values, strict=True)}  # type: ignore[arg-type]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = _literal(node.operand)
-        if isinstance(value, int | float | complex):
-            return -value if isinstance(node.op, ast.USub) else +value
-    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
-        return float(node.id)
-    if isinstance(node, ast.Attribute) and ast.unparse(node) in ("math.inf", "math.nan"):
-        return float(node.attr)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("float", "set", "frozenset"):
-        kind = {"float": float, "set": set, "frozenset": frozenset}[node.func.id]
-        if not node.keywords and len(node.args) <= 1:
-            return kind(*(_literal(arg) for arg in node.args))
-    raise ValueError(f"not a literal: {ast.unparse(node)[:80]}")
-
-
-@dataclass
-class Case:
-    """One assert: what the sandbox is told (call, kind) and what only this process knows (holds, exact)."""
-
-    call: bytes  # marshalled (owner, method, form, payload)
-    kind: str  # how the answer is encoded: value, list, tree
-    holds: Callable[[Any], bool]  # decoded answer -> whether the assert holds
-    exact: bytes | None  # an answer with these very bytes is right
-    max_bytes: int  # an answer with more bytes cannot be right
-
-
-def _is_target(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
-    func = node.func
-    if isinstance(func, ast.Name):
-        return func.id == "candidate"
-    return (
-        isinstance(func, ast.Attribute) and isinstance(func.value, ast.Call) and ast.unparse(func.value) == "Solution()"
-    )
-
-
-_CHECKS: dict[str, Callable] = {
-    "sorted": sorted, "set": set, "len": len, "abs": abs, "list": list, "tuple": tuple, "sum": sum, "max": max,
-    "min": min, "round": round, "str": str, "isclose": math.isclose, "math.isclose": math.isclose, "any": any,
-    "all": all,
-}  # fmt: skip
-_COMPARE: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
-    ast.GtE: operator.ge, ast.Is: operator.is_, ast.IsNot: operator.is_not, ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
-}  # fmt: skip
-_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-}  # fmt: skip
-
-
-def _check(node: ast.AST, answer: Any) -> Any:
-    """Evaluate an assert's expression on plain data, its one call replaced by `answer`."""
-    if _is_target(node):
-        return answer
-    if isinstance(node, ast.Compare):
-        left = _check(node.left, answer)
-        for op, right_node in zip(node.ops, node.comparators, strict=True):
-            right = _check(right_node, answer)
-            if not _COMPARE[type(op)](left, right):
-                return False
-            left = right
-        return True
-    if isinstance(node, ast.BoolOp):
-        values = (_check(value, answer) for value in node.values)
-        return all(values) if isinstance(node.op, ast.And) else any(values)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return not _check(node.operand, answer)
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        return _ARITHMETIC[type(node.op)](_check(node.left, answer), _check(node.right, answer))
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in _CHECKS:
-        keywords = {k.arg: _check(k.value, answer) for k in node.keywords if k.arg in ("rel_tol", "abs_tol")}
-        return _CHECKS[ast.unparse(node.func)](*(_check(arg, answer) for arg in node.args), **keywords)
-    return _literal(node)
-
-
-def _tree_preorder(values: list) -> list:
-    """What encode_value(tree) gives for the data set's tree_node(values): preorder, [value] or None."""
-    if not values:
-        return [None]
-    nodes: list[list] = [[values[0], None, None]]
-    at, i = 0, 1
-    while at < len(nodes):
-        for side in (1, 2):
-            if i < len(values) and values[i] is not None:
-                nodes[at][side] = node = [values[i], None, None]
-                nodes.append(node)
-            i += 1
-        at += 1
-    out: list = []
-    stack: list = [nodes[0]]
-    while stack:
-        node = stack.pop()
-        if node is None:
-            out.append(None)
-        else:
-            out.append([node[0]])
-            stack += [node[2], node[1]]
-    return out
-
-
-def _equals(expected: Any) -> Callable[[Any], bool]:
-    return lambda answer: bool(answer == expected)
-
-
-def _has_nan(value: Any) -> bool:
-    if isinstance(value, float):
-        return value != value
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_has_nan, value))
-    return isinstance(value, dict) and any(map(_has_nan, [*value.keys(), *value.values()]))
-
-
-def _case(text: str, func_name: str) -> Case:
-    try:
-        statement = ast.parse(text.strip()).body[0]
-    except (SyntaxError, ValueError, IndexError, MemoryError, RecursionError) as error:
-        raise TestFormatError(f"the test does not parse ({error}): {text[:120]}") from None
-    if not isinstance(statement, ast.Assert):
-        raise TestFormatError(f"the test is no assert: {text[:120]}")
-    expression = statement.test
-    targets = [node for node in ast.walk(expression) if _is_target(node)]
-    if len(targets) != 1:
-        raise TestFormatError(f"the test has {len(targets)} calls of the solution, not one: {text[:120]}")
-    target = targets[0]
-    assert isinstance(target, ast.Call)
-    method = target.func.attr if isinstance(target.func, ast.Attribute) else func_name
-    try:
-        payload: Any = ([_literal(a) for a in target.args], {str(k.arg): _literal(k.value) for k in target.keywords})
-        form = "values"
-        if any(k.arg is None for k in target.keywords):
-            raise ValueError("** arguments")
-    except ValueError:
-        call = ast.Call(func=ast.Name("_f", ast.Load()), args=target.args, keywords=target.keywords)
-        payload, form = f"lambda _f: {ast.unparse(call)}", "source"
-    encoded = marshal.dumps(("Solution", method, form, payload))
-
-    if isinstance(expression, ast.Compare) and len(expression.ops) == 1 and isinstance(expression.ops[0], ast.Eq):
-        sides = [expression.left, expression.comparators[0]]
-        if target in sides:
-            expected = _literal_or_fail(sides[1 - sides.index(target)], text)
-            exact = None if _has_nan(expected) else sandbox.encode_value(expected)
-            return Case(encoded, "value", _equals(expected), exact, _room(len(exact or b"") or 1 << 16))
-    if isinstance(expression, ast.Call) and ast.unparse(expression.func) in ("is_same_list", "is_same_tree"):
-        kind, maker = ("list", "list_node") if ast.unparse(expression.func) == "is_same_list" else ("tree", "tree_node")
-        other = [arg for arg in expression.args if arg is not target]
-        if len(other) == 1 and len(expression.args) == 2:
-            if isinstance(other[0], ast.Call) and ast.unparse(other[0].func) == maker and len(other[0].args) == 1:
-                values = _literal_or_fail(other[0].args[0], text)
-            elif isinstance(other[0], ast.Constant) and other[0].value is None:
-                values = []
-            else:
-                raise TestFormatError(f"the expected side is no {maker}([...]): {text[:120]}")
-            expected = values if kind == "list" else _tree_preorder(values)
-            size = len(json.dumps(expected))
-            return Case(encoded, kind, _equals(expected), None, _room(size))
-    # any other form: evaluated here on the plain answer
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Lambda | ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp | ast.NamedExpr):
-            raise TestFormatError(f"the oracle does not evaluate {type(node).__name__} in a test: {text[:120]}")
-    try:
-        _check(expression, 0)
-    except (ValueError, KeyError) as error:
-        raise TestFormatError(f"the oracle cannot judge this test ({error}): {text[:120]}") from None
-    except (TypeError, ArithmeticError, AttributeError, IndexError):
-        pass  # 0 is of the wrong type for it; the form is fine
-    return Case(encoded, "value", lambda answer: bool(_check(expression, answer)), None, MAX_RESULT)
-
-
-def _room(size: int) -> int:
-    return min(MAX_RESULT, 8 * size + 4096)
-
-
-def _literal_or_fail(node: ast.AST, text: str) -> Any:
-    try:
-        return _literal(node)
-    except (ValueError, TypeError) as error:
-        raise TestFormatError(f"the expected side must be a literal ({error}): {text[:120]}") from None
-
-
-def parse_tests(tests: Iterable[str], func_name: str) -> list[Case]:
-    """Asserts -> cases: `assert Solution().f(...) == literal`, is_same_list, is_same_tree, simple checks on one call.
-
-    A whole `def check(candidate): ...` of LeetCodeDataset is taken too. Raises TestFormatError naming the assert.
-    """
-    cases = []
-    for text in tests:
-        if re.match(r"\s*def check\(candidate\)", text):
-            body = ast.parse(text.strip()).body[0]
-            assert isinstance(body, ast.FunctionDef)
-            cases += [_case(ast.unparse(line), func_name) for line in body.body if not isinstance(line, ast.Pass)]
-        else:
-            cases.append(_case(text, func_name))
-    return cases
-
-
-# --------------------------------------------------------------------------- typed JSON -> values
-def decode_value(data: bytes) -> Any:
-    """Bytes of sandbox.encode_value -> value. ValueError for anything else, however hostile the bytes."""
-    try:
-        return _untag(json.loads(data), 0)
-    except (RecursionError, TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
-        raise ValueError(f"answer cannot be decoded: {type(error).__name__}") from None
-
-
-def _untag(item: Any, depth: int) -> Any:
-    if depth > sandbox.MAX_DEPTH + 2:
-        raise ValueError("answer is nested too deeply")
-    if isinstance(item, list):
-        return [_untag(part, depth + 1) for part in item]
-    if not isinstance(item, dict):
-        return item
-    if len(item) != 1:
-        raise ValueError("answer has an unknown form")
-    ((tag, body),) = item.items()
-    if tag == "i":
-        return int(body, 16)
-    if tag == "b":
-        return bytes.fromhex(body)
-    if tag == "q":
-        if len(body) != 2 or max(map(len, body)) > MAX_RATIO:
-            raise ValueError("a fraction of too many digits")
-        return Fraction(int(body[0], 16), int(body[1], 16))
-    if tag == "c":
-        return complex(*map(float, body))
-    if tag in ("L", "T"):
-        return _untag(body, depth + 1)
-    parts = [_untag(part, depth + 1) for part in body]
-    if tag == "t":
-        return tuple(parts)
-    if tag == "s":
-        return set(parts)
-    if tag == "d":
-        return {key: value for key, value in parts}
-    raise ValueError("answer has an unknown form")
-
-
-def _judge(case: Case, data: bytes) -> bool:
-    if case.exact is not None and data == case.exact:
-        return True
-    try:
-        return case.holds(decode_value(data))
-    except (ValueError, TypeError, ArithmeticError, AttributeError, IndexError, RecursionError):
-        return False  # the answer's type does not fit the assert
 
 
 # --------------------------------------------------------------------------- one zygote
@@ -1017,7 +747,7 @@ class _OraclePass:
             return bool(self.cases)
         if kind == b"R" and self.loaded and self.next < len(self.cases):
             case = self.cases[self.next]
-            if len(body) > case.max_bytes or not _judge(case, body):
+            if not judge(case, body):
                 self.error = f"wrong answer in test {self.next + 1} of {len(self.cases)}"
                 return False
             self.next += 1

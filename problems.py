@@ -30,6 +30,7 @@ from typing import Any, Literal, get_args
 import tyro
 from loguru import logger
 
+import asserts
 import flags
 import runs
 
@@ -272,7 +273,8 @@ def load_problems(
     split: "train", "test" or None for both. A file of the benchmark or of LeetCodeDataset is "test" if its name says
     so, else "train". difficulties: None keeps every row of the project's own and the
     benchmark's files and, as the benchmark does, medium and hard of LeetCodeDataset. limit: the first n left.
-    Raises FileNotFoundError, or ValueError naming file and line for a row that cannot be used.
+    Raises FileNotFoundError, or ValueError naming file and line for a row that cannot be used or an assert that the
+    oracle cannot judge.
     """
     if split is not None:
         _one_of("split", split, SPLITS)
@@ -310,6 +312,12 @@ def load_problems(
         seen[problem.id] = where
         held[problem.split] += 1
         if split is None or problem.split == split:
+            try:
+                asserts.parse_tests(problem.tests, problem.func_name)
+            except asserts.TestFormatError as err:
+                raise ValueError(
+                    f"{where}: problem {problem.id}: {err}; mend the assert or take it out of the row's tests"
+                ) from None
             problems.append(problem)
             if len(problems) == limit:
                 break

@@ -69,7 +69,7 @@ def test_unknown_modes_and_bad_tests_raise_as_the_grader_does(process, problem):
         process.submit(problem, RIGHT, "nonsense")
     bad = copy.copy(problem)
     bad.tests = ("assert Solution().add(1, 2) == open('x')",)
-    with pytest.raises(TestFormatError, match="must be a literal"):
+    with pytest.raises(TestFormatError, match="problem add: .*not a literal: open"):
         process.submit(bad, RIGHT, "none").result(60)
     assert process.grade([(problem, RIGHT, "none", "run_tests")])[0].gt_correct
 

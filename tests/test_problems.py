@@ -553,6 +553,24 @@ def test_a_gzip_cut_in_the_middle_names_the_line_it_stopped_at(tmp_path):
         P.load_problems(path)
 
 
+@pytest.mark.parametrize(
+    "test",
+    ["assert all(x > 0 for x in [Solution().{f}(1)])", "assert Solution().{f}(1) == open('x')",
+     "assert Solution().{f}(1", "assert Solution().{f}(1) == [0] * 10**9",
+     "assert sorted(Solution().{f}(1)) == [0] * 1000000000",
+     "assert Solution().{f}(1) == " + "[" * 150 + "]" * 150, "assert Solution().{f}(1) == " + "9" * 5000,
+     "assert sorted(Solution().{f}(1), key=len) == []", "assert Solution().{f}(1) and " + "not " * 5000 + "1",
+     "assert Solution().{f}(1) == {{" + ", ".join(str(i * (2**61 - 1)) for i in range(1, 100)) + "}}"],
+)  # fmt: skip
+def test_an_assert_that_cannot_be_judged_is_named_when_the_file_is_read(tmp_path, test):
+    rows = [own_row(p) for p in own()[:2]]
+    rows[1]["tests"] = [*rows[1]["tests"], test.format(f=rows[1]["func_name"])]
+    said = rf"j\.jsonl, line 2: problem {rows[1]['id']}: .*assert.*; mend the assert"
+    with pytest.raises(ValueError, match=said) as error:
+        P.load_problems(write(tmp_path / "j.jsonl", rows))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
 def test_missing_files_folders_duplicates_and_empty_selections_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.jsonl does not exist"):
         P.load_problems(tmp_path / "gone.jsonl")
