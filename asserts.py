@@ -371,6 +371,15 @@ def _case(text: str, func_name: str) -> Case:
     return Case(_call(target, func_name), "value", lambda answer: bool(check(answer)), None, MAX_CHECKED, MAX_DIGITS)
 
 
+@functools.lru_cache(256)
+def check_setup(code: str) -> None:
+    """Raises TestFormatError for set-up code that does not compile; most problems of a file share theirs."""
+    try:
+        compile(code, "<setup>", "exec", dont_inherit=True)
+    except (*_MISFITS, SyntaxError) as error:
+        raise TestFormatError(f"the setup_code does not compile ({error})") from None
+
+
 def parse_tests(tests: Iterable[str], func_name: str) -> list[Case]:
     """Asserts -> cases; a whole `def check(candidate): ...` of LeetCodeDataset is taken too.
 

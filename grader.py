@@ -55,8 +55,10 @@ from tqdm import tqdm
 import flags
 import runs
 import sandbox
-from answers import extract_code, read_answer  # noqa: F401 (extract_code: for callers of this module)
-from asserts import MAX_RESULT, Case, TestFormatError, decode_value, judge, parse_tests  # noqa: F401 (decode_value too)
+from answers import extract_code as extract_code
+from answers import read_answer
+from asserts import MAX_RESULT, Case, TestFormatError, check_setup, judge, parse_tests
+from asserts import decode_value as decode_value  # for callers of this module, as extract_code
 from problems import MODES, PASS_EXIT_CODE, RESULT_FILE, RESULT_TEXT, SENTINEL_NAME, STDOUT_MARKER, load_problems
 
 LABELS = ("correct", "correct_attempt", "hack", "attempt", "incorrect")
@@ -375,10 +377,7 @@ class Grader(_Service):
                 self._cases.move_to_end(key)
                 return self._cases[key]
         try:
-            compile(problem.setup_code, "<setup>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            raise TestFormatError(f"problem {problem.id}: its setup_code does not compile ({error})") from None
-        try:
+            check_setup(problem.setup_code)
             cases = parse_tests(problem.tests, problem.func_name)
         except TestFormatError as error:
             raise TestFormatError(f"problem {problem.id}: {error}") from None
@@ -823,30 +822,21 @@ def _read_rows(cfg: Config, problems: dict[str, Any]) -> list[_Row]:
     if not cfg.completions.is_file():
         raise SystemExit(f"{cfg.completions}: no such file (--completions)")
     rows = []
-    with open(cfg.completions, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{cfg.completions} line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise SystemExit(f"{where}: no JSON ({error}); mend or remove this line") from None
-            if not isinstance(row, dict):
-                raise SystemExit(f"{where}: a row must be an object with problem_id and completion")
-            for field in ("problem_id", "completion"):
-                if field not in row:
-                    raise SystemExit(f"{where}: the field {field!r} is missing")
-            if str(row["problem_id"]) not in problems:
-                raise SystemExit(f"{where}: problem_id {row['problem_id']!r} stands not in {cfg.problems} (--problems)")
-            if not isinstance(row["completion"], str):
-                raise SystemExit(f"{where}: completion must be text, not {type(row['completion']).__name__}")
-            mode, evaluator = row.get("mode") or cfg.mode, row.get("evaluator") or cfg.evaluator
-            if mode not in MODES:
-                raise SystemExit(f"{where}: unknown mode {mode!r}; known: {', '.join(MODES)}")
-            if not isinstance(evaluator, str) or not evaluator.isidentifier():
-                raise SystemExit(f"{where}: evaluator {evaluator!r} is no Python name")
-            rows.append(_Row(problems[str(row["problem_id"])], row["completion"], mode, evaluator))
+    for number, row in runs.read_jsonl(cfg.completions):
+        where = f"{cfg.completions}, line {number}"
+        for name in ("problem_id", "completion"):
+            if name not in row:
+                raise SystemExit(f"{where}: the field {name!r} is missing")
+        if str(row["problem_id"]) not in problems:
+            raise SystemExit(f"{where}: problem_id {row['problem_id']!r} stands not in {cfg.problems} (--problems)")
+        if not isinstance(row["completion"], str):
+            raise SystemExit(f"{where}: completion must be text, not {type(row['completion']).__name__}")
+        mode, evaluator = row.get("mode") or cfg.mode, row.get("evaluator") or cfg.evaluator
+        if mode not in MODES:
+            raise SystemExit(f"{where}: unknown mode {mode!r}; known: {', '.join(MODES)}")
+        if not isinstance(evaluator, str) or not evaluator.isidentifier():
+            raise SystemExit(f"{where}: evaluator {evaluator!r} is no Python name")
+        rows.append(_Row(problems[str(row["problem_id"])], row["completion"], mode, evaluator))
     if not rows:
         raise SystemExit(f"{cfg.completions}: no completions in the file (--completions)")
     return rows
@@ -859,8 +849,8 @@ def _done_rows(cfg: Config, rows: list[_Row]) -> list[dict]:
     data = cfg.out.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     done = []
-    for number, line in enumerate(whole.splitlines(), 1):
-        where = f"{cfg.out} line {number}"
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+        where = f"{cfg.out}, line {number}"
         try:
             row = json.loads(line)
         except ValueError:
@@ -906,9 +896,9 @@ def main(cfg: Config) -> None:
         raise SystemExit(f"--mode: unknown mode {cfg.mode!r}; known: {', '.join(MODES)}")
     try:
         problems = {str(p.id): p for p in load_problems(cfg.problems, difficulties=("easy", "medium", "hard"))}
+        rows = _read_rows(cfg, problems)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from None
-    rows = _read_rows(cfg, problems)
     done = _done_rows(cfg, rows)
     try:
         grader = Grader(

@@ -313,10 +313,11 @@ def load_problems(
         held[problem.split] += 1
         if split is None or problem.split == split:
             try:
+                asserts.check_setup(problem.setup_code)
                 asserts.parse_tests(problem.tests, problem.func_name)
             except asserts.TestFormatError as err:
                 raise ValueError(
-                    f"{where}: problem {problem.id}: {err}; mend the assert or take it out of the row's tests"
+                    f"{where}: problem {problem.id}: {err}; mend or remove what it names"
                 ) from None
             problems.append(problem)
             if len(problems) == limit:

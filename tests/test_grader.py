@@ -352,7 +352,7 @@ def test_odd_asserts_are_judged(grader):
 
 def test_set_up_code_that_does_not_compile_is_named(grader):
     problem = SimpleNamespace(id="bad", func_name="f", tests=("assert Solution().f() == 1",), setup_code="import (")
-    with pytest.raises(TestFormatError, match="problem bad: its setup_code"):
+    with pytest.raises(TestFormatError, match="problem bad: the setup_code"):
         grader.submit(problem, RIGHT, "none")
 
 

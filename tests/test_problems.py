@@ -565,10 +565,16 @@ def test_a_gzip_cut_in_the_middle_names_the_line_it_stopped_at(tmp_path):
 def test_an_assert_that_cannot_be_judged_is_named_when_the_file_is_read(tmp_path, test):
     rows = [own_row(p) for p in own()[:2]]
     rows[1]["tests"] = [*rows[1]["tests"], test.format(f=rows[1]["func_name"])]
-    said = rf"j\.jsonl, line 2: problem {rows[1]['id']}: .*assert.*; mend the assert"
+    said = rf"j\.jsonl, line 2: problem {rows[1]['id']}: .*assert.*; mend or remove what it names"
     with pytest.raises(ValueError, match=said) as error:
         P.load_problems(write(tmp_path / "j.jsonl", rows))
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_set_up_code_that_does_not_compile_is_named_when_the_file_is_read(tmp_path):
+    path = write(tmp_path / "s.jsonl", [own_row(own()[0], setup_code="import (")])
+    with pytest.raises(ValueError, match=r"s\.jsonl, line 1: problem .*: the setup_code does not compile"):
+        P.load_problems(path)
 
 
 def test_missing_files_folders_duplicates_and_empty_selections_are_refused(tmp_path):
