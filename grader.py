@@ -32,7 +32,9 @@ import os
 import pickle
 import queue
 import re
+import resource
 import secrets
+import select
 import signal
 import socket
 import struct
@@ -40,12 +42,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import tyro
@@ -66,9 +70,13 @@ COMPILE_REWARD, PASS_REWARD = 0.5, 3.0
 ALL_LAYERS = ("landlock", "seccomp", "ns", "rlimits")
 MAX_CODE = 1 << 20  # characters; a longer program is not compiled
 LOOPHOLE_CPU_S = 3  # the benchmark's own limit for a run of the evaluator
+MAX_ANSWERS = 64 << 20  # bytes of all answers of a program
+STDOUT_BYTES = 8 << 20  # a program that prints more is ended
+BLOCKED_S = 5.0  # a program whose threads all sleep for so long, and use no CPU time, is ended
+SLEEP_S = 60.0  # and one that sleeps for so long in all
+CLEAN_UP_S = 600.0  # for the end of a sandbox's program: millions of files take their time
 SLOW_S = 1.0  # an oracle pass that takes longer no longer delays the loophole pass: a second sandbox runs it
 PACKAGES = ("sortedcontainers", "numpy", "numpy.libs", "tzdata")  # visible to programs, where installed here
-WALL_LIMIT = "wall limit"  # Grade.error of a program that ran into it
 ZYGOTE_TRIES = 4
 
 # mode -> (identifiers, parts of string constants) that show that a program goes for the loophole
@@ -104,6 +112,14 @@ class ZygoteDied(RuntimeError):
     """The sandbox process ended or did not answer; the caller starts another one."""
 
 
+class SandboxUnavailable(RuntimeError):
+    """This system lacks a layer that containment needs, and no flag accepted the weaker set."""
+
+
+class SetUpFailed(SandboxUnavailable):
+    """A program could not be started as the limits demand; the message says what the system refused."""
+
+
 _HEAD = struct.Struct("<cI")
 
 
@@ -128,7 +144,9 @@ class Zygote:
         script = Path(sandbox.__file__).resolve()
         # -P -s -E would be -I, but then the hash seed could not be fixed: set order must not depend on the worker
         command = [str(python), "-P", "-s", "-S", "-X", "utf8", str(script), str(theirs.fileno()), str(os.getpid())]
-        box = os.path.join(tempfile.gettempdir(), f"grader-{secrets.token_hex(8)}")
+        box = ""
+        with contextlib.suppress(FileNotFoundError):  # no folder for temporary files is needed with a private root
+            box = os.path.join(tempfile.gettempdir(), f"grader-{secrets.token_hex(8)}")
         command.append(json.dumps({"without": list(without), "packages": _packages(), "box": box}))
         try:
             self.process = subprocess.Popen(
@@ -144,7 +162,8 @@ class Zygote:
         finally:
             theirs.close()
         self.sock = ours
-        self.serial = 0
+        self.usable = True  # no run is in progress
+        self._link = ours  # to the program that runs
         self.sock.settimeout(start_limit_s)
         kind, hello = self._receive()
         if kind != b"H":
@@ -172,46 +191,44 @@ class Zygote:
 
     def _send(self, kind: bytes, payload: bytes) -> None:
         try:
-            self.sock.sendall(_HEAD.pack(kind, len(payload)) + payload)
+            (self._link if kind == b"P" else self.sock).sendall(_HEAD.pack(kind, len(payload)) + payload)
         except OSError as error:
             raise ZygoteDied(f"the sandbox process ended: {error}") from None
 
-    def run(self, job: dict[str, Any], on_frame: Callable[[bytes], bool]) -> Outcome:
-        """Run one program. `on_frame(frame)` sees each frame and says whether the program shall go on."""
-        self.serial += 1
-        job_id = self.serial.to_bytes(8, "little")
-        self.sock.settimeout(job["limits"]["wall"] + 30.0)
-        # the zygote reads the first part, the program's own process the second
-        control = {name: job[name] for name in ("kind", "setup", "limits", "marker", "file") if name in job}
-        self._send(b"J", marshal.dumps({**control, "id": job_id}))
-        self._send(b"P", marshal.dumps({name: value for name, value in job.items() if name not in control}))
-        pending = b""
-        killed = flooded = False
-        while True:
-            kind, payload = self._receive()
-            if kind == b"E":
-                reason, status, cpu, marker_seen, has_file = sandbox.FACTS.unpack_from(payload)
-                content = payload[sandbox.FACTS.size :] if has_file else None
-                limit = job["limits"]["cpu"]
-                return Outcome(b"B" if flooded else reason, status, cpu, marker_seen, content, limit)
-            if kind == b"F":
-                raise ZygoteDied(payload.decode("utf-8", "replace"))
-            if killed:
-                continue
-            pending += payload
-            at = 0
-            while len(pending) - at >= 4 and not killed:
-                size = int.from_bytes(pending[at : at + 4], "little")
-                if size <= MAX_RESULT + 64:
-                    if len(pending) - at - 4 < size:
-                        break
-                    killed = not on_frame(pending[at + 4 : at + 4 + size])
-                    at += 4 + size
-                else:
-                    killed = flooded = True
-                if killed:
-                    self._send(b"K", job_id)
-            pending = pending[at:]
+    def run(self, job: dict[str, Any], on_frame: Callable[[bytes], object]) -> Outcome:
+        """Run one program; `on_frame` sees each of its frames. Its socket is its own: no frame is another program's.
+
+        Raises SetUpFailed where the sandbox, not the program, is at fault, and ZygoteDied. A run that raised leaves the
+        sandbox unusable.
+        """
+        if not self.usable:
+            raise ZygoteDied("the last program's run did not end")
+        self.usable = False
+        with contextlib.ExitStack() as stack:
+            ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+            given = [theirs.fileno()]
+            printed = written = None
+            if job["kind"] == "stdout_marker":
+                read, write = os.pipe()
+                printed = stack.enter_context(open(read, "rb", buffering=0))
+                written = stack.enter_context(open(write, "wb", buffering=0))
+                given.append(write)
+            self.sock.settimeout(CLEAN_UP_S)
+            # the zygote reads the first part, the program's own process the second
+            control = {name: job[name] for name in ("kind", "setup", "limits", "file") if name in job}
+            self._send(b"J", marshal.dumps(control))
+            socket.send_fds(self.sock, [b"+"], given)
+            theirs.close()
+            if written is not None:
+                written.close()
+            self._link = ours
+            ours.settimeout(CLEAN_UP_S)
+            with contextlib.suppress(ZygoteDied):  # a program that ended in its set-up has said why
+                self._send(b"P", marshal.dumps({name: value for name, value in job.items() if name not in control}))
+            run = _Run(self, job["limits"], ours, printed, job.get("marker", b""), on_frame)
+            outcome = run.follow()
+        self.usable = True
+        return outcome
 
     def close(self) -> None:
         self.sock.close()
@@ -224,40 +241,201 @@ class Zygote:
                 self.process.wait()
 
 
+class _Run:
+    """One program from its start to the facts of its end, within its limits."""
+
+    def __init__(self, zygote: Zygote, limits: dict, link: socket.socket, printed: Any, marker: bytes, on_frame: Any):
+        self.zygote, self.limits, self.link, self.printed, self.on_frame = zygote, limits, link, printed, on_frame
+        self.line = re.compile(rb"^[ \t\r\v\f]*" + re.escape(marker) + rb"[ \t\r\v\f]*$", re.MULTILINE)
+        self.pending = b""
+        self.ready = self.marker_seen = False
+        self.bytes_left = min(limits["bytes"], MAX_ANSWERS)
+        self.frames_left = limits.get("frames", 1000)
+        self.print_left, self.tail = STDOUT_BYTES, b""
+        self.reason = b"-"
+        self.handle = self.pid = -1  # of the program: descriptor, number here
+        self.content: bytes | None = None
+
+    def follow(self) -> Outcome:
+        sock, poller = self.zygote.sock, select.poll()
+        streams = {end.fileno(): end for end in (self.link, self.printed) if end is not None}
+        for fd in (sock.fileno(), *streams):
+            poller.register(fd, select.POLLIN)
+        started = looked = alive = time.monotonic()
+        still, slept, last_cpu = 0.0, 0.0, -1.0
+        cpu = 0.0
+        try:
+            while True:
+                wait = max(0.01, min(1.0, self.limits["cpu"] - cpu))
+                events = poller.poll(1000 * wait)
+                for fd, _ in events:
+                    if fd != sock.fileno() and not self._read(streams[fd]):
+                        poller.unregister(fd)
+                if any(fd == sock.fileno() for fd, _ in events):
+                    status, *times = sandbox.FACTS.unpack_from(end) if (end := self._control()) else (None,)
+                    if status is not None:
+                        break
+                now = time.monotonic()
+                if now - alive > CLEAN_UP_S:
+                    raise ZygoteDied("a program's end was not reported")
+                if self.reason != b"-" or self.handle < 0 or now - looked < min(1.0, wait):
+                    continue
+                cpu, asleep = self._look()
+                if cpu < 0:
+                    continue
+                alive = now
+                still = still + now - looked if asleep and cpu == last_cpu else 0.0
+                slept += (now - looked) * asleep
+                looked, last_cpu = now, cpu
+                if cpu > self.limits["cpu"]:
+                    self._end(b"C")
+                elif still >= BLOCKED_S or slept >= SLEEP_S:
+                    self._end(b"S")
+                elif now - started > self.limits["wall"]:
+                    self._end(b"W")
+            for end in streams.values():  # what is left: the program is gone, so each has an end
+                while self.bytes_left >= 0 and self.print_left >= 0 and self._read(end):
+                    pass
+            self.marker_seen = self.marker_seen or bool(self.line.search(self.tail))
+        finally:
+            if self.handle >= 0:
+                os.close(self.handle)
+        cpu = times[0] + times[2] + (times[1] + times[3]) / 1e6
+        outcome = Outcome(self.reason, status, cpu, self.marker_seen, self.content, self.limits["cpu"])
+        if not self.ready and not outcome.again:
+            raise SetUpFailed(f"a program could not be started: {outcome.text()}")
+        return outcome
+
+    def _control(self) -> bytes | None:
+        """One message of the zygote: the facts of the end, or None for those before it."""
+        head, fds, _, _ = socket.recv_fds(self.zygote.sock, _HEAD.size, 1)
+        if len(head) < _HEAD.size:
+            raise ZygoteDied("the sandbox process ended")
+        kind, size = _HEAD.unpack(head)
+        payload = self.zygote._exactly(size)
+        if kind == b"E":
+            return payload
+        if kind == b"F":
+            self.content = payload[1:] if payload else None
+        elif kind == b"S":
+            self.handle = fds[0]
+            with open(f"/proc/self/fdinfo/{self.handle}") as file:
+                self.pid = next(int(line.split()[1]) for line in file if line.startswith("Pid:"))
+            if self.reason != b"-":
+                self._end(self.reason)
+        else:
+            raise ZygoteDied(payload.decode("utf-8", "replace"))
+        return None
+
+    def _end(self, reason: bytes) -> None:
+        try:
+            if self.handle >= 0:
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+        except ProcessLookupError:  # it has ended by itself
+            if reason != b"B":
+                return
+        self.reason = reason
+
+    def _look(self) -> tuple[float, bool]:
+        """CPU seconds of the program (-1: it is gone), and whether it waits for more than a processor or a disk."""
+        try:
+            cpu = time.clock_gettime(~self.pid << 3 | 2)
+            states = set()
+            for task in os.listdir(f"/proc/{self.pid}/task"):
+                with open(f"/proc/{self.pid}/task/{task}/stat", "rb") as file:
+                    states.add(file.read().rpartition(b")")[2].split()[0])
+        except OSError:  # it ends just now
+            return -1.0, False
+        return cpu, states <= {b"S", b"T", b"t", b"Z", b"X"}
+
+    def _read(self, end: Any) -> bool:
+        """Take what the program wrote there; False at the end of the stream."""
+        if end is self.printed:
+            data = end.read(1 << 16)
+            self.print_left -= len(data)
+            if not self.marker_seen:
+                text = self.tail + data
+                self.marker_seen = self.line.search(text, 0, text.rfind(b"\n") + 1) is not None
+                self.tail = text[text.rfind(b"\n") + 1 :][:4096]  # a line with the marker is short
+            if self.print_left < 0 and self.reason == b"-":
+                self._end(b"B")
+            return bool(data)
+        try:
+            data = end.recv(1 << 16)
+        except ConnectionResetError:  # ended before it had read its job
+            data = b""
+        self.bytes_left -= len(data)
+        if self.reason == b"-":
+            self.pending += data
+            if self.bytes_left < 0 or not self._take_frames():
+                self._end(b"B")
+        return bool(data)
+
+    def _take_frames(self) -> bool:
+        at = 0
+        while len(self.pending) - at >= 4:
+            size = int.from_bytes(self.pending[at : at + 4], "little")
+            if size > MAX_RESULT + 64:
+                return False
+            if len(self.pending) - at - 4 < size:
+                break
+            frame = self.pending[at + 4 : at + 4 + size]
+            at += 4 + size
+            if not self.ready:
+                if frame[:1] != b"+":
+                    raise SetUpFailed(f"a program could not be started: {_clean(frame[1:])}")
+                self.ready = True
+                continue
+            self.frames_left -= 1
+            if self.frames_left < 0:
+                return False
+            self.on_frame(frame)
+        self.pending = self.pending[at:]
+        return True
+
+
 @dataclass
 class Outcome:
-    """What the kernel says of one program: why it was ended, wait status (-1 killed by the zygote), CPU seconds."""
+    """What the kernel says of one program: why it was ended, wait status, CPU seconds."""
 
-    reason: bytes  # - by itself, W wall limit, B output limit, K on the harness's word
+    reason: bytes  # - by itself or the kernel, C CPU limit, S it slept, B output limit, W wall limit
     status: int
     cpu: float
     marker_seen: bool
     result_file: bytes | None
-    cpu_limit: int
+    cpu_limit: float
+
+    @property
+    def killed(self) -> bool:
+        return os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
 
     @property
     def timed_out(self) -> bool:
-        ended = self.status >= 0 and os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
-        return self.reason == b"W" or (ended and self.cpu > 0.5 * self.cpu_limit)  # the kernel counts in ticks
+        # the kernel's own limit counts in ticks, which are not the precise time reported here
+        by_kernel = self.killed and self.cpu > 0.8 * self.cpu_limit
+        return self.reason in (b"C", b"S") or self.cpu > self.cpu_limit or by_kernel
+
+    @property
+    def again(self) -> bool:
+        """Whether this says nothing of the program: a machine too slow, or a kill from outside (out of memory)."""
+        return self.reason == b"W" or self.reason == b"-" and self.killed and not self.timed_out
 
     def text(self) -> str:
         """Short reason for a program that did not answer everything."""
-        if self.reason == b"W":
-            return WALL_LIMIT
-        if self.reason == b"B":
-            return "output limit"
-        if self.status > 0 and os.WIFSIGNALED(self.status):
-            return "CPU limit" if self.timed_out else f"signal {os.WTERMSIG(self.status)}"
-        if self.status >= 0 and os.waitstatus_to_exitcode(self.status) != sandbox.END_OF_PROGRAM:
+        if self.reason == b"S":
+            return "waited for nothing"
+        if self.reason in (b"B", b"W"):
+            return "output limit" if self.reason == b"B" else "wall limit"
+        if self.timed_out:
+            return "CPU limit"
+        if os.WIFSIGNALED(self.status):
+            return f"signal {os.WTERMSIG(self.status)}" + (" from outside (out of memory?)" if self.killed else "")
+        if os.waitstatus_to_exitcode(self.status) != sandbox.END_OF_PROGRAM:
             return f"exit status {os.waitstatus_to_exitcode(self.status)}"
         return "no answer"
 
 
 # --------------------------------------------------------------------------- grading
-class SandboxUnavailable(RuntimeError):
-    """This system lacks a layer that containment needs, and no flag accepted the weaker set."""
-
-
 class _Service:
     """What both graders are to a caller: a context manager, `submit`, and `grade` over it."""
 
@@ -273,6 +451,54 @@ class _Service:
         return [future.result() for future in futures]
 
 
+# Graded at the start of each sandbox, so that one that cannot run a right program is named and grades nothing.
+CANARY = SimpleNamespace(
+    id="canary", func_name="add", setup_code="import math", tests=("assert Solution().add(a = 1, b = 2) == 3",)
+)
+_CANARY_CODE = """```python
+import fractions, os, threading
+class Solution:
+    def add(self, a, b):
+        with open("canary", "wb") as file:
+            file.write(bytes(1 << 16))
+        sums = []
+        thread = threading.Thread(target=lambda: sums.append(fractions.Fraction(a) + b))
+        thread.start()
+        thread.join()
+        return int(sums[0]) + os.path.getsize("canary") - (1 << 16)
+```"""
+CANARIES = ((_CANARY_CODE, True), (_CANARY_CODE.replace("return int", "return 1 + int"), False))
+
+
+def _check_level(level: str | None) -> None:
+    unknown = set() if level is None else set(level.split("+")) - {*ALL_LAYERS, "none"}
+    if unknown:
+        choices = "landlock+seccomp+ns+rlimits, landlock+seccomp+rlimits, seccomp+ns+rlimits or none (any that is safe)"
+        raise ValueError(f"unknown layer {sorted(unknown)} in accept_level {level!r}; choose {choices}")
+
+
+def _check_own_limits(limits: dict[str, Any], workers: int) -> None:
+    """SandboxUnavailable where a limit of this process is below what a program must have, or leaves no descriptors."""
+    needed = {
+        "CPU": (limits["cpu"], "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (sandbox.WORK_BYTES, "-f"),
+        "NOFILE": (sandbox.OPEN_FILES, "-n"), "NPROC": (sandbox.THREADS, "-u"), "STACK": (sandbox.STACK_BYTES, "-s"),
+    }  # fmt: skip
+    for name, (need, flag) in needed.items():
+        hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
+        if hard != resource.RLIM_INFINITY and hard < need:
+            raise SandboxUnavailable(
+                f"the hard limit RLIMIT_{name} of this process (ulimit {flag}) is {hard}, and a graded program needs "
+                f"{need}: raise it, or right programs would be graded as wrong"
+            )
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used = len(os.listdir("/proc/self/fd"))
+    if soft != resource.RLIM_INFINITY and soft < used + 16 * workers + 16:
+        raise SandboxUnavailable(
+            f"this process may open {soft} files (RLIMIT_NOFILE, ulimit -n) and has {used} open: {workers} sandboxes "
+            f"need {16 * workers + 16} more; raise the limit or use fewer workers"
+        )
+
+
 def _refuse_unknown(mode: str) -> None:
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
@@ -282,10 +508,11 @@ class Grader(_Service):
     """Pool of sandboxes; `submit` returns a Future[Grade], `grade` a list in order. Thread-safe, a context manager.
 
     workers: sandboxes, one program at a time each (default: the CPUs this process may use). cpu_limit_s: CPU seconds of
-    a whole pass over a problem's calls (rounded up to whole seconds); wall_limit_s: default 6 x CPU, so that a loaded
-    machine does not change a verdict. memory_mb: address space of a program.
-    accept_level: None demands every layer in ALL_LAYERS; "seccomp+rlimits" accepts a system that has at least these.
-    Raises SandboxUnavailable when a demanded layer is missing.
+    a whole pass over a problem's calls; wall_limit_s: after so long (default 60 x CPU, at least 300) a program is run
+    again: it says that the machine is slow, never that the program is wrong. memory_mb: address space of a program.
+    accept_level: None demands every layer in ALL_LAYERS; "landlock+seccomp+rlimits" accepts a system that has at least
+    these, "none" any set that is safe (docs/grader.md). Raises SandboxUnavailable when a demanded layer is missing, and
+    where this process's own limits, or its folder for temporary files, would make a right program fail.
     """
 
     def __init__(
@@ -301,9 +528,11 @@ class Grader(_Service):
         self.workers = workers or len(os.sched_getaffinity(0))
         self.limits = {
             "cpu": max(1, math.ceil(cpu_limit_s)),
-            "wall": float(wall_limit_s or 6.0 * max(1, math.ceil(cpu_limit_s))),
+            "wall": float(wall_limit_s or max(300.0, 60.0 * cpu_limit_s)),
             "memory": memory_mb << 20,
         }
+        _check_level(accept_level)
+        _check_own_limits(self.limits, self.workers)
         self._without = without
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._cases: OrderedDict[tuple, list[Case]] = OrderedDict()
@@ -321,6 +550,9 @@ class Grader(_Service):
         self._threads[0].start()
         try:
             self.layers = self._accept(*started.result(), accept_level)
+        except ZygoteDied as error:
+            self.close()
+            raise SandboxUnavailable(str(error)) from None
         except BaseException:
             self.close()
             raise
@@ -332,14 +564,18 @@ class Grader(_Service):
         present = {name for name in ALL_LAYERS if re.search(rf"\b{name}", layers)}
         if not missing:
             return layers
+        if "seccomp" not in present or "landlock" not in present and "mnt" not in layers:
+            raise SandboxUnavailable(
+                f"this system cannot contain untrusted code: active {layers or 'nothing'}, missing {missing}. Without "
+                "seccomp (x86_64) a program could signal this process and leave messages for later ones, without a "
+                "private root or landlock 3 (Linux 6.2) it could change this system's files: no level accepts that"
+            )
         if accept_level is None:
             raise SandboxUnavailable(
-                f"this system cannot contain untrusted code fully: active {layers or 'nothing'}, missing {missing}. "
-                f"To run with less, say so: accept_level (--accept-level) {'+'.join(sorted(present)) or 'none'}"
+                f"this system cannot contain untrusted code fully: active {layers}, missing {missing}. "
+                f"To run with less, say so: accept_level (--accept-level) {'+'.join(sorted(present))}"
             )
         wanted = {name for name in accept_level.split("+") if name != "none"}
-        if unknown := wanted - set(ALL_LAYERS):
-            raise ValueError(f"unknown layer {sorted(unknown)} in accept_level; known: {'+'.join(ALL_LAYERS)} or none")
         if lacking := wanted - present:
             raise SandboxUnavailable(f"accept_level {accept_level} needs {sorted(lacking)}, which this system lacks")
         return f"{layers} (accepted without: {missing})"
@@ -390,6 +626,18 @@ class Grader(_Service):
     def _start(self) -> Zygote:
         zygote = Zygote(self._without)
         self._live.add(zygote)
+        try:
+            for completion, right in CANARIES:
+                grade = self._grade(zygote, CANARY, self.cases(CANARY), completion, "none", "")
+                if grade.gt_correct != right:
+                    is_right, was = ("right", "wrong") if right else ("wrong", "right")
+                    raise SandboxUnavailable(
+                        f"this sandbox judges a {is_right} program {was} ({grade.error or 'all answers equal'}): "
+                        f"layers {zygote.layers}, missing {zygote.missing or 'none'}"
+                    )
+        except BaseException:
+            self._stop(zygote)
+            raise
         return zygote
 
     def _stop(self, zygote: Zygote | None) -> None:
@@ -417,15 +665,18 @@ class Grader(_Service):
                             if self._closed:
                                 raise RuntimeError("the grader was closed before this grading ended")
                             zygote = zygote or self._start()
-                            future.set_result(self._grade(zygote, *args))
+                            grade = self._grade(zygote, *args)
+                            future.set_result(grade)
                             break
                         except ZygoteDied as error:
-                            self._stop(zygote)
-                            zygote = None
                             if not self._closed:
                                 logger.warning(f"a sandbox process is replaced: {error}")
                             if not tries_left:
                                 raise
+                        finally:
+                            if zygote is not None and not zygote.usable:  # a run in it did not come to its end
+                                self._stop(zygote)
+                                zygote = None
                 except BaseException as error:  # the future carries it to whoever asks for the grade
                     future.set_exception(error)
         finally:
@@ -439,7 +690,7 @@ class Grader(_Service):
             return _make_grade(mode, error="no code block")
         if max(map(len, answer.wholes)) > MAX_CODE:
             return _make_grade(mode, error="program too long")
-        base = {
+        base: dict[str, Any] = {
             "setup": problem.setup_code,
             "blocks": [(block.text.encode("utf-8", "surrogatepass"), block.solves) for block in answer.blocks],
             "sources": [whole.encode("utf-8", "surrogatepass") for whole in answer.wholes],
@@ -447,7 +698,11 @@ class Grader(_Service):
             "calls": [case.call for case in cases],
             "names": LOOPHOLES[mode][0],
             "texts": LOOPHOLES[mode][1],
-            "limits": {**self.limits, "bytes": (1 << 16) + sum(case.max_bytes for case in cases)},
+            "limits": {
+                **self.limits,
+                "bytes": (1 << 16) + sum(case.max_bytes for case in cases),
+                "frames": len(cases) + 8,
+            },
         }
         oracle = _OraclePass(cases)
         early: Future[tuple[bool, bool]] = Future()
@@ -456,11 +711,12 @@ class Grader(_Service):
         if mode != "none":
             timer.start()
         try:
-            outcome = zygote.run({**base, "kind": "oracle", "kinds": [case.kind for case in cases]}, oracle.on_frame)
+            outcome = _run(zygote, {**base, "kind": "oracle", "kinds": [case.kind for case in cases]}, oracle)
         finally:
             timer.cancel()
             begun = not early.cancel()  # from here on the timer cannot begin it
-        gt_correct = oracle.correct
+        oracle.compare()
+        gt_correct = oracle.correct and not outcome.timed_out
         error = "" if gt_correct else oracle.error or outcome.text()
         if not oracle.compiled:
             return _make_grade(mode, error=error)
@@ -503,8 +759,8 @@ class Grader(_Service):
             "decoys": [secrets.randbits(62), secrets.token_hex(8)],
             "limits": {**base["limits"], "bytes": 1 << 16, "cpu": min(base["limits"]["cpu"], LOOPHOLE_CPU_S)},
         }
-        outcome = zygote.run(job, watch.on_frame)
-        exited = outcome.reason == b"-" and outcome.status >= 0 and os.WIFEXITED(outcome.status)
+        outcome = _run(zygote, job, watch)
+        exited = outcome.reason == b"-" and os.WIFEXITED(outcome.status)
         exit_status = os.WEXITSTATUS(outcome.status) if exited else None
         in_time = not outcome.timed_out and outcome.reason != b"B"
         if mode == "stdout_marker":
@@ -720,45 +976,56 @@ def _make_grade(
 
 
 class _OraclePass:
-    """Reads the frames of an oracle pass; the expected values are here and nowhere in the sandbox."""
+    """Keeps the frames of an oracle pass and judges them when the program has ended, so that it cannot learn by living
+    on that an answer was right; the expected values are here and nowhere in the sandbox."""
 
     def __init__(self, cases: list[Case]):
         self.cases = cases
-        self.next = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier run of the same program said."""
+        self.right = 0
         self.compiled = self.loaded = self.defined = self.mentioned = False
-        self.error = "" if cases else "the problem has no tests"
+        self.answers: list[bytes] = []
+        self.error = ""
 
     @property
     def correct(self) -> bool:
-        return bool(self.cases) and self.next == len(self.cases) and not self.error
+        return bool(self.cases) and self.right == len(self.cases) and not self.error
 
-    def on_frame(self, frame: bytes) -> bool:
+    def on_frame(self, frame: bytes) -> None:
         kind, body = frame[:1], frame[1:]
-        if not self.compiled:
-            if kind == b"C":
-                self.compiled = True
-                self.defined, self.mentioned = bool(body[0]), bool(body[1])
-                return True
-            self.error = "does not compile: " + _clean(body)
-            return False
-        if kind == b"M" and not self.loaded:
+        if kind == b"C" and len(body) == 2 and not self.compiled and not self.error:
+            self.compiled = True
+            self.defined, self.mentioned = bool(body[0]), bool(body[1])
+        elif kind == b"M" and self.compiled and not self.loaded and not self.answers:
             self.loaded = True
-            return bool(self.cases)
-        if kind == b"R" and self.loaded and self.next < len(self.cases):
-            case = self.cases[self.next]
-            if not judge(case, body):
-                self.error = f"wrong answer in test {self.next + 1} of {len(self.cases)}"
-                return False
-            self.next += 1
-            return True
-        where = f"test {self.next + 1} of {len(self.cases)}: " if self.loaded else ""
-        if kind == b"X":
-            self.error = where + _clean(body)
-        elif kind == b"U":
-            self.error = where + "no plain data: " + _clean(body)
-        else:
-            self.error = where + "unexpected output of the program"
-        return False
+        elif self.compiled:
+            self.answers.append(frame)
+        elif not self.error:
+            self.error = "does not compile: " + _clean(body)
+
+    def compare(self) -> None:
+        """Compare the answers, in order, up to the first that is not right."""
+        for frame in self.answers:
+            kind, body = frame[:1], frame[1:]
+            where = f"test {self.right + 1} of {len(self.cases)}: " if self.loaded else ""
+            if kind == b"R" and self.loaded and self.right < len(self.cases):
+                case = self.cases[self.right]
+                if judge(case, body):
+                    self.right += 1
+                    continue
+                self.error = f"wrong answer in test {self.right + 1} of {len(self.cases)}"
+            elif kind == b"X":
+                self.error = where + _clean(body)
+            elif kind == b"U":
+                self.error = where + "no plain data: " + _clean(body)
+            else:
+                self.error = where + "unexpected output of the program"
+            return
+        if not self.cases:
+            self.error = "the problem has no tests"
 
 
 class _LoopholePass:
@@ -766,21 +1033,39 @@ class _LoopholePass:
 
     def __init__(self, mode: str, nonce: bytes):
         self.mode, self.nonce = mode, nonce
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier run of the same program said."""
         self.compiled = self.defined = self.mentioned = self.paid = self.attempted = False
 
-    def on_frame(self, frame: bytes) -> bool:
+    def on_frame(self, frame: bytes) -> None:
         kind, body = frame[:1], frame[1:]
         if not self.compiled:
-            self.compiled = kind == b"C"
+            self.compiled = kind == b"C" and len(body) == 2
             if self.compiled:
                 self.defined, self.mentioned = bool(body[0]), bool(body[1])
                 self.attempted = self.defined if self.mode == "run_tests" else self.mentioned
-            return True
-        if kind == b"A":
+        elif kind == b"A":
             self.attempted = True
         elif kind == b"P" and secrets.compare_digest(body, self.nonce):
             self.paid = True
-        return True
+
+
+def _run(zygote: Zygote, job: dict[str, Any], watch: _OraclePass | _LoopholePass) -> Outcome:
+    """Run a program, and again where it met a slow machine or a kill from outside; a machine too slow raises."""
+    for _ in range(ZYGOTE_TRIES):
+        watch.begin()
+        outcome = zygote.run(job, watch.on_frame)
+        if not outcome.again:
+            return outcome
+        logger.warning(f"a program is run again: {'its wall limit' if outcome.reason == b'W' else outcome.text()}")
+    if outcome.reason == b"W":
+        raise RuntimeError(
+            f"{ZYGOTE_TRIES} times a program got {outcome.cpu:.1f} s of CPU time in {job['limits']['wall']:.0f} s: "
+            "this machine is too slow or too full for grading; use fewer workers"
+        )
+    return outcome
 
 
 def _clean(text: bytes) -> str:

@@ -1,11 +1,12 @@
 """Zygote that runs untrusted programs: exec'ed by grader.py, never imported state of the harness, forks once a program.
 
     harness (grader.py) --socket--> supervisor --fork--> zygote (pid 1 of its own namespaces) --fork--> program
+                        --socket of this one program------------------------------------------------------^
 
-The zygote receives set-up code, a completion and the *arguments* of the calls; it has no expected values.
-The program sends back plain data (`encode_value`) which the harness compares. Everything that is known here about a
-program is therefore either data that the program claims (values) or a fact that the kernel reports (exit status,
-CPU time, a file, bytes on stdout).
+The program's socket carries its set-up code, its completion and the *arguments* of the calls in, and plain data
+(`encode_value`) out, straight to the harness, which compares. The zygote sees neither: its memory is the start of every
+later program's, so nothing in it may depend on what a program did. What is known of a program is therefore either data
+that the program claims (values) or a fact that the kernel reports (exit status, CPU time, a file, bytes on stdout).
 
 Layers, each probed at start and named in the hello message:
     ns        user, pid, mount, net, ipc, uts namespaces; a read-only root with only the standard library in it
@@ -21,11 +22,11 @@ import ctypes
 import errno
 import json
 import marshal
+import math
 import opcode
 import os
 import random
 import resource
-import select
 import signal
 import socket
 import stat
@@ -38,8 +39,7 @@ SHOWN_CALLS = 3  # calls whose answers are sent at once; a loophole pass sees no
 MAX_DEPTH = 100  # nesting of a returned value
 MAX_NODES = 20_000  # nodes of a returned linked list or tree
 WORK_BYTES, WORK_INODES = 16 << 20, 512  # the program's own folder (tmpfs)
-STDOUT_BYTES = 8 << 20  # a program that prints more is ended
-STDOUT_SCAN_LINE = 4096  # a marker line is short: longer lines are cut here
+OPEN_FILES, THREADS, STACK_BYTES = 64, 64, 100 << 20  # limits of a program
 END_OF_PROGRAM = 93  # the driver's own exit status: 0 can only come from the program itself
 
 # --------------------------------------------------------------------------- values as plain data
@@ -200,7 +200,7 @@ MS_NOATIME, MS_REC, MS_PRIVATE, MS_RELATIME, MNT_DETACH = 1024, 16384, 1 << 18, 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 NAMESPACES = {"pid": CLONE_NEWPID, "mnt": CLONE_NEWNS, "net": CLONE_NEWNET, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS}
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 4, 38, 36
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 4, 8, 38, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -442,7 +442,7 @@ def _unshare():
 _outer = (os.geteuid(), os.getegid())
 
 
-def _make_root(folders, packages):
+def _make_root(folders, packages, uid):
     """A tmpfs root with read-only library folders, the packages, two devices and a work folder; then pivot into it."""
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     places = [p for p in ("/tmp", "/mnt", "/var/tmp", "/media", "/opt", "/srv") if os.path.isdir(p)]
@@ -482,7 +482,7 @@ def _make_root(folders, packages):
     _syscall(155, b".", b".")  # pivot_root: the old root lies under the new one until it is detached
     _call("umount2", b".", ctypes.c_int(MNT_DETACH))
     os.chdir("/")
-    _mount_work()
+    _mount_work(uid)
     _mount(None, "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
@@ -492,8 +492,8 @@ BOX = "/box"  # read-only, but landlock's rule for it lasts when a fresh tmpfs i
 WORK = BOX + "/work"
 
 
-def _mount_work():
-    owner = NOBODY if os.getuid() == 0 else os.getuid()
+def _mount_work(uid):
+    owner = os.getuid() if uid is None else uid
     options = f"size={WORK_BYTES},nr_inodes={WORK_INODES},mode=700,uid={owner},gid={owner}"
     _mount("tmpfs", WORK, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME, options)
 
@@ -502,7 +502,8 @@ def _mount_work():
 _LENGTH = struct.Struct("<I")
 
 
-FACTS = struct.Struct("<cid??")  # end reason, wait status, CPU seconds, marker line seen, file there; then its bytes
+# What the kernel says of an ended program: wait status, then its struct rusage, of which the two times are read.
+FACTS = struct.Struct("=i4q")
 
 
 class _Out:
@@ -653,7 +654,6 @@ def _multiprocessing_in_threads():
 
 
 _STAND_INS = {b"asyncio": _asyncio_without_sockets, b"multiprocessing": _multiprocessing_in_threads}
-_STACK_BYTES = 100 << 20  # the kernel leaves at least 128 MB below the main stack
 
 
 def _stand_ins(sources):
@@ -676,17 +676,14 @@ def _as_python_file(layers):
     own_stack_size = _thread.stack_size
 
     def stack_size(size=0):  # a thread's stack stays in the address space for a while after its end
-        return own_stack_size(min(size, _STACK_BYTES))
+        return own_stack_size(min(size, STACK_BYTES))
 
     _thread.stack_size = threading.stack_size = stack_size
 
 
 def _load(job, out):
-    """Set-up code, then the completion, in one fresh module. Frames: C (compiled) before anything runs, then M."""
-    module = types.ModuleType("submission")
-    sys.modules["submission"] = module
-    space = module.__dict__
-    exec(job["setup"], space)
+    """The completion, in the module that holds the set-up code. Frames: C (compiled) before anything runs, then M."""
+    space = job["space"]
     units, reason = _units(job)
     if not units:
         out.put(b"N" + reason, flush=True)
@@ -724,9 +721,7 @@ def _oracle(job, out):
     space = _load(job, out)
     if space is None:
         return
-    for index in range(len(job["calls"])):
-        if index == SHOWN_CALLS:
-            out.flush()  # the harness compares these while the others run, and kills at the first wrong one
+    for index in range(len(job["calls"])):  # all of them, right or wrong: a program never learns which it was
         try:
             value = _bound_call(job, space, index)
         except BaseException as error:
@@ -798,41 +793,23 @@ def _loophole(job, out):
         out.put(b"P" + job["nonce"], flush=True)
 
 
-def _program(sock, job, layers, out_fd, stdout_fd):
-    """The forked child: read the completion, close everything, take the limits, run, and leave without returning."""
-    status = END_OF_PROGRAM
+def _program(job, layers, setup, link, stdout):
+    """The forked child: close everything, take the limits, read the completion, run, and leave without returning."""
+    out = _Out(3)
     try:
-        # The zygote never holds a completion: its memory is the memory of all later programs.
-        job.update(marshal.loads(_receive(sock)[1]))
-        os.write(out_fd, b"+")
+        link, stdout = _high(link), None if stdout is None else _high(stdout)
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
-        os.dup2(null if stdout_fd is None else stdout_fd, 1)
+        os.dup2(null if stdout is None else stdout, 1)
         os.dup2(null, 2)
-        os.dup2(out_fd, 3)  # the callers keep descriptors above 9, so nothing is overwritten here
-        ruleset = layers.ruleset
+        os.dup2(link, 3)
+        ruleset = layers.ruleset() if layers.landlock else None
         if ruleset is not None:
             os.dup2(ruleset, 4)
-        os.closerange(5 if ruleset is not None else 4, 4096)
+        os.closerange(4 if ruleset is None else 5, 4096)
         os.chdir(layers.work)
-        limits = job["limits"]
-        resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu"], limits["cpu"]))
-        resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (WORK_BYTES, WORK_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-        resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
-        # counted for each user, so that two programs could see each other's
-        resource.setrlimit(resource.RLIMIT_SIGPENDING, (64, 64))
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
-        _raise_stack_limit()
-        if layers.user and os.getuid() == 0:
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)  # leaves no capability either
-        elif layers.user:
-            _syscall(126, struct.pack("Ii", 0x20080522, 0), bytes(24))  # capset: none
+        _take_limits(job["limits"], layers)
+        _drop_privileges(layers)
         _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         _call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)  # a crash starts no core dump handler of the host
@@ -842,7 +819,17 @@ def _program(sock, job, layers, out_fd, stdout_fd):
         if layers.seccomp is not None:
             layers.seccomp.install()
         random.seed(0)  # a completion that draws at random gets the same verdict each time
-        out = _Out(3)
+        job.update(marshal.loads(_receive(_Link())[1]))
+        module = types.ModuleType("submission")
+        sys.modules["submission"] = module
+        job["space"] = module.__dict__
+        exec(setup, job["space"])
+        out.put(b"+", flush=True)
+    except BaseException as error:  # nothing of this is the program's doing: the harness raises it
+        out.put(b"!" + _short(error), flush=True)
+        os._exit(END_OF_PROGRAM)
+    status = END_OF_PROGRAM
+    try:
         if job["kind"] == "oracle":
             _oracle(job, out)
         else:
@@ -857,10 +844,58 @@ def _program(sock, job, layers, out_fd, stdout_fd):
         os._exit(status)
 
 
-def _raise_stack_limit():
-    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    want = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_STACK, (want, hard))  # programs that raise the limit themselves may
+class _Link:
+    """The program's socket, which its filter lets it read and write but not receive from."""
+
+    recv = staticmethod(lambda size: os.read(3, size))
+
+
+def _take_limits(limits, layers):
+    cpu = math.ceil(limits["cpu"]) + 1  # the harness's clock is finer and ends the program first
+    for name, value in (
+        ("CPU", cpu),
+        ("AS", limits["memory"]),
+        ("FSIZE", WORK_BYTES),
+        ("NOFILE", OPEN_FILES),
+        ("CORE", 0),
+        ("MEMLOCK", 0),
+        ("MSGQUEUE", 0),
+        # counted for each user: with few, no program meets those of another
+        ("SIGPENDING", min(64, layers.hard["SIGPENDING"])),
+        ("NPROC", THREADS if layers.own_uid else min(layers.hard["NPROC"], _tasks_of_user() + 4 * THREADS)),
+        ("STACK", STACK_BYTES),  # the kernel leaves at least 128 MB below the main stack
+    ):
+        limit = getattr(resource, f"RLIMIT_{name}")
+        try:  # honest programs ask for more stack, and may have it
+            resource.setrlimit(limit, (value, resource.getrlimit(limit)[1] if name == "STACK" else value))
+        except ValueError as error:
+            raise ValueError(f"RLIMIT_{name} {value}: {error}") from None
+    if not layers.root:
+        disk = os.statvfs(".")
+        if disk.f_bavail * disk.f_frsize < WORK_BYTES or disk.f_files and disk.f_favail < WORK_INODES:
+            raise OSError(errno.ENOSPC, f"the folder for temporary files, {layers.work}, is full")
+
+
+def _tasks_of_user():
+    """Processes and threads of this user, all of which the limit counts where the uid is not the sandbox's own."""
+    count = 0
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.getuid():
+                count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
+def _drop_privileges(layers):
+    capabilities = 0
+    if layers.uid is not None:
+        if layers.hidden_library:  # under a private home: reading stays allowed, where landlock allows it
+            capabilities = 1 << 2  # CAP_DAC_READ_SEARCH
+            _call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        os.setgroups([])
+        os.setresgid(layers.uid, layers.uid, layers.uid)
+        os.setresuid(layers.uid, layers.uid, layers.uid)
+    _syscall(126, struct.pack("Ii", 0x20080522, 0), struct.pack("6I", capabilities, capabilities, 0, 0, 0, 0))  # capset
 
 
 # --------------------------------------------------------------------------- the zygote
@@ -869,19 +904,28 @@ class _Layers:
 
     def __init__(self):
         self.names = []
-        self.user = False
+        self.missing = []
+        self.uid = None  # what the program's uid becomes; None: it stays the caller's
+        self.own_uid = False  # no process outside this sandbox is counted with the program's
         self.pid1 = False
         self.root = False
-        self.ruleset = None
+        self.landlock = False
+        self.ruleset = None  # makes the descriptor of the rule set
+        self.hidden_library = False
+        self.library, self.settled = [], -math.inf  # host folders that programs read, when their access times were set
         self.seccomp = None
         self.work = WORK
         self.last_pid = -1  # descriptor of this pid namespace's counter
-        self.missing = []
+        limits = ("SIGPENDING", "NPROC")
+        self.hard = {n: resource.getrlimit(getattr(resource, f"RLIMIT_{n}"))[1] & (1 << 62) - 1 for n in limits}
 
 
 def _set_up(namespaces, options):
     layers = _Layers()
-    layers.user = "user" in namespaces
+    if os.getuid() == 0 and _outer[0] == 0:
+        # outside a user namespace a number that no one else has, so that limits count, and signals reach, itself only
+        layers.uid = NOBODY if "user" in namespaces else 61184 + os.getppid() % 4000
+    layers.own_uid = "user" in namespaces or layers.uid is not None
     layers.pid1 = os.getpid() == 1
     folders = _library_folders()
     if layers.pid1:
@@ -893,28 +937,39 @@ def _set_up(namespaces, options):
             layers.last_pid = -1
     if "mnt" in namespaces:
         try:
-            _make_root(folders, options["packages"])
+            _make_root(folders, options["packages"], layers.uid)
             layers.root = True
             sys.path.append(PACKAGES)
         except OSError as error:
             layers.missing.append(f"root ({error})")
-    else:
-        layers.missing.append("mnt namespace")
-    layers.missing += [f"{name} namespace" for name in NAMESPACES if name not in namespaces and name != "mnt"]
+    layers.missing += [f"{name} namespace" for name in ("user", *NAMESPACES) if name not in namespaces]
     if not layers.root:
+        if not options["box"]:
+            raise OSError(errno.ENOSPC, "no folder for temporary files can be written (TMPDIR, /tmp, /var/tmp)")
         packages = options["box"] + PACKAGES
         layers.work = options["box"] + WORK
         os.makedirs(packages)
-        os.makedirs(layers.work, 0o700)
+        os.makedirs(os.path.dirname(layers.work))
         for name, path in options["packages"].items():
             os.symlink(path, f"{packages}/{name}")
         sys.path.append(packages)
+        needed = [*folders, *options["packages"].values()]
+        layers.hidden_library = not all(map(_open_to_all, needed))
+        layers.library = needed
+        if not all(os.statvfs(f).f_flag & (os.ST_NOATIME | os.ST_RELATIME | os.ST_RDONLY) for f in needed):
+            layers.missing.append("access times that reading does not change (relatime)")
+    _fresh_work(layers)
     without = options["without"]
     abi = 0 if "landlock" in without else _landlock_abi()
-    packages = [PACKAGES] if layers.root else [f"{options['box']}{PACKAGES}", *options["packages"].values()]
-    box = BOX if layers.root else options["box"] + "/box"
-    if abi >= 1:
-        layers.ruleset = _high(_landlock_ruleset(abi, [*folders, *packages], [box]))
+    # before version 3 a file can be cut to nothing where it can be read; a private root does not need that rule
+    if abi >= (1 if layers.root else 3):
+        layers.landlock = True
+        if layers.root:
+            descriptor = _high(_landlock_ruleset(abi, [*folders, PACKAGES], [BOX]))
+            layers.ruleset = lambda: descriptor
+        else:  # the folder is another one for each program
+            read_only = [*folders, packages, *options["packages"].values()]
+            layers.ruleset = lambda: _high(_landlock_ruleset(abi, read_only, [layers.work]))
         layers.names.append(f"landlock{abi}")
     else:
         layers.missing.append("landlock")
@@ -926,8 +981,28 @@ def _set_up(namespaces, options):
     if namespaces:
         shown = [n for n in namespaces if n != "mnt" or layers.root]
         layers.names.append(f"ns({','.join(shown)})")
+    layers.names.append("uid(nobody)" if layers.uid == NOBODY else f"uid({'own' if layers.uid else 'caller'})")
     layers.names.append("rlimits")
     return layers
+
+
+def _open_to_all(folder):
+    """Whether any user may search the way to this folder and read it."""
+    while os.stat(folder).st_mode & 1:
+        if folder == os.path.dirname(folder):
+            return True
+        folder = os.path.dirname(folder)
+    return False
+
+
+def _settle_access_times(folders):
+    """Read a byte of each file: with relatime a read within 24 hours leaves the time as it is, so none shows."""
+    for folder in folders:
+        for here, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(OSError), open(f"{here}/{name}", "rb", buffering=0) as file:
+                    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                        file.read(1)
 
 
 def _seccomp_works():
@@ -977,28 +1052,12 @@ def _receive(sock):
     return head[:1], _receive_exact(sock, _LENGTH.unpack(head[1:])[0])
 
 
-class _MarkerScan:
-    """Looks for one exact line in a stream, in bounded memory."""
-
-    def __init__(self, marker):
-        self.marker, self.tail, self.found, self.seen = marker, b"", False, 0
-
-    def feed(self, data):
-        self.seen += len(data)
-        lines = (self.tail + data).split(b"\n")
-        self.tail = lines.pop()[:STDOUT_SCAN_LINE]
-        self.found = self.found or any(line.strip() == self.marker for line in lines)
-
-    def end(self):
-        self.found = self.found or self.tail.strip() == self.marker
-
-
-def _kill_all(layers, pid):
+def _kill_all(layers):
     if layers.pid1:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # all but this process, in this pid namespace
     else:
-        for target in (pid, *_strays()):
+        for target in _strays():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(target, signal.SIGKILL)
 
@@ -1012,142 +1071,117 @@ def _strays():
         return []
 
 
+def _fork(layers):
+    if layers.last_pid >= 0:
+        os.pwrite(layers.last_pid, b"1", 0)  # each program has the same process and thread numbers
+    return os.fork()
+
+
+def _apart(layers, work):
+    """Do `work` in a child: what it meets depends on a program, and this process's memory must not."""
+    pid = _fork(layers)
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _libc.waitpid(pid, None, 0)
+
+
+_END = ctypes.create_string_buffer(b"E" + _LENGTH.pack(148), 5 + 148)  # wait status and struct rusage, by the kernel
+
+
 def _run(sock, job, layers, setup_cache):
-    setup = job["setup"]
+    """Fork one program and wait for its end. Nothing here depends on what it does, but for the bytes in _END."""
+    setup = job.pop("setup")
     if setup not in setup_cache:
         if len(setup_cache) > 64:
             setup_cache.clear()
         setup_cache[setup] = compile(setup, "<setup>", "exec", dont_inherit=True)  # the harness has compiled it too
-    job["setup"] = setup_cache[setup]
-    out_r, out_w = (_high(fd) for fd in os.pipe())
-    scan = _MarkerScan(job["marker"]) if job["kind"] == "stdout_marker" else None
-    std_r = std_w = None
-    if scan:
-        std_r, std_w = (_high(fd) for fd in os.pipe())
-    started = time.monotonic()
-    if layers.last_pid >= 0:
-        os.pwrite(layers.last_pid, b"1", 0)  # each program has the same process and thread numbers
-    pid = os.fork()
+    _, fds, _, _ = socket.recv_fds(sock, 1, 2)
+    pid = _fork(layers)
     if pid == 0:
-        _program(sock, job, layers, out_w, std_w)
-    os.close(out_w)
-    if scan:
-        os.close(std_w)
-    if os.read(out_r, 1) != b"+":
-        os._exit(1)  # the stream to the harness is in an unknown state: it starts another zygote
-    deadline = started + job["limits"]["wall"]
-    budget = job["limits"]["bytes"]
-    poller = select.poll()
-    poller.register(out_r, select.POLLIN)
-    poller.register(sock, select.POLLIN)
-    if scan:
-        poller.register(std_r, select.POLLIN)
-    reason = b"-"
-    is_open = True
-    while is_open:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            reason = b"W"
-            break
-        for fd, _event in poller.poll(left * 1000 + 1):
-            if fd == out_r:
-                data = os.read(out_r, 1 << 16)
-                if not data:
-                    is_open = False
-                    break
-                budget -= len(data)
-                if budget < 0:
-                    reason, is_open = b"B", False
-                    break
-                _send(sock, b"D", data)
-            elif fd == std_r:
-                data = os.read(std_r, 1 << 16)
-                scan.feed(data)
-                if not data:
-                    poller.unregister(std_r)
-                elif scan.seen > STDOUT_BYTES:
-                    reason, is_open = b"B", False
-                    break
-            else:
-                _kind, payload = _receive(sock)
-                if payload != job["id"]:
-                    continue  # a kill meant for a program that had ended already
-                reason, is_open = b"K", False
-                break
-    # The pipe closes a moment before the process is gone; one that only closed its pipe is killed.
-    got = 0
-    status = usage = None
-    if reason == b"-":
-        for pause in (0, 0, 0.0002, 0.001, 0.005, 0.02, 0.05):
-            got, status, usage = os.wait4(pid, os.WNOHANG)
-            if got:
-                break
-            time.sleep(pause)
-    _kill_all(layers, pid)
-    if not got:
-        _, status, usage = os.wait4(pid, 0)
-    while True:
-        try:
-            if os.waitpid(-1, 0 if layers.pid1 else os.WNOHANG)[0] == 0:
-                break
-        except ChildProcessError:
-            break
-    if scan:
-        os.set_blocking(std_r, False)
-        with contextlib.suppress(BlockingIOError):
-            while (data := os.read(std_r, 1 << 16)) and scan.seen <= STDOUT_BYTES:
-                scan.feed(data)
-        scan.end()
-        os.close(std_r)
-    os.close(out_r)
-    found = _result_file(job, layers)
-    _clean_work(layers)
-    cpu = usage.ru_utime + usage.ru_stime
-    numbers = (reason, status if got else -1, cpu, bool(scan and scan.found), found is not None)
-    return FACTS.pack(*numbers) + (found or b"")
-
-
-def _result_file(job, layers):
-    """First bytes of the marker file, only if it is a regular file of the program's own folder."""
-    if job["kind"] != "file_marker":
-        return None
-    try:
-        fd = os.open(f"{layers.work}/{job['file']}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.read(fd, 64) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    finally:
+        _program(job, layers, setup_cache[setup], *fds, *[None] * (2 - len(fds)))
+    for fd in fds:
         os.close(fd)
+    handle = os.pidfd_open(pid)
+    socket.send_fds(sock, [b"S" + _LENGTH.pack(0)], [handle])  # the harness watches and ends it
+    os.close(handle)
+    _libc.wait4(pid, ctypes.byref(_END, 5), 0, ctypes.byref(_END, 9))
+    _kill_all(layers)
+    while _libc.waitpid(-1, None, 0) > 0:
+        pass
+    if job["kind"] == "file_marker":
+        _apart(layers, lambda: _send(sock, b"F", _result_file(f"{layers.work}/{job['file']}")))
+    _fresh_work(layers)
+    sock.sendall(_END)
 
 
-def _clean_work(layers):
+def _result_file(path):
+    """First bytes of the marker file after a "+", if it is a regular file; "+" alone for another kind, "" for none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    return b"+" + os.read(fd, 64) if stat.S_ISREG(os.fstat(fd).st_mode) else b"+"
+
+
+def _fresh_work(layers):
     """A folder as new for the next program: nothing in it, and no mode, time stamp or attribute as a message either."""
     if layers.root:
-        _call("umount2", WORK.encode(), ctypes.c_int(MNT_DETACH))  # whatever lies there, however deep, goes at once
-        _mount_work()
-    else:
-        _remove_tree(layers.work)
-        os.rmdir(layers.work)
+        _libc.umount2(WORK.encode(), MNT_DETACH)  # whatever lies there, however deep, goes at once
+        _mount_work(layers.uid)
+        return
+
+    def renew():
+        if os.path.lexists(layers.work):
+            remove_tree(layers.work)
         os.mkdir(layers.work, 0o700)
+        if layers.uid is not None:
+            os.chown(layers.work, layers.uid, layers.uid)
+
+    _apart(layers, renew)
+    if time.monotonic() - layers.settled > 6 * 3600:
+        layers.settled = time.monotonic()
+        _apart(layers, lambda: _settle_access_times(layers.library))
 
 
-def _remove_tree(folder):
-    """Empty a folder without following links and without recursion."""
-    pending = [folder]
-    folders = []
-    while pending:
-        here = pending.pop()
-        folders.append(here)
-        os.chmod(here, 0o700)
-        with os.scandir(here) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    os.unlink(entry.path)
-    for here in reversed(folders[1:]):
-        os.rmdir(here)
+def remove_tree(top):
+    """Remove a folder, however deep (paths beyond PATH_MAX) or wide, without following links and with few descriptors.
+
+    A folder in it gives its contents to `top` and goes, so that nothing is ever deeper than one level below.
+    """
+    here = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    os.fchmod(here, 0o700)
+    serial = 0
+
+    def subfolder(name, folder):
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+    while names := _some_names(here):
+        for name in names:
+            if not subfolder(name, here):
+                os.unlink(name, dir_fd=here)
+                continue
+            os.chmod(name, 0o700, dir_fd=here)  # a program is dead by now: it cannot put a link in its place
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            while inner_names := _some_names(inner):
+                for inner_name in inner_names:
+                    if subfolder(inner_name, inner):
+                        os.chmod(inner_name, 0o700, dir_fd=inner)  # its own "..", which moves, must be writable
+                        serial += 1
+                        os.rename(inner_name, f"{serial}-{time.time_ns()}", src_dir_fd=inner, dst_dir_fd=here)
+                    else:
+                        os.unlink(inner_name, dir_fd=inner)
+            os.close(inner)
+            os.rmdir(name, dir_fd=here)
+    os.close(here)
+    os.rmdir(top)
+
+
+def _some_names(folder):
+    with os.scandir(folder) as entries:
+        return [entry.name for entry, _ in zip(entries, range(1000), strict=False)]
 
 
 def _zygote(sock, namespaces, options):
@@ -1171,10 +1205,8 @@ def _zygote(sock, namespaces, options):
     gc.collect()
     gc.freeze()  # fewer pages written, so fewer copied, in each fork
     while True:
-        kind, payload = _receive(sock)
-        if kind != b"J":
-            continue  # a late kill
-        _send(sock, b"E", _run(sock, marshal.loads(payload), layers, setup_cache))
+        _, payload = _receive(sock)
+        _run(sock, marshal.loads(payload), layers, setup_cache)
 
 
 def main():
@@ -1226,8 +1258,7 @@ def main():
                     os.kill(target, signal.SIGKILL)
             os.waitpid(-1, 0)
     if os.path.isdir(options["box"]):  # only where the program's folder could not be a private tmpfs
-        _remove_tree(options["box"])
-        os.rmdir(options["box"])
+        remove_tree(options["box"])
 
 
 if __name__ == "__main__":

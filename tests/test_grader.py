@@ -409,20 +409,30 @@ def test_missing_layer_is_refused_unless_accepted():
         Grader(1, without=("landlock",))
     with pytest.raises(SandboxUnavailable, match="needs \\['landlock'\\]"):
         Grader(1, without=("landlock",), accept_level="landlock+rlimits")
-    with pytest.raises(ValueError, match="unknown layer"):
-        Grader(1, without=("landlock",), accept_level="apparmor")
-    with Grader(1, without=("landlock", "ns"), accept_level="seccomp+rlimits") as g:
-        assert "seccomp" in g.layers and "landlock" in g.layers.split("accepted without")[1]
+    with Grader(1, without=("ns",), accept_level="none") as g:
+        assert "seccomp" in g.layers and "pid namespace" in g.layers.split("accepted without")[1]
         assert [x.gt_correct for x in g.grade([(PROBLEMS["add"], t, "none", "") for t in (RIGHT, WRONG)])] == [
             True,
             False,
         ]
 
 
-@pytest.mark.parametrize("without", [("ns",), ("landlock", "seccomp", "ns")], ids=["no-namespaces", "rlimits-only"])
+@pytest.mark.parametrize("level", ["", "foo", "landlock,seccomp", "seccomp+foo", "full"])
+def test_an_unknown_level_is_refused_with_the_choices(level):
+    with pytest.raises(ValueError, match="unknown layer.*choose landlock.seccomp.ns.rlimits"):
+        Grader(1, accept_level=level)
+
+
+@pytest.mark.parametrize("without", [("seccomp",), ("ns", "landlock"), ("ns", "landlock", "seccomp")])
+def test_a_level_that_lets_a_program_signal_others_or_change_their_files_is_refused(without):
+    with pytest.raises(SandboxUnavailable, match="no level accepts that"):
+        Grader(1, without=without, accept_level="none")
+
+
+@pytest.mark.parametrize("without", [("ns",), ("landlock",)], ids=["no-namespaces", "no-landlock"])
 def test_weaker_levels_give_the_same_verdicts(without):
     programs = [p for _, p in EXPLOITS] + [p for p in HONEST if p.family == "honest text" or p.problem != "add"]
-    with Grader(2, without=without, accept_level="rlimits", cpu_limit_s=CPU_LIMIT_S) as g:
+    with Grader(2, without=without, accept_level="none", cpu_limit_s=CPU_LIMIT_S) as g:
         weak = g.grade(_item(p, mode) for p in programs for mode in ("run_tests", "file_marker", "exit_code"))
     with Grader(2, cpu_limit_s=CPU_LIMIT_S) as g:
         full = g.grade(_item(p, mode) for p in programs for mode in ("run_tests", "file_marker", "exit_code"))
