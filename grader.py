@@ -217,7 +217,10 @@ class Zygote:
             # the zygote reads the first part, the program's own process the second
             control = {name: job[name] for name in ("kind", "setup", "limits", "file") if name in job}
             self._send(b"J", marshal.dumps(control))
-            socket.send_fds(self.sock, [b"+"], given)
+            try:
+                socket.send_fds(self.sock, [b"+"], given)
+            except OSError as error:
+                raise ZygoteDied(f"the sandbox process ended: {error}") from None
             theirs.close()
             if written is not None:
                 written.close()
@@ -308,7 +311,10 @@ class _Run:
 
     def _control(self) -> bytes | None:
         """One message of the zygote: the facts of the end, or None for those before it."""
-        head, fds, _, _ = socket.recv_fds(self.zygote.sock, _HEAD.size, 1)
+        try:
+            head, fds, _, _ = socket.recv_fds(self.zygote.sock, _HEAD.size, 1)
+        except OSError as error:
+            raise ZygoteDied(f"the sandbox process ended: {error}") from None
         if len(head) < _HEAD.size:
             raise ZygoteDied("the sandbox process ended")
         kind, size = _HEAD.unpack(head)
