@@ -1205,8 +1205,8 @@ def _zygote(sock, namespaces, options):
     gc.collect()
     gc.freeze()  # fewer pages written, so fewer copied, in each fork
     while True:
-        _, payload = _receive(sock)
-        _run(sock, marshal.loads(payload), layers, setup_cache)
+        gc.collect()  # the same counts and free lists, so the same addresses, before each program
+        _run(sock, marshal.loads(_receive(sock)[1]), layers, setup_cache)
 
 
 def main():

@@ -372,6 +372,57 @@ def test_no_call_leaves_or_shows_a_trace(probe):
     assert probe(TRACES) == []
 
 
+REPORT = """
+import gc, os, resource, sys, threading
+def stats(path):
+    s = os.stat(path)
+    return [s.st_mode, s.st_ino, s.st_dev, s.st_nlink, s.st_uid, s.st_size, s.st_atime_ns, s.st_mtime_ns, s.st_ctime_ns]
+tid = []
+thread = threading.Thread(target=lambda: tid.append(threading.get_native_id()))
+thread.start()
+thread.join()
+library = os.path.dirname(os.__file__)
+paths = ["/", "/box", "/dev/null", "/dev/urandom", "/packages", library, *(library + n for n in ("/this.py", "/os.py"))]
+return [
+    [os.getpid(), os.getppid(), *tid, os.getpgrp(), os.getcwd(), os.listdir("."), os.umask(0)],
+    stats(".")[:2] + stats(".")[3:6],  # without the number of its device, the lowest that is free on this machine
+    [stats(path) for path in paths],
+    [resource.getrlimit(n) for n in range(16)], sorted(os.environ.items()), sorted(sys.modules), len(gc.get_objects()),
+    [sys.getallocatedblocks(), gc.get_count(), sorted(id(x) for x in [object() for _ in range(300)])],
+    [id([]), id({}), id(3.5), id("x" * 1000), id(bytes(100_000))],
+]
+"""
+ACTS = (
+    "import os\nfor i in range(400): open(f'f{i}', 'w').write('x' * 30000)\nreturn 'y' * 1_000_000",
+    "import os\nfor i in range(400): os.mkdir('d' * 200); os.chdir('d' * 200)",
+    "import threading\nfor i in range(300):\n    t = threading.Thread(target=int); t.start(); t.join()",
+    "import os, this\nreturn open(os.path.dirname(os.__file__) + '/os.py').read()",
+    "import os\nos._exit(7)",
+    "import ctypes\nctypes.string_at(0)",
+    "raise ValueError('x' * 100)",
+    "while True: pass",
+    "import os\nwhile True: os.write(3, bytes(60000))",
+    "import os\nopen('result.txt', 'w').write('PASS')\nos.umask(0o777)\nos.mkdir('d')",
+    "print('x' * 5_000_000)",
+)
+
+
+def test_no_program_leaves_anything_that_a_later_one_finds():
+    """What a program finds (files and their times, numbers, memory, addresses) is the same whatever ran before it."""
+    z = Zygote()
+    try:
+        for _ in range(2):
+            _probe(z, "return 1")
+        before = _probe(z, REPORT)[0]
+        assert isinstance(before, list)
+        for act in ACTS:
+            for kind in ("oracle", "file_marker", "stdout_marker"):
+                _probe(z, act, cpu=1, kind=kind)
+                assert _probe(z, REPORT)[0] == before, (act, kind)
+    finally:
+        z.close()
+
+
 def test_privileged_and_unusual_calls_are_refused(probe):
     # unshare, setns, mount, umount2, pivot_root, chroot, bpf, keyctl, add_key, perf_event_open, io_uring_setup,
     # userfaultfd, memfd_create, init_module, kexec_load, reboot, sethostname, swapon, open_by_handle_at, quotactl,
