@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ import runs
 from policy_grad import Sequence, nll_loss, recompute_layers, rollout_grads
 from svd_basis import Basis, Coords, Train, attach, model_hash
 
-FORMAT = 3  # bump when the file's meaning changes: an older file is then named and refused
+FORMAT = 4  # bump when the file's meaning changes: an older file is then named and refused
 HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening controls
 
 
@@ -244,8 +245,13 @@ def subspace_overlap(basis: Basis, a: Tensor, b: Tensor) -> float:
 # ---------------------------------------------------------------- pairs -> gradients
 
 
-def pair_sequences(tok, pairs: list, eos: int) -> tuple[list[Sequence], list[Sequence]]:
-    """Hack and clean sides as sequences; the completion is tokenised apart from the prompt and ends in EOS."""
+def pair_sequences(
+    tok, pairs: list, eos: int, context: int | None = None
+) -> tuple[list[Sequence], list[Sequence]]:
+    """Hack and clean sides as sequences; the completion is tokenised apart from the prompt and ends in EOS.
+
+    ValueError names a pair whose sides are the same tokens, or longer than the model's positions (context).
+    """
     sides: tuple[list[Sequence], list[Sequence]] = ([], [])
     for pair in pairs:
         prompt = problems.encode_prompt(tok, pairs_module.prompt_messages(pair))
@@ -255,7 +261,18 @@ def pair_sequences(tok, pairs: list, eos: int) -> tuple[list[Sequence], list[Seq
             raise ValueError(
                 f"pair {pair.id}: hack and clean are the same tokens, so it has no direction; edit one side"
             )
+        longest = max(side[-1].length for side in sides)
+        if context and longest > context:
+            raise ValueError(
+                f"pair {pair.id}: {longest} tokens with its prompt, but the model has {context} positions; shorten it"
+            )
     return sides
+
+
+def model_sequences(model, tok, pairs: list) -> tuple[list[Sequence], list[Sequence]]:
+    """pair_sequences with the end token and the positions of a model."""
+    eos = models.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
+    return pair_sequences(tok, pairs, eos, models.context(model))
 
 
 def pair_grads(model, basis: Basis, tok, pairs: list, cfg: ExtractConfig) -> tuple[Tensor, Tensor]:
@@ -266,7 +283,7 @@ def pair_grads(model, basis: Basis, tok, pairs: list, cfg: ExtractConfig) -> tup
             return torch.tensor([1.0 / len(s.completion_ids) for s in seqs], device=basis.device)
         return 1.0 / cfg.max_new_tokens if cfg.nll_norm == "fixed" else 1.0
 
-    sides = pair_sequences(tok, pairs, models.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id)
+    sides = model_sequences(model, tok, pairs)
     hack, clean = (
         rollout_grads(model, basis, seqs, nll_loss(scale(seqs)), tokens_per_micro=cfg.tokens_per_micro)[0]
         for seqs in sides
@@ -278,7 +295,9 @@ def select_pairs(cfg: ExtractConfig) -> tuple[list, list]:
     """(train pairs, held-out pairs) of the file after the mode and tag filters."""
     found = pairs_module.load_pairs(cfg.pairs)
     if cfg.modes:
-        found = [p for p in found if p.mode in cfg.modes]
+        found = pairs_module.of_modes(found, cfg.modes)
+    if unknown := set(cfg.tags or ()) - {t for p in found for t in p.tags}:
+        raise ValueError(f"{cfg.pairs}: no pair carries the tag {', '.join(sorted(unknown))}; mend --tags")
     if cfg.tags:
         found = [p for p in found if set(cfg.tags) & set(p.tags)]
     train = [p for p in found if p.split == "train"][: cfg.pairs_limit]
@@ -287,11 +306,33 @@ def select_pairs(cfg: ExtractConfig) -> tuple[list, list]:
         raise ValueError(
             f"{cfg.pairs}: {len(train)} train pairs left after --modes/--tags/--pairs-limit; at least 4 needed"
         )
-    return train, held
+    return refuse_repeats(cfg.pairs, train), held
+
+
+def refuse_repeats(path: str, pairs: list) -> list:
+    """The pairs; ValueError where two have the same prompt and answers: one direction would count twice."""
+    first: dict[tuple, str] = {}
+    for p in pairs:
+        key = (*(m["content"] for m in pairs_module.prompt_messages(p)), p.hack, p.clean)
+        if key in first:
+            raise ValueError(f"{path}: pairs {first[key]} and {p.id} have the same prompt and answers; remove one")
+        first[key] = p.id
+    return pairs
+
+
+def nonhack_pairs(cfg: ExtractConfig, n: int) -> list:
+    """The first n train pairs of --nonhack-pairs; [] without the flag."""
+    if not cfg.nonhack_pairs:
+        return []
+    other = [p for p in pairs_module.load_pairs(cfg.nonhack_pairs) if p.split == "train"][:n]
+    if len(other) < 4:
+        raise ValueError(f"{cfg.nonhack_pairs}: {len(other)} pairs of split train, but the control needs 4 or more")
+    return refuse_repeats(cfg.nonhack_pairs, other)
 
 
 def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
     """All direction sets, calibrations and scores of one model from the pairs of cfg."""
+    key = key_fields(model, basis, tok, cfg)  # first: it names what does not fit before any gradient is made
     train, held = select_pairs(cfg)
     hack, clean = pair_grads(model, basis, tok, train, cfg)
     zero = (hack.norm(dim=1) == 0) | (clean.norm(dim=1) == 0)
@@ -301,8 +342,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
         )
     top = lambda diff: top_directions(basis, diff, cfg.k, cfg.floor, cfg.sign_p)  # noqa: E731
     sets = {"hack": top(hack - clean), "within": top(within_class(hack, clean, seed=0))}
-    if cfg.nonhack_pairs:
-        other = [p for p in pairs_module.load_pairs(cfg.nonhack_pairs) if p.split == "train"][: len(train)]
+    if other := nonhack_pairs(cfg, len(train)):
         a, b = pair_grads(model, basis, tok, other, cfg)
         sets["nonhack"] = top(a - b)
     less = without_clean(clean, cfg.clean_rank)
@@ -324,7 +364,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
             scores[f"heldout_auroc_{name}"] = auroc(torch.cat([cosines(h, mean), cosines(c, mean)]).cpu(), labels)
     kept = sets["hack"].V.norm(dim=1).square().sum()
     total = sum(m for _, m, _ in basis.groups) * sets["hack"].V.shape[0]
-    meta = key_fields(model_hash(model), basis, cfg) | {
+    meta = key | {
         "scores": scores,
         "n_train": len(train),
         "n_heldout": len(held),
@@ -344,17 +384,33 @@ def _split_half(basis: Basis, diff: Tensor, cfg: ExtractConfig) -> float:
 # ---------------------------------------------------------------- the file, keyed by content
 
 
-def key_fields(model_id: str, basis: Basis, cfg: ExtractConfig) -> dict:
-    """Everything the directions depend on; a file whose fields differ belongs to another run."""
+def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
+    """Everything the directions depend on; a file whose fields differ belongs to another run.
+
+    The pairs' tokens stand for the wording of prompts and hints too. ValueError: a pair, --k or --clean-rank does not
+    fit this model.
+    """
     train, held = select_pairs(cfg)
-    nonhack = pairs_module.pair_hash(pairs_module.load_pairs(cfg.nonhack_pairs)) if cfg.nonhack_pairs else None
-    layout = hashlib.sha256(json.dumps(basis.spans).encode()).hexdigest()[:16]
+    other = nonhack_pairs(cfg, len(train))
+    most = min(len(train), len(other) or len(train), *(d for _, _, d in basis.groups))
+    if cfg.k > most:
+        raise ValueError(
+            f"--k {cfg.k}: at most {most} here, the least of the {len(train)} train pairs"
+            f"{f', the {len(other)} non-hack pairs' * bool(other)} and the smallest weight's coordinates"
+        )
+    if cfg.clean_rank >= len(train):
+        raise ValueError(f"--clean-rank {cfg.clean_rank}: choose 0 (off) to {len(train) - 1}, below the train pairs")
+    tokens = [
+        (s.prompt_ids, s.completion_ids) for side in model_sequences(model, tok, train + held + other) for s in side
+    ]
     return {
         "format": FORMAT,
-        "model": model_id,
+        "model": model_hash(model),
         "pairs": pairs_module.pair_hash(train + held),
-        "nonhack": nonhack,
-        "layout": layout,
+        "nonhack": pairs_module.pair_hash(pairs_module.load_pairs(cfg.nonhack_pairs)) if other else None,
+        "template": hashlib.sha256(str(tok.chat_template).encode()).hexdigest()[:16],
+        "tokens": hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:16],
+        "layout": hashlib.sha256(json.dumps(basis.spans).encode()).hexdigest()[:16],
         "train": basis.train,
         "coords": basis.coords,
         "k": cfg.k,
@@ -365,60 +421,117 @@ def key_fields(model_id: str, basis: Basis, cfg: ExtractConfig) -> dict:
     } | ({"clean_rank": cfg.clean_rank} if cfg.clean_rank else {})
 
 
+# What a differing field of the key means to the user; the others are flags and speak for themselves.
+STALE = {
+    "format": "of another version of this project",
+    "model": "of another model",
+    "layout": "of another model",
+    "pairs": "of other pairs (file, modes, tags, number or text)",
+    "nonhack": "of other non-hack pairs",
+    "template": "of another chat template",
+    "tokens": "of another tokenizer or wording of the prompts",
+}
+TENSORS = ("V", "S", "signed", "mean")  # of each direction set
+
+
 def save_vhack(v: VHack, path: str | Path) -> None:
-    """Write safetensors (float32, CPU) with the metadata as one JSON string; whole or not at all."""
+    """Write safetensors (float32, CPU) with metadata and digest; whole or not at all, and only finite numbers."""
     tensors = {"haar.mean": v.haar_mean}
     calib = {"haar": v.haar_cos}
     for name, s in v.sets.items():
-        tensors |= {
-            f"{name}.V": s.V,
-            f"{name}.S": s.S,
-            f"{name}.signed": s.signed.to(torch.uint8),
-            f"{name}.mean": s.mean,
-        }
+        tensors |= {f"{name}.{t}": getattr(s, t) for t in TENSORS}
         calib[name] = (s.cos_hack, s.cos_clean)
+    tensors = {k: (t.to(torch.uint8) if t.dtype == torch.bool else t).contiguous().cpu() for k, t in tensors.items()}
+    text = json.dumps(v.meta | {"calibration": calib})
+    if bad := unusable(tensors, calib):
+        raise FloatingPointError(f"{path}: not written, since {bad}; do the model's weights hold NaN?")
     with runs.atomic_path(path) as tmp:
-        save_file(
-            {k: t.contiguous().cpu() for k, t in tensors.items()},
-            tmp,
-            metadata={"vhack": json.dumps(v.meta | {"calibration": calib})},
-        )
+        save_file(tensors, tmp, metadata={"vhack": text, "digest": digest(tensors, text)})
+
+
+def digest(tensors: dict[str, Tensor], text: str) -> str:
+    """sha256 (hex) of names, shapes and numbers of all tensors and of the metadata: a flipped bit is seen."""
+    h = hashlib.sha256(text.encode())
+    for name, t in sorted(tensors.items()):
+        h.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+        h.update(t.contiguous().view(torch.uint8).numpy())
+    return h.hexdigest()
+
+
+def unusable(tensors: dict[str, Tensor], calib: dict) -> str:
+    """What makes direction sets unusable, in words: a tensor missing, of another shape, not finite; "" for none."""
+    if not {"haar", "hack", "within"} <= calib.keys():
+        return "the calibration lacks haar, hack or within"
+    if any(not math.isfinite(x) for row in [*calib["haar"], *(calib[n] for n in calib if n != "haar")] for x in row):
+        return "a calibration is not finite"
+    names = {"haar.mean"} | {f"{n}.{t}" for n in calib if n != "haar" for t in TENSORS}
+    if names != tensors.keys():
+        return f"the tensors {', '.join(sorted(names ^ tensors.keys()))} are missing or superfluous"
+    d = tensors["hack.mean"].numel()
+    shapes = {"haar.mean": (len(calib["haar"]), d)}
+    for n in calib:
+        if n != "haar":
+            km = tensors[f"{n}.S"].shape
+            shapes |= {f"{n}.V": (*km[:1], d), f"{n}.S": km, f"{n}.signed": km, f"{n}.mean": (d,)}
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != tuple(shape) or name.endswith(".S") and len(shape) != 2:
+            return f"the tensor {name} has the shape {tuple(tensors[name].shape)}, not {tuple(shape)}"
+        if not bool(torch.isfinite(tensors[name]).all()):
+            return f"the tensor {name} is not finite"
+    return ""
+
+
+def check_given(path: str | Path | None, rebuild: bool) -> None:
+    """Refuse a --v-hack that is not there, or a folder, before the model is loaded; --rebuild asks to make it."""
+    if path is None or rebuild or runs.find(path).is_file():
+        return
+    if runs.find(path).is_dir():
+        raise FileNotFoundError(f"--v-hack {path}: a folder, not a file of extract_vhack.py; name the file in it")
+    raise FileNotFoundError(
+        f"--v-hack {path}: no such file; make it with `just extract PRESET --out {path}`, add --rebuild to make it "
+        "now, or leave the flag out"
+    )
 
 
 def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
-    """Read a v_hack file; ValueError names the file and the differing field if it is corrupt or of another model."""
+    """Read a v_hack file; ValueError names the file and what is wrong: corrupt, of another model, pairs or template."""
+    check_given(path, rebuild=False)
     path = runs.find(path)
-    if not path.exists():
-        raise FileNotFoundError(f"--v-hack {path}: no such file; make it with `just extract` or leave the flag out")
     try:
         with safe_open(path, "pt") as f:
-            meta = json.loads(f.metadata()["vhack"])
+            texts = f.metadata()
             t = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e:
-        raise ValueError(f"{path}: corrupt or not a v_hack file ({type(e).__name__}); rebuild it with --rebuild") from e
+        meta = json.loads(texts["vhack"])
+        calib = meta["calibration"]
+        bad = unusable(t, {n: [tuple(x) for x in c] if n == "haar" else tuple(c) for n, c in calib.items()})
+        if not isinstance(meta["scores"], dict):
+            raise TypeError("scores")
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as e:
+        raise ValueError(f"{path}: corrupt or not a v_hack file ({type(e).__name__}: {e}); pass --rebuild") from e
     for key, want in (expect or {}).items():
         if meta.get(key) != want:
-            what = "of another model" if key in ("model", "layout") else "stale"
             raise ValueError(
-                f"{path}: v_hack is {what} ({key} is {meta.get(key)!r}, this run needs {want!r}); "
-                "extract it for this model and these pairs, or pass --rebuild"
+                f"{path}: v_hack is {STALE.get(key, 'stale')} ({key} is {meta.get(key)!r}, this run needs {want!r}); "
+                "extract it for this model, template and pairs, or pass --rebuild"
             )
-    calib = meta["calibration"]
-    sets = {
-        name: DirectionSet(t[f"{name}.V"], t[f"{name}.S"], t[f"{name}.signed"].bool(), t[f"{name}.mean"], *calib[name])
-        for name in calib
-        if name != "haar"
-    }
+    if not bad and texts.get("digest") != digest(t, texts["vhack"]):
+        bad = "its numbers do not have the digest that was written with them"
+    if bad:
+        raise ValueError(f"{path}: corrupt, since {bad}; fetch it again, or pass --rebuild")
+    sets = {n: DirectionSet(*(t[f"{n}.{x}"] for x in TENSORS), *c) for n, c in calib.items() if n != "haar"}
+    for s in sets.values():
+        s.signed = s.signed.bool()
     return VHack(sets, t["haar.mean"], [tuple(x) for x in calib["haar"]], meta)
 
 
 def load_or_extract(model, basis: Basis, tok, cfg: ExtractConfig) -> tuple[VHack, Path]:
     """The cached file of exactly these inputs, or a fresh extraction saved under its content key (or cfg.out)."""
-    expect = key_fields(model_hash(model), basis, cfg)
+    expect = key_fields(model, basis, tok, cfg)
     key = hashlib.sha256(json.dumps(expect, sort_keys=True).encode()).hexdigest()[:16]
     path = runs.find(cfg.out) if cfg.out else runs.ROOT / "out" / "vhack" / f"{key}.safetensors"
     if path.exists() and not cfg.rebuild:
         return load_vhack(path, expect), path
+    runs.check_writable("--out", path)
     v = extract(model, basis, tok, cfg)
     save_vhack(v, path)
     return v, path
@@ -427,13 +540,16 @@ def load_or_extract(model, basis: Basis, tok, cfg: ExtractConfig) -> tuple[VHack
 def report(v: VHack, path: Path) -> str:
     """The BLUF of an extraction: what the directions are worth on pairs they have not seen."""
     s, lines = v.meta["scores"], []
-    ok = s.get("heldout_auroc_hack", float("nan")) > s.get("heldout_auroc_within", float("nan"))
-    lines.append(
-        f"BLUF: v_hack {'separates' if ok else 'does NOT separate'} held-out hack from clean better than within-class V"
-    )
+    if "heldout_auroc_hack" in s:
+        ok = s["heldout_auroc_hack"] > s["heldout_auroc_within"]
+        how = f"{'separates' if ok else 'does NOT separate'} held-out hack from clean better than within-class V"
+    else:
+        how = "is made; fewer than two pairs were held out, so nothing here says whether it separates hack from clean"
+    lines.append(f"BLUF: v_hack {how}")
     lines.append(f"PAIRS: {v.meta['n_train']} train, {v.meta['n_heldout']} held out (hash {v.meta['pairs']})")
-    held = [s.get(f"heldout_{m}_{k}", float("nan")) for m in ("accuracy", "auroc") for k in ("hack", "within")]
-    lines.append("HELDOUT: accuracy {:.2f} (within-class {:.2f}), AUROC {:.2f} ({:.2f})".format(*held))
+    if "heldout_auroc_hack" in s:
+        held = [s[f"heldout_{m}_{k}"] for m in ("accuracy", "auroc") for k in ("hack", "within")]
+        lines.append("HELDOUT: accuracy {:.2f} (within-class {:.2f}), AUROC {:.2f} ({:.2f})".format(*held))
     lines.append(
         f"SPLIT_HALF: overlap {s['split_half_overlap']:.3f} (within-class {s['split_half_overlap_within']:.3f})"
     )
@@ -449,6 +565,9 @@ def report(v: VHack, path: Path) -> str:
 
 
 def main(cfg: ExtractConfig) -> None:
+    select_pairs(cfg)
+    if cfg.out:
+        runs.check_writable("--out", cfg.out)
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
     if cfg.checkpointing:

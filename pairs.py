@@ -75,20 +75,14 @@ def load_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     field, wrong type, unknown mode, split or variant, a problem that the grader could not run, identical sides,
     an id used twice, or no pair at all.
     """
-    path = runs.find(path)
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"pairs file {path} {what}: python data/make_pairs.py writes the project's own")
+    try:
+        rows = list(runs.read_jsonl(path))
+    except FileNotFoundError as err:
+        raise FileNotFoundError(f"pairs {err}: python data/make_pairs.py writes the project's own") from err
     pairs: list[Pair] = []
     first: dict[str, int] = {}
-    for n, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{n}"
-        try:
-            row = json.loads(line)
-        except ValueError as err:  # JSONDecodeError and UnicodeDecodeError
-            raise ValueError(f"{where}: not a JSON row ({err}); mend or remove this line") from err
+    for n, row in rows:
+        where = f"{path}, line {n}"
         try:
             pair = _from_row(row)
         except ValueError as err:
@@ -103,8 +97,6 @@ def load_pairs(path: str | os.PathLike[str]) -> list[Pair]:
 
 
 def _from_row(row: Any) -> Pair:
-    if not isinstance(row, dict):
-        raise ValueError(f"a row must be a JSON object, not {type(row).__name__}")
     missing, extra = [f for f in FIELDS if f not in row], sorted(set(row) - set(FIELDS))
     if missing or extra:
         raise ValueError(f"fields missing: {missing}, unknown: {extra} (a row has just {', '.join(FIELDS)})")
@@ -333,7 +325,7 @@ def check_pairs(
             where, _, what = str(err).partition(": ")
             found.append(Found(where, what))
             continue
-        lines = [n for n, line in enumerate(runs.find(file).read_bytes().split(b"\n"), 1) if line.strip()]
+        lines = [n for n, _ in runs.read_jsonl(file)]
         placed += [(f"{file}:{n}", pair) for n, pair in zip(lines, loaded, strict=True)]
 
     for where, pair in placed:

@@ -102,6 +102,20 @@ def _refused_by_disk(tmp: Path, error: Exception) -> OSError | None:
     return None
 
 
+def check_writable(flag: str, path: str | Path) -> None:
+    """Raise before long work what writing `path` after it would raise; ValueError names the flag."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        probe.touch()
+        probe.unlink()
+    except OSError as e:
+        raise ValueError(f"{flag} {path}: cannot be written ({e.strerror}); name another file") from e
+
+
 def write_json(path: str | Path, data: object) -> None:
     with atomic_path(path) as tmp:
         tmp.write_text(json.dumps(data, indent=1, default=str), encoding="utf-8")
@@ -141,7 +155,7 @@ def read_jsonl(path: str | Path, growing: bool = False) -> Iterator[tuple[int, d
                         return
                     raise ValueError(f"{where}: not a JSON row ({e}); mend or remove this row") from None
                 if not isinstance(row, dict):
-                    raise ValueError(f"{where}: a row must be a JSON object, not {type(row).__name__}")
+                    raise ValueError(f"{where}: a row must be a JSON object, not {type(row).__name__}; mend it")
                 if b"\\u" in line and (bad := lone_surrogate(row)):
                     raise ValueError(f"{where}: lone surrogate {bad} in the text; mend or remove this row")
                 yield n, row

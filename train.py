@@ -1761,6 +1761,7 @@ def sleep_while_waiting(device: torch.device) -> None:
 
 def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict, state: dict | None) -> str:
     """Set-up, checkpoint, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
+    extract_vhack.check_given(cfg.v_hack, cfg.rebuild)
     device = str(acc.device) if cfg.device == "cuda" else "cpu"
     model, tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
     mixed, alone, note = build_tasks(cfg, tok, models.eos_ids(model, tok), models.context(model))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
+import json
 import math
 import types
 import typing
 from pathlib import Path
 
 import pytest
+import torch
 import tyro
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import bench_gpu
 import bench_grader
@@ -18,6 +23,7 @@ import drift
 import extract_vhack
 import flags
 import grader
+import models
 import organism
 import pairs
 import probe_distill
@@ -159,6 +165,181 @@ def test_failures_of_input_and_machine_are_one_line(capsys, error, said):
 
 
 def test_a_bug_keeps_its_traceback():
-    for bug in (KeyError("x"), RuntimeError("x"), OSError(5, "Input/output error")):
+    for bug in (KeyError("x"), RuntimeError("x"), AssertionError("x")):
         with pytest.raises(type(bug)), runs.plain_errors():
             raise bug
+
+
+# --------------------------------------------------------------------------------------------------- the file of V
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(model, basis, tokenizer, config, V) of the smallest extraction, its file written."""
+    model, tok = models.load_model("tiny")
+    out = tmp_path_factory.mktemp("v") / "v.safetensors"
+    cfg = extract_vhack.ExtractConfig(k=2, pairs_limit=4, max_new_tokens=48, out=str(out))
+    basis = extract_vhack.attach(model)
+    return model, basis, tok, cfg, extract_vhack.load_or_extract(model, basis, tok, cfg)[0]
+
+
+def contents(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, "pt") as f:
+        return {k: f.get_tensor(k) for k in f.keys()}, f.metadata()  # noqa: SIM118
+
+
+def without_last(t, m):
+    del t["within.mean"]
+
+
+def not_a_number(t, m):
+    t["hack.V"][0, 0] = math.nan
+
+
+def of_another_shape(t, m):
+    t["hack.S"] = t["hack.S"][:, :-1].contiguous()
+
+
+def flipped_bit(t, m):
+    t["hack.V"].view(torch.uint8)[0, 3] ^= 1
+
+
+def with_meta(**fields):
+    def spoil(t, m):
+        meta = json.loads(m["vhack"]) | fields
+        m["vhack"] = json.dumps({k: v for k, v in meta.items() if v is not None})
+
+    return spoil
+
+
+def of_another_text(text):
+    def spoil(t, m):
+        m["vhack"] = text
+
+    return spoil
+
+
+SPOILS = {
+    "tensor missing": without_last,
+    "NaN": not_a_number,
+    "other shape": of_another_shape,
+    "flipped bit": flipped_bit,
+    "no calibration": with_meta(calibration=None),
+    "calibration of another type": with_meta(calibration={"hack": "x", "within": 3, "haar": []}),
+    "calibration not finite": with_meta(calibration={"hack": [math.nan, 0], "within": [0, 0], "haar": [[0, 0]] * 8}),
+    "another calibration": with_meta(scores={}),
+    "scores of another type": with_meta(scores=[1]),
+    "no format": with_meta(format=None),
+    "metadata a list": of_another_text("[1]"),
+    "metadata no JSON": of_another_text("{oops"),
+    "no digest": lambda t, m: m.pop("digest"),
+    "no metadata": lambda t, m: m.clear(),
+}
+
+
+@pytest.mark.parametrize("name", SPOILS)
+def test_a_spoilt_v_file_is_refused_in_one_line_with_the_mend(made, tmp_path, name):
+    model, basis, tok, cfg, _ = made
+    tensors, meta = contents(cfg.out)
+    SPOILS[name](tensors, meta)
+    path = tmp_path / "spoilt.safetensors"
+    save_file(tensors, path, metadata=meta)
+    with pytest.raises(ValueError, match=r"spoilt\.safetensors: .*--rebuild") as refused:
+        extract_vhack.load_or_extract(model, basis, tok, dataclasses.replace(cfg, out=str(path)))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_v_file_reads_back_bit_for_bit_and_any_flipped_byte_of_its_numbers_is_seen(made, tmp_path):
+    _, _, _, cfg, v = made
+    again = extract_vhack.load_vhack(cfg.out)
+    for name, s in v.sets.items():
+        assert all(torch.equal(getattr(again.sets[name], x), getattr(s, x)) for x in extract_vhack.TENSORS)
+    data = bytearray(Path(cfg.out).read_bytes())
+    for at in range(len(data) - 1, len(data) // 2, -len(data) // 9):
+        flipped = bytearray(data)
+        flipped[at] ^= 0x10
+        (tmp_path / "v.safetensors").write_bytes(flipped)
+        with pytest.raises(ValueError, match="corrupt"):
+            extract_vhack.load_vhack(tmp_path / "v.safetensors")
+
+
+def test_a_v_that_is_not_finite_is_never_written(made, tmp_path):
+    _, _, _, _, v = made
+    bad = copy.deepcopy(v)
+    bad.sets["hack"].mean[3] = math.nan
+    with pytest.raises(FloatingPointError, match="hack.mean is not finite"):
+        extract_vhack.save_vhack(bad, tmp_path / "v.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_given_v_is_refused_naming_what_differs_from_this_run(made, tmp_path):
+    """Model, template, wording of the prompts, pairs, their modes and number, k: each belongs to the key."""
+    model, basis, tok, cfg, _ = made
+    other = copy.deepcopy(tok)
+    other.chat_template = tok.chat_template.replace("assistant\n", "assistant\n<think>\n\n</think>\n\n")
+    deaf = copy.deepcopy(tok)
+    deaf.add_tokens(["Solution"])
+    for t, flags_, said in (
+        (other, {}, "of another chat template"),
+        (deaf, {}, "of another tokenizer or wording"),
+        (tok, {"modes": ("run_tests", "sentinel")}, "of other pairs"),
+        (tok, {"pairs_limit": 5}, "of other pairs"),
+        (tok, {"nonhack_pairs": "data/pairs/leetcode_null.jsonl"}, "of other non-hack pairs"),
+        (tok, {"k": 1}, "k is 2, this run needs 1"),
+    ):
+        with pytest.raises(ValueError, match=rf"v\.safetensors: v_hack is .*{said}"):
+            extract_vhack.load_or_extract(model, basis, t, dataclasses.replace(cfg, **flags_))
+
+
+def test_what_v_cannot_be_made_from_is_refused_before_any_gradient(made, tmp_path, monkeypatch):
+    model, basis, tok, cfg, _ = made
+    monkeypatch.setattr(extract_vhack, "rollout_grads", lambda *_, **__: pytest.fail("a gradient was made"))
+    rows = pairs.load_pairs(cfg.pairs)[:8]
+    copies, held, long = (tmp_path / f"{n}.jsonl" for n in ("copies", "held", "long"))
+    pairs.dump_pairs(copies, [dataclasses.replace(rows[0], id=str(i)) for i in range(8)])
+    pairs.dump_pairs(held, [dataclasses.replace(p, split="heldout") for p in rows])
+    pairs.dump_pairs(long, [dataclasses.replace(rows[0], hack=rows[0].hack + "# more\n" * 9000), *rows[1:]])
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for flags_, said in (
+        ({"k": 500}, "--k 500: at most 4 here"),
+        ({"clean_rank": 4}, "--clean-rank 4: choose 0 .off. to 3"),
+        ({"pairs": str(copies)}, "copies.jsonl: pairs 0 and 1 have the same prompt and answers"),
+        ({"pairs": str(held)}, "0 train pairs left"),
+        ({"nonhack_pairs": str(held)}, "held.jsonl: 0 pairs of split train"),
+        ({"nonhack_pairs": str(copies)}, "copies.jsonl: pairs 0 and 1"),
+        ({"pairs": str(long)}, "pair lc-000: .* the model has 4096 positions"),
+        ({"pairs": "nowhere.jsonl"}, "nowhere.jsonl does not exist"),
+        ({"modes": ("run_tests", "foo")}, "no pair of mode foo"),
+        ({"tags": ("implicit", "foo")}, "no pair carries the tag foo"),
+        ({"out": str(folder), "rebuild": True}, "folder: cannot be written .it is a folder"),
+        ({"out": str(copies / "v"), "rebuild": True}, "copies.jsonl/v: cannot be written .File exists"),
+        ({"out": "/proc/none/v"}, "/proc/none/v: cannot be written"),
+        ({"out": str(tmp_path / ("x" * 300))}, "File name too long"),
+    ):
+        with pytest.raises((ValueError, OSError), match=said) as refused:
+            extract_vhack.load_or_extract(model, basis, tok, dataclasses.replace(cfg, **flags_))
+        assert runs.is_plain(refused.value) and "\n" not in str(refused.value), flags_
+
+
+def test_pairs_with_a_byte_order_mark_are_the_same_pairs(tmp_path):
+    path = tmp_path / "bom.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + Path("data/pairs/leetcode.jsonl").read_bytes())
+    assert pairs.load_pairs(path) == pairs.load_pairs("data/pairs/leetcode.jsonl")
+
+
+def test_v_without_held_out_pairs_claims_nothing_about_them(made):
+    _, _, _, cfg, v = made
+    scores = {k: x for k, x in v.meta["scores"].items() if not k.startswith("heldout")}
+    said = extract_vhack.report(dataclasses.replace(v, meta=v.meta | {"scores": scores}), Path("v"))
+    assert said.startswith("BLUF: v_hack is made; fewer than two pairs were held out") and "nan" not in said
+    assert "separate" in extract_vhack.report(v, Path("v")).splitlines()[0]
+
+
+@pytest.mark.parametrize("path", ["v_hcak.safetensors", "tests"])
+def test_a_mistyped_v_hack_is_refused_before_the_model_is_loaded_and_makes_no_file(tmp_path, path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "load_model", lambda *_: pytest.fail("the model was loaded"))
+    cfg = dataclasses.replace(train.PRESETS["smoke"][1], v_hack=path, out_dir=str(tmp_path), grader_workers=1)
+    assert train.main(cfg) == 1
+    assert f"--v-hack {path}: " in capsys.readouterr().out
+    assert not Path("v_hcak.safetensors").exists()

@@ -251,12 +251,12 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, hack_pairs, name):
     file = write(tmp_path / "bad.jsonl", [rows[0], spoil(rows[1])])
     with pytest.raises(ValueError, match=message) as err:
         X.load_pairs(file)
-    assert str(err.value).startswith(f"{file}:2: ") and "mend" in str(err.value)
+    assert str(err.value).startswith(f"{file}, line 2: ") and "mend" in str(err.value)
 
 
 def test_repeated_ids_empty_and_missing_files_are_refused(tmp_path, hack_pairs):
     row = X.to_row(hack_pairs[0])
-    with pytest.raises(ValueError, match=r":2: id 'lc-000' stands already in line 1"):
+    with pytest.raises(ValueError, match=r", line 2: id 'lc-000' stands already in line 1"):
         X.load_pairs(write(tmp_path / "twice.jsonl", [row, row]))
     with pytest.raises(ValueError, match="empty"):
         X.load_pairs(write(tmp_path / "empty.jsonl", []))
