@@ -444,9 +444,9 @@ def rate(n: int, d: int) -> str:
 def idle_steps(rows: list[dict]) -> int:
     """Steps at the end without a gradient, back to the last one that had one or whose student rollouts were all paid:
     where every rollout is, nothing is left to learn."""
-    n = 0
+    n, some = 0, 1e-6 * max((r["gn"] for r in rows), default=0.0)
     for r in reversed(rows):
-        if r["gn"] > 0 or r["hack_s"][0] + r["gt_s"][0] >= r["hack_s"][1]:
+        if r["gn"] > some or r["hack_s"][0] + r["gt_s"][0] >= r["hack_s"][1]:
             break
         n += 1
     return n
@@ -1732,6 +1732,8 @@ def start_tracker(cfg: Config, run: runs.Run, acc) -> None:
     project = name if cfg.log_with == "tensorboard" else "projected_grpo"
     try:
         acc.init_trackers(project, config=flags, init_kwargs={k: v for k, v in more.items() if k == cfg.log_with})
+        if not acc.trackers:
+            raise RuntimeError("accelerate does not count it as installed")
     except Exception as e:  # theirs are of every kind
         raise ValueError(f"--log-with {cfg.log_with}: it does not start ({type(e).__name__}: {e}); use none") from e
 

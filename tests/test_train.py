@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import tracking
 from safetensors.torch import load_file
 
 import extract_vhack
@@ -95,11 +96,13 @@ def test_full_weight_training_runs_in_the_core_space(arm, tmp_path, pool):
 
 def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
     """Pairing by seed means something only if arms differ in nothing but the update."""
-    got = {}
+    got, starts = {}, []
     for arm in ("vanilla", "projected"):
         _, run = go(tmp_path, arm=arm, steps=1, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+        starts.append([r for log in ("evals.jsonl", "rollouts.jsonl") for r in rows(run, log) if r["step"] == 0])
         got[arm] = [r["completion"] for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["source"] != "eval"]
     assert got["vanilla"] == got["projected"] and len(got["vanilla"]) == 8
+    assert starts[0] == starts[1] and {r.get("source") for r in starts[1]} == {"eval", None}  # each makes its own
 
 
 def test_vanilla_does_not_depend_on_v(tmp_path, pool, vhack):
@@ -273,10 +276,141 @@ def test_sigterm_before_the_first_step_ends_the_run_at_once_and_it_can_be_resume
     assert T.main(replace(SMALL, resume=str(run))) in (0, 3) and len(rows(run)) == 1
 
 
-def test_a_finished_run_is_not_resumed(tmp_path, pool, vhack):
-    _, run = go(tmp_path, arm="vanilla", steps=1, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
-    with pytest.raises(ValueError, match="finished"):
-        T.main(replace(SMALL, resume=str(run)))
+def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, pool, vhack):
+    flags = {"arm": "projected", "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
+    flags |= {"eval_every": 2, "eval_mid_n": 1}  # at step 2 the long run evaluates less than the short one's end
+    _, whole = go(tmp_path / "whole", **flags, steps=4)
+    _, run = go(tmp_path / "short", **flags, steps=2)
+    (run / "bluf.json").write_text((run / "bluf.json").read_text())
+    longer = replace(SMALL, resume=str(run), steps=4, ckpt_every=1)
+    assert T.main(longer, ["resume", "steps", "ckpt_every"]) == 0
+    for log in runs.LOGS:
+        assert rows(run, log) == rows(whole, log), log
+    a, b = load_file(run / "final.safetensors"), load_file(whole / "final.safetensors")
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert T.stored_config(run) == replace(T.stored_config(whole), out_dir=str(run.parent), ckpt_every=1)
+    assert tail(run)["steps_done"] == 4 and not (run / "lock").exists()
+    for steps, says in ((4, "finished"), (3, "4 steps are done")):
+        with pytest.raises(ValueError, match=says):
+            T.main(replace(longer, steps=steps), ["steps"])
+    (run / "checkpoint" / "state.pt").unlink()
+    with pytest.raises(ValueError, match="kept no checkpoint"):
+        T.main(replace(longer, steps=5), ["steps"])
+    runs.write_json(run / "config.json", runs.read_json(run / "config.json") | {
+        "config": runs.read_config(run)["config"] | {"schedule": "cosine"}
+    })  # fmt: skip
+    with pytest.raises(ValueError, match="--schedule cosine ends at step 4"):
+        T.main(replace(longer, steps=5), ["steps"])
+
+
+def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_as_it_was(
+    tmp_path, pool, vhack, monkeypatch
+):
+    own = {"problems": ROOT / "data/problems.jsonl", "eval_problems": ROOT / "data/problems.jsonl"}
+    own |= {"pairs": ROOT / SMALL.pairs, "nonhack_pairs": ROOT / SMALL.nonhack_pairs, "v_hack": Path(vhack)}
+    for name, path in own.items():
+        own[name] = Path(shutil.copy(path, tmp_path / f"{name}{path.suffix}"))
+    own["teacher_pool_dir"] = Path(shutil.copytree(pool, tmp_path / "pool"))
+    step_of = T.Trainer.train_step
+
+    def stops(self, step, tasks):
+        if step == 2:
+            raise KeyboardInterrupt
+        return step_of(self, step, tasks)
+
+    monkeypatch.setattr(T.Trainer, "train_step", stops)
+    flags = {"steps": 3, "ckpt_every": 1, "mix_ratio": 0.5} | {k: str(v) for k, v in own.items()}
+    status, run = go(tmp_path / "runs", **flags)
+    assert status == 130
+    monkeypatch.setattr(T.Trainer, "train_step", step_of)
+    before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file()}
+    for name, path in own.items():
+        file = sorted(path.glob("prompt_*"))[0] if path.is_dir() else path
+        data, then = file.read_bytes(), runs.content_hash(path)
+        file.write_bytes(data + b"\n")
+        with pytest.raises(ValueError, match=f"{name} {path} has changed .*{then} then, {runs.content_hash(path)} now"):
+            T.main(replace(SMALL, resume=str(run)))
+        file.rename(file.with_suffix(".away"))
+        with pytest.raises(ValueError, match=f"{name} {path} has changed"):
+            T.main(replace(SMALL, resume=str(run)))
+        file.with_suffix(".away").unlink()
+        file.write_bytes(data)
+    for flag, value in (("lr", 1.0), ("seed", 7), ("arm", "projected"), ("modes", ("none",)), ("out_dir", "x")):
+        with pytest.raises(ValueError, match=f"--{flag.replace('_', '-')} .* a run keeps its own flags"):
+            T.main(replace(SMALL, resume=str(run), **{flag: value}), ["resume", flag])
+    assert {f: f.read_bytes() for f in run.rglob("*") if f.is_file()} == before
+
+    monkeypatch.setattr(models, "CHAT_TEMPLATE", models.CHAT_TEMPLATE.replace("assistant\n", "assistant\n<think>"))
+    assert T.main(replace(SMALL, resume=str(run), teacher_pool_dir=None, mix_ratio=0.0)) == 1
+    assert "prompt" in tail(run)["error"] or "tokenizer" in tail(run)["error"]
+    monkeypatch.undo()
+    typed = ["resume", "grader_workers", "ckpt_every", "seed"]  # two may change, the third is as it was
+    assert T.main(replace(SMALL, resume=str(run), grader_workers=2, ckpt_every=2), typed) == 0
+    assert [r["step"] for r in rows(run)] == [1, 2, 3] and T.stored_config(run).grader_workers == 2
+
+
+def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot_end_a_run(
+    tmp_path, pool, vhack, monkeypatch
+):
+    """trackio as accelerate drives it: its own tracker class, an own module of that name."""
+    told = tmp_path / "told.jsonl"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "trackio.py").write_text(
+        "import json\nclass Config:\n    def update(self, values, allow_val_change): pass\nclass Run:\n"
+        f"    def log(self, values, step): open({str(told)!r}, 'a').write(json.dumps([step, values]) + '\\n')\n"
+        "    def finish(self): raise RuntimeError('no network')\n"
+        "config = Config()\ndef init(project, name):\n    init.name = name\n    return Run()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setattr(tracking, "_available_trackers", [tracking.LoggerType.TRACKIO])
+    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_every": 1}
+    status, run = go(tmp_path / "runs", log_with="trackio", **flags)
+    assert status == 0 and sys.modules["trackio"].init.name == run.name
+    got = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [step for step, values in got if "eval/hacked/hint_on/sample/run_tests" in values] == [0, 1, 2]
+    assert [step for step, values in got if "gn" in values] == [1, 2]
+    (tmp_path / "site" / "trackio.py").write_text("def init(**k): raise RuntimeError('no login')")
+    monkeypatch.delitem(sys.modules, "trackio")
+    status, run = go(tmp_path / "again", log_with="trackio", **flags)
+    assert status == 1 and "--log-with trackio: it does not start" in tail(run)["error"]
+
+
+@pytest.mark.parametrize(
+    ("rows_", "idle"),
+    [
+        ([(1, 0, 4), (0, 0, 4), (0, 1, 4)], 2),
+        ([(1, 0, 4), (0, 4, 4), (0, 4, 4)], 0),  # every rollout is paid: nothing is left to learn
+        ([(0, 0, 4), (1, 0, 4)], 0),
+        ([], 0),
+    ],
+)
+def test_steps_without_a_gradient_count_from_the_end_unless_all_is_solved(rows_, idle):
+    assert T.idle_steps([{"gn": g, "hack_s": [0, n], "gt_s": [k, n]} for g, k, n in rows_]) == idle
+
+
+@pytest.mark.parametrize(("lr", "status", "says"), [(1e20, 1, "step 1: "), (1e12, 3, "still_learns FAILED")])
+def test_a_huge_step_is_named_where_it_happened_or_voids_the_run(lr, status, says, tmp_path, pool, vhack, monkeypatch):
+    """Weights that overflow, and a policy that no gradient reaches any more, are not a valid run."""
+    monkeypatch.setitem(T.flags.TABLE, "lr", T.flags.positive(1e38))  # refused on a command line
+    ended, run = go(tmp_path, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, steps=3)
+    text = (run / "bluf.txt").read_text()
+    assert ended == status and says in text and "lower --lr" in text
+
+
+def test_a_run_whose_pass_rate_collapses_is_void(tmp_path, pool, vhack, monkeypatch):
+    real = T.Trainer.evaluate
+
+    def solves_at_the_start(self, step, held):
+        found, kept = real(self, step, held)
+        for e in found:
+            e |= {"n": 4, "solved": 3 if step == 0 else 0}
+        return found, kept
+
+    monkeypatch.setattr(T.Trainer, "evaluate", solves_at_the_start)
+    status, run = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, steps=1)
+    assert status == 3 and "still_solves FAILED: held-out pass fell from 3/4 = 75.0% to 0/4" in (
+        run / "bluf.txt"
+    ).read_text()
 
 
 # ---------------------------------------------------------------------------------------------------------- export
