@@ -164,6 +164,10 @@ read-rollouts run="last" *flags:
 near-misses run *flags:
     python study.py near-misses {{run}} "${@:2}"
 
+# share of the next step's hack gradient that V holds, before any study (preset: organism, full)
+diagnose preset="organism" *flags:
+    python diagnose.py {{preset}} "${@:2}"
+
 # does V still see the attempts that training meets; what its screen drops, window by window of steps
 drift study="out/studies/amendment6" *flags:
     python drift.py {{study}} "${@:2}"

@@ -51,6 +51,7 @@ import flags
 import models
 import probe_distill
 import problems as P
+import rivals
 import runs
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
@@ -59,10 +60,8 @@ from policy_grad import (
     Sequence,
     check_forward,
     k3,  # noqa: F401  a reader of the step looks for it here
-    micro_batches,
     nll_loss,
     recompute_layers,
-    right_padded,
     rollout_grads,
     shared_grads,
     token_logps,  # noqa: F401
@@ -85,6 +84,9 @@ Arm = Literal[
     "screen_within",
     "screen_random",
     "screen_length",
+    "screen_text",
+    "screen_tail",
+    "pair_penalty",
     "adv_mod",
     "gt_penalty",
     "gt_screen",
@@ -107,6 +109,8 @@ SCREENS_WITH = {
     "screen_within": "within",
     "screen_random": "random",
     "screen_length": "length",
+    "screen_text": "text",
+    "screen_tail": "tail",
 }
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -154,6 +158,7 @@ class Config:
     advantage: Literal["dr_grpo", "grpo"] = "dr_grpo"  # grpo: divide by the group's sd, mean over tokens
     kl_beta: float = 0.0  # weight of the K3 estimate of KL(policy || untrained model)
     lr: float = 1e-2
+    optimizer: Literal["adamw", "adam_shared", "sgd"] = "adamw"  # adam_shared: one second moment a weight
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     warmup_steps: int = 0
@@ -185,7 +190,7 @@ class Config:
     clean_rank: int = 0  # leading directions of the pairs' clean sides that leave the mean direction of every screen
     screen_by: Literal["drop", "penalty"] = "drop"  # penalty: they stay, their reward less --penalty
     # rivals
-    penalty: float = 3.0  # taken off the reward of a strictly detected hack (gt_penalty) or a screened rollout
+    penalty: float = 3.0  # off a strictly detected hack's reward (gt_penalty), a screened one's; pair_penalty's lambda
     adv_alpha: float = 2.0  # adv_mod (Wu & Tang 2604.01476)
     adv_form: Literal["multiplicative", "additive"] = "multiplicative"
     adv_tokens: Literal["response", "prompt"] = "response"  # prompt: the paper's literal text, constant in a group
@@ -703,36 +708,6 @@ def modified_rewards(cfg: Config, rewards: Tensor, rollouts: list[Rollout], hidd
     return rewards
 
 
-class ActivationProbe:
-    """s = h . d for advantage modification: d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth."""
-
-    TOKENS = 8192  # padded, of a forward: its hidden states of all layers are kept
-
-    def __init__(self, model, tok, pairs: list, tokens: str):
-        self.model, self.tokens = model, tokens
-        depth = model.config.num_hidden_layers
-        self.layers = range(round(0.6 * depth), max(round(0.75 * depth), round(0.6 * depth) + 1))
-        hack, clean = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
-        self.direction = 0.0
-        d = (self._states(hack) - self._states(clean)).mean(0)
-        self.direction = d / d.norm().clamp_min(1e-30)
-
-    @torch.no_grad()
-    def _states(self, seqs: list[Sequence]) -> Tensor:  # (n, H)
-        out: dict[int, Tensor] = {}
-        for batch in micro_batches(seqs, self.TOKENS):
-            ids = right_padded([seqs[i] for i in batch]).to(self.model.device)
-            states = self.model.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
-            h = torch.stack([states[i + 1] for i in self.layers]).mean(0).float()  # (B, L, H)
-            for row, i in enumerate(batch):
-                at = len(seqs[i].prompt_ids)
-                out[i] = h[row, at : seqs[i].length].mean(0) if self.tokens == "response" else h[row, at - 1]
-        return torch.stack([out[i] for i in range(len(seqs))]).cpu()
-
-    def score(self, rollouts: list[Rollout]) -> Tensor:
-        return self._states([r.sequence for r in rollouts]) @ self.direction
-
-
 # ------------------------------------------------------------------------------------------------ THE PROJECTION
 
 
@@ -795,6 +770,11 @@ class ProjectionHook:
     def _signed(self, d: DirectionSet) -> list[Tensor]:
         return list(d.signed.split([m for _, m, _ in self.basis.groups], dim=1))
 
+    def energy_in_v(self, g: Tensor) -> float:
+        """|V g|^2: the squared norm of flat g (D,) inside the span of the measured hack V."""
+        parts = zip(self.basis.split(g), self.basis.split(self.measure.V), strict=True)
+        return float(sum(torch.einsum("kmd,md->km", V, gg).square().sum() for gg, V in parts))
+
     def overlap(self, g: Tensor) -> float:
         """|relu(V g)| / |g| over all weights, against the measured hack V."""
         c2 = sum(
@@ -812,14 +792,17 @@ class ProjectionHook:
             self._subtract([p.grad for p in self.params], removed)
             self._grow_quarantine(removed, scale=-lr)  # an SGD step on the routed part
             self.metrics["residual"] = float((kept + removed - g).abs().max() / g.abs().max().clamp_min(1e-30))
+            self.metrics["removed"] = float(removed.square().sum() / g.square().sum().clamp_min(1e-30))
         self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, cfg.clip))
         self.before = [p.detach().clone() for p in self.params]
 
     @torch.no_grad()
     def after_step(self) -> None:
-        coords = []  # of -Delta, weight by weight: a second full copy of the weights would not fit a GPU
+        coords, whole = [], 0.0  # of -Delta, weight by weight: a second copy of the weights would not fit a GPU
         for i, (name, p) in enumerate(zip(self.basis.layers, self.params, strict=True)):
-            coords.append(self.basis.coords_of(name, self.before[i] - p.detach()))
+            delta = self.before[i] - p.detach()
+            coords.append(self.basis.coords_of(name, delta))
+            whole = whole + delta.square().sum()
             self.before[i] = None
         u = torch.cat(coords)
         if not bool(torch.isfinite(u).all()):
@@ -831,7 +814,12 @@ class ProjectionHook:
             else:
                 self._subtract([p.data for p in self.params], -removed)
             self.metrics["residual"] = float((kept + removed - u).abs().max() / u.abs().max().clamp_min(1e-30))
-        self.metrics["cupd_raw"] = self.overlap(u)  # before an update projection
+        whole = max(float(whole), 1e-30)
+        self.metrics["upd_space"] = float(u.square().sum()) / whole
+        self.metrics["upd_v"] = self.energy_in_v(u) / whole  # before an update projection
+        if self.cfg.project_at == "update":
+            self.metrics["removed"] = float(removed.square().sum()) / whole
+        self.metrics["cupd_raw"] = self.overlap(u)
         self.metrics["cupd"] = self.overlap(kept)
         self.drift += float(kept @ self.measure.mean)
         self.metrics["drift"] = self.drift
@@ -891,7 +879,7 @@ class Trainer:
             base = self.model(input_ids=self.probe_ids).logits
         self.probe = None
         if cfg.arm == "adv_mod":
-            self.probe = ActivationProbe(
+            self.probe = rivals.ActivationProbe(
                 self.model, self.tok, extract_vhack.select_pairs(cfg.extract_config())[0], cfg.adv_tokens
             )
         self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank, cfg.fused and cfg.train == "delta_s")
@@ -916,7 +904,14 @@ class Trainer:
         # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
         low = cfg.train == "full" and cfg.dtype != "float32"
         self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
-        self.optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, betas=cfg.betas, weight_decay=cfg.weight_decay)
+        self.optimizer = rivals.optimizer_of(cfg.optimizer, self.params, cfg.lr, cfg.betas, cfg.weight_decay)
+        self.pair_penalty = self.text_rule = None
+        if cfg.arm == "pair_penalty":
+            self.pair_penalty = rivals.PairPenalty(self.model, self.basis, self.tok, cfg, self.tokens_per_micro)
+        if cfg.arm in ("screen_text", "screen_tail"):
+            pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
+            self.text_rule = rivals.TextRule(self.tok, pairs, SCREENS_WITH[cfg.arm])
+        self.hack_gradient: Tensor | None = None  # of the last step, by label: the log reads it, training does not
         self.hook = ProjectionHook(self.basis, cfg, self.vhack.sets["hack"], self._direction())
         self.hook.attach(self.optimizer, self.params)
         if cfg.arm == "route":
@@ -1009,7 +1004,7 @@ class Trainer:
 
     # -- screening: reads gradients and pairs, never a label
 
-    def screen(self, grads: Tensor, advantages: Tensor, lengths: Tensor, step: int) -> Tensor:
+    def screen(self, grads: Tensor, advantages: Tensor, rollouts: list[Rollout], step: int) -> Tensor:
         """(n,) True where a rollout leaves its group: its NLL gradient's cosine exceeds the threshold.
 
         The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine, or, with
@@ -1017,12 +1012,17 @@ class Trainer:
         student's own cosines have another mean). With `screen_freeze` the threshold is the mean of the first steps'
         such places from then on: once hacks are rare, a share of every step is mostly honest. Side `positive` spares
         rollouts of negative advantage, which push the policy away from what they did. `random` drops as many of the
-        same side, chosen by the seed; `length` drops the longest completions, and reads no gradient at all. With
+        same side, chosen by the seed; `length`, `text` and `tail` read the answer and no gradient (rivals.py). With
         `screen_match` every control drops as many of the same side as V would.
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
-        score, threshold = self._hackward("hack" if which in ("random", "length") else which, grads)
-        score = lengths.float() if which == "length" else score
+        score, threshold = self._hackward(which if which in ("haar", "within") else "hack", grads)
+        if which == "length":
+            score = torch.tensor([float(len(r.completion_ids)) for r in rollouts])
+        elif self.text_rule is not None:
+            rule = self.text_rule
+            score = rule.score([r.completion for r in rollouts])
+            threshold = rule.lo + cfg.screen_at * (rule.hi - rule.lo)
         of_v, beyond = self._hackward("hack", grads)
         # all processes' rollouts are ranked together, on each process: the step is then that of one process
         counts = self._gather([len(score)])
@@ -1141,6 +1141,10 @@ class Trainer:
         for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
             r.advantage = x
 
+        if self.pair_penalty is not None and acc.is_main_process:
+            joint = joint.clone()
+            joint[0] += self.pair_penalty.gradient(step)
+
         # every process ends with the same gradient, then projection and step happen inside the optimizer's hooks
         if acc.num_processes > 1:
             joint = acc.reduce(joint, "sum")
@@ -1162,11 +1166,26 @@ class Trainer:
         cos = cosines(nll, self.vhack.sets["hack"].mean).cpu() if active and nll is not None else torch.zeros(0)
         for i, x in zip(active, cos.tolist(), strict=False):
             rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
+        hack_v, self.hack_gradient = self._hack_share(rollouts, active, nll)
         rollouts, flat = self._gather(rollouts), self._gather(flat.tolist())
         n_screened = sum(self._gather([n_screened]))
         kl_sum, kl_tokens = (sum(x) for x in zip(*self._gather([kl]), strict=True))
         kl = kl_sum / max(1.0, kl_tokens)
-        return self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat), rollouts
+        row = self._row(step, rollouts, joint, kl, gen_s, time.perf_counter() - t0, n_screened, flat)
+        return row | {"hack_v": hack_v, "pair_penalty": self.pair_penalty and self.pair_penalty.value}, rollouts
+
+    def _hack_share(self, rollouts: list[Rollout], active: list[int], nll: Tensor | None) -> tuple:
+        """(share of its energy inside V, h (D,)): h = sum_i A_i grad(-log p_i) / (n max_new), by label, for the log.
+
+        Over the student's attempts with A_i > 0 of this process, at their own positions, in the coordinates of V.
+        """
+        at = [(j, rollouts[i]) for j, i in enumerate(active)]
+        at = [(j, r.advantage) for j, r in at if r.source == "student" and r.attempted and r.advantage > 0]
+        if nll is None or not at:
+            return None, None
+        weights = torch.tensor([a for _, a in at], device=nll.device)
+        h = weights @ nll[[j for j, _ in at]]
+        return self.hook.energy_in_v(h) / max(float(h.square().sum()), 1e-30), h
 
     def _check_finite(self, step: int) -> None:
         """FloatingPointError where the model no longer gives finite logits, weights of any size being finite."""
@@ -1201,7 +1220,8 @@ class Trainer:
             r.settle()
         self.grade_wait_s += time.perf_counter() - start
         rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
-        rewards = modified_rewards(cfg, rewards, rollouts, self.probe.score(rollouts) if self.probe else None)
+        hidden = self.probe.score([r.sequence for r in rollouts]) if self.probe else None
+        rewards = modified_rewards(cfg, rewards, rollouts, hidden)
         flat = rewards.amax(1) - rewards.amin(1) <= 1e-9  # (P,)
         keep = torch.ones_like(rewards, dtype=torch.bool)
         if cfg.arm == "gt_screen":
@@ -1257,8 +1277,7 @@ class Trainer:
         """Screen the active rollouts by gradients unit (n, D) -> (advantages (P, G) of what is left, how many left)."""
         cfg = self.cfg
         drop = torch.zeros(len(rollouts), dtype=torch.bool)
-        lengths = torch.tensor([len(rollouts[i].completion_ids) for i in active])
-        drop[active] = self.screen(unit, advantages.flatten()[active], lengths, step)
+        drop[active] = self.screen(unit, advantages.flatten()[active], [rollouts[i] for i in active], step)
         for r, d in zip(rollouts, drop.tolist(), strict=True):
             r.screened = d
         n_screened, drop = int(drop.sum()), drop.view_as(keep)
@@ -1295,7 +1314,8 @@ class Trainer:
         own, prompts = self._shared_backward(units, weight, step, kl)
         for (_, teacher), js, part in zip(shared, shared.values(), prompts, strict=True):
             joint[int(teacher)] += own[js].sum(0) + part
-        nll = (own * weight.sign()[:, None].to(dev))[copy_of.to(dev)]
+        one = torch.where(weight == 0, 0.0, scale / weight.where(weight != 0, torch.ones(())))  # to unit advantage
+        nll = (own * one[:, None].to(dev))[copy_of.to(dev)]
         tokens = sum(len(r.completion_ids) for r in rollouts) if kl else 0
         return joint, nll, [float(copies @ k3_sums.cpu()), tokens]
 
@@ -1345,7 +1365,8 @@ class Trainer:
             copies = torch.bincount(copy_of, minlength=len(seqs))
             contrib = (every / copies[:, None])[copy_of]
             # screened rollouts have no weight, yet a direction
-            nll = (every * total.sign()[:, None])[copy_of] if unit is None else unit
+            one = scale / (total * scale).where(total != 0, torch.ones((), device=dev))  # to unit advantage
+            nll = (every * one[:, None])[copy_of] if unit is None else unit
         is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], dtype=torch.bool, device=dev)
         joint = torch.stack([contrib[~is_t].sum(0), contrib[is_t].sum(0)])
         return advantages, flat, joint, active, nll, n_screened, [0.0, 0.0]
@@ -1432,6 +1453,9 @@ class Trainer:
             "cin_t": self.hook.overlap(joint[1]) if t else None,
             "cupd": m["cupd"],
             "cupd_raw": m["cupd_raw"],
+            "upd_space": m.get("upd_space"),
+            "upd_v": m.get("upd_v"),
+            "removed": m.get("removed"),
             "drift": m["drift"],
             "residual": m.get("residual", 0.0),
             "auroc": None if math.isnan(area) else area,

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
 
+import rivals
 import train as T
 
 FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
@@ -124,7 +125,7 @@ def test_matching_goes_with_a_threshold_and_not_with_a_share():
 def test_the_probe_reads_a_padded_batch_as_it_reads_each_sequence_alone(tokens):
     model, tok = T.models.load_model("tiny", None, "cpu", "float32")
     pairs = T.extract_vhack.select_pairs(T.Config().extract_config())[0][:6]
-    probe = T.ActivationProbe(model, tok, pairs, tokens)
+    probe = rivals.ActivationProbe(model, tok, pairs, tokens)
     seqs = [s for side in T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id) for s in side]
     alone = []
     for s in seqs:

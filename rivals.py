@@ -1,0 +1,173 @@
+"""What the projection is measured against, where it needs more than a line of train.py: other optimizers, a penalty on
+the pairs themselves, screens that read the answer's text, the activations of advantage modification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+import extract_vhack
+import models
+from answers import extract_code
+from policy_grad import Sequence, micro_batches, right_padded, shared_grads, token_logps
+from shared_prompts import Unit
+
+
+class AdamShared(torch.optim.Optimizer):
+    """Adam whose second moment is one number a weight: it scales a weight's step and keeps its direction.
+
+    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) mean(g^2),  p -= lr m^ / (sqrt(v^) + eps). AdamW's own v divides each
+    coordinate by its size, which turns a gradient that V holds into a step that V holds hardly more than chance.
+    """
+
+    def __init__(self, params, lr: float, betas: tuple[float, float]):
+        super().__init__(params, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            b1, b2 = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                st = self.state[p]
+                if not st:
+                    st.update(step=0, m=torch.zeros_like(p), v=torch.zeros((), device=p.device))
+                st["step"] += 1
+                st["m"].lerp_(p.grad, 1 - b1)
+                st["v"].lerp_(p.grad.square().mean(), 1 - b2)
+                scale = (st["v"] / (1 - b2 ** st["step"])).sqrt() + 1e-8
+                p -= group["lr"] / (1 - b1 ** st["step"]) * st["m"] / scale
+
+
+def optimizer_of(name: str, params: list, lr: float, betas: tuple, weight_decay: float) -> torch.optim.Optimizer:
+    """The optimizer of --optimizer; sgd has momentum betas[0] and takes the clipped gradient as it is."""
+    if name == "sgd":
+        return torch.optim.SGD(params, lr=lr, momentum=betas[0], dampening=betas[0])
+    if name == "adam_shared":
+        return AdamShared(params, lr, betas)
+    return torch.optim.AdamW(params, lr=lr, betas=betas, weight_decay=weight_decay)
+
+
+class PairPenalty:
+    """penalty * mean_p relu(m_p - m_p at the start), m_p = (log p(hack side) - log p(clean side)) / max_new_tokens.
+
+    16 pairs a step, drawn by seed and step. No rollout's label is read and no direction is extracted.
+    """
+
+    PAIRS = 16
+
+    def __init__(self, model, basis, tok, cfg, tokens_per_micro: int):
+        self.model, self.basis, self.cfg, self.micro = model, basis, cfg, tokens_per_micro
+        eos = models.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
+        pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
+        self.hack, self.clean = extract_vhack.pair_sequences(tok, pairs, eos)
+        self.start = self.margins(range(len(self.hack)))
+        self.value = 0.0  # of the last step
+
+    @torch.no_grad()
+    def margins(self, which) -> Tensor:
+        """m_p (n,) of the pairs `which` under the current policy."""
+        sums = []
+        for side in (self.hack, self.clean):
+            seqs = [side[i] for i in which]
+            logp = torch.zeros(len(seqs))
+            for batch in micro_batches(seqs, self.micro):
+                logps, rows = token_logps(self.model, [seqs[i] for i in batch], self.cfg.temperature)
+                logp.index_add_(0, torch.tensor(batch)[rows.cpu()], logps.float().cpu())
+            sums.append(logp)
+        return (sums[0] - sums[1]) / self.cfg.max_new_tokens
+
+    def gradient(self, step: int) -> Tensor:
+        """d penalty / d knobs in coordinates (D,); with full weights the knobs' .grad too."""
+        cfg, gen = self.cfg, torch.Generator().manual_seed(self.cfg.seed * 6007 + step)
+        which = torch.randperm(len(self.hack), generator=gen)[: self.PAIRS].tolist()
+        over = (self.margins(which) - self.start[which]).clamp_min(0)
+        self.value = float(cfg.penalty * over.mean())
+        used = [i for i, x in zip(which, over.tolist(), strict=True) if x > 0]
+        w = cfg.penalty / (len(which) * cfg.max_new_tokens)
+        units = [
+            Unit(h.prompt_ids, [h.completion_ids, c.completion_ids], [2 * n, 2 * n + 1])
+            for n, (h, c) in enumerate((self.hack[i], self.clean[i]) for i in used)
+        ]
+        own, prompt, _ = shared_grads(
+            self.model,
+            self.basis,
+            units,
+            torch.tensor([-w, w] * len(used)),
+            tokens_per_micro=self.micro,
+            temperature=cfg.temperature,
+            weight_grads=cfg.train == "full",
+        )
+        return own.sum(0) + prompt.sum(0)
+
+
+class TextRule:
+    """A screen that reads the answer's text alone, with a threshold from the pairs that V is extracted from.
+
+    text: sum of log (1 + n_hack) / (1 + n_clean) over the distinct tokens of code outside the first class, n the pairs
+    with that token there; tail: characters of such code. score(texts) (n,), mean over the pairs' sides in hi and lo.
+    """
+
+    def __init__(self, tok, pairs: list, which: str):
+        self.tok, self.which, self.odds = tok, which, {}
+        if which == "text":
+            hack, clean = (Counter(t for p in pairs for t in self._tokens(getattr(p, s))) for s in ("hack", "clean"))
+            self.odds = {t: math.log((1 + hack[t]) / (1 + clean[t])) for t in hack | clean}
+        self.hi, self.lo = (float(self.score([getattr(p, s) for p in pairs]).mean()) for s in ("hack", "clean"))
+
+    def _tokens(self, text: str) -> set[int]:
+        return set(self.tok.encode(outside_class(text), add_special_tokens=False))
+
+    def score(self, texts: list[str]) -> Tensor:
+        if self.which == "tail":
+            return torch.tensor([float(len(outside_class(t))) for t in texts])
+        return torch.tensor([sum(self.odds.get(t, 0.0) for t in self._tokens(x)) for x in texts])
+
+
+def outside_class(text: str) -> str:
+    """The answer's code outside its first class, less imports and comments; all of it where there is no class."""
+    kept, inside, seen = [], False, False
+    for line in extract_code(text).splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not line[0].isspace():
+            inside = line.startswith("class ") and not seen
+            seen = seen or inside
+        if not inside and not line.startswith(("import ", "from ")):
+            kept.append(line)
+    return "\n".join(kept)
+
+
+class ActivationProbe:
+    """s = h . d for advantage modification: d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth."""
+
+    TOKENS = 8192  # padded, of a forward: its hidden states of all layers are kept
+
+    def __init__(self, model, tok, pairs: list, tokens: str):
+        self.model, self.tokens = model, tokens
+        depth = model.config.num_hidden_layers
+        self.layers = range(round(0.6 * depth), max(round(0.75 * depth), round(0.6 * depth) + 1))
+        hack, clean = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
+        self.direction = 0.0
+        d = (self._states(hack) - self._states(clean)).mean(0)
+        self.direction = d / d.norm().clamp_min(1e-30)
+
+    @torch.no_grad()
+    def _states(self, seqs: list[Sequence]) -> Tensor:  # (n, H)
+        out: dict[int, Tensor] = {}
+        for batch in micro_batches(seqs, self.TOKENS):
+            ids = right_padded([seqs[i] for i in batch]).to(self.model.device)
+            states = self.model.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+            h = torch.stack([states[i + 1] for i in self.layers]).mean(0).float()  # (B, L, H)
+            for row, i in enumerate(batch):
+                at = len(seqs[i].prompt_ids)
+                out[i] = h[row, at : seqs[i].length].mean(0) if self.tokens == "response" else h[row, at - 1]
+        return torch.stack([out[i] for i in range(len(seqs))]).cpu()
+
+    def score(self, seqs: list[Sequence]) -> Tensor:
+        return self._states(seqs) @ self.direction

@@ -1,0 +1,78 @@
+"""rivals.py and the energy accounting: a penalty has the gradient it says, a rule reads what it says."""
+
+import dataclasses
+
+import pytest
+import torch
+from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
+
+import models
+import rivals
+import train as T
+from svd_basis import attach
+
+CLASS = "class Solution:\n    def f(self):\n        return 1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outside"),
+    [
+        (f"```python\n{CLASS}\n```", ""),
+        (f"```python\nimport os\n# note\n{CLASS}\n```", ""),
+        (f"```python\n{CLASS}\n\nprint('x')\n```", "print('x')"),
+        (f"```python\n{CLASS}\n\ndef run_tests():\n    pass\n```", "def run_tests():\n    pass"),
+        ("```python\nPASSED = True\n```", "PASSED = True"),  # no class at all: the whole answer is outside of it
+        (f"```python\n{CLASS}\n\nclass Other:\n    x = 1\n```", "class Other:\n    x = 1"),
+    ],
+)
+def test_a_text_rule_reads_all_code_outside_the_first_class(answer, outside):
+    assert rivals.outside_class(answer) == outside
+
+
+@pytest.mark.parametrize(("which", "preset"), [("text", "smoke"), ("text", "organism"), ("tail", "organism")])
+def test_a_text_rule_scores_the_pairs_hack_sides_higher(which, preset):
+    cfg = T.PRESETS[preset][1]  # the other pairs' clean sides go on behind the class as often as their hack sides
+    pairs = T.extract_vhack.select_pairs(dataclasses.replace(cfg, pairs_limit=None).extract_config())[0]
+    rule = rivals.TextRule(models.local_tokenizer(), pairs, which)
+    assert rule.hi > rule.lo
+    assert rule.score([CLASS]).shape == (1,)
+
+
+def test_pair_penalty_has_the_gradient_of_its_value():
+    cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty", penalty=50.0)
+    model, tok = models.load_model("tiny", None, "cpu", "float32")
+    basis = attach(model, "delta_s")
+    penalty = rivals.PairPenalty(model, basis, tok, cfg, 4096)
+    penalty.start = penalty.start - 1.0  # every pair is beyond its start, so the penalty is smooth here
+    g, eps, values = penalty.gradient(0), 1e-2, []
+    for shift in (eps, -2 * eps):  # to +eps, then to -eps
+        with torch.no_grad():
+            for knob, (lo, hi) in zip(basis.knobs(), basis.spans.values(), strict=True):
+                knob += shift * (g / g.norm())[lo:hi]
+        penalty.gradient(0)
+        values.append(penalty.value)
+    assert (values[0] - values[1]) / (2 * eps) == pytest.approx(float(g.norm()), rel=0.02)
+
+
+def test_pair_penalty_is_silent_at_the_start_and_pushes_once_a_pair_leans_to_its_hack():
+    cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty")
+    model, tok = models.load_model("tiny", None, "cpu", "float32")
+    penalty = rivals.PairPenalty(model, attach(model, "delta_s"), tok, cfg, 4096)
+    assert not penalty.gradient(0).any() and penalty.value == 0
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam_shared", "sgd"])
+def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_holds(optimizer, tmp_path, pool, vhack):  # noqa: F811
+    flags = {"steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "optimizer": optimizer}
+    _, run = go(tmp_path, arm="projected", gate="no_gate", **flags)
+    for row in rows(run):
+        assert row["upd_space"] == pytest.approx(1, abs=1e-5)  # delta_s: the coordinates are all that trains
+        assert 0 < row["upd_v"] < 1 and row["removed"] == pytest.approx(row["upd_v"], rel=1e-4)
+        assert row["hack_v"] is None or 0 <= row["hack_v"] <= 1 + 1e-6
+
+
+def test_a_core_v_can_hold_no_more_of_a_full_update_than_the_core_does(tmp_path, pool):  # noqa: F811
+    flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full", "core_rank": 4, "pairs_limit": 8}
+    _, run = go(tmp_path, arm="vanilla", **flags)
+    (row,) = rows(run)
+    assert 0 <= row["upd_v"] <= row["upd_space"] < 0.9 and row["removed"] == 0
