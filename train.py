@@ -1604,7 +1604,7 @@ def stored_config(run: str | Path) -> Config:
         raise ValueError(f"{run}/config.json: {e}") from None
 
 
-def resumed_config(given: Config, typed: list[str]) -> Config:
+def resumed_config(given: Config, typed: tuple[str, ...]) -> Config:
     """The stored config of --resume RUN with the typed flags that may change; --steps extends a run.
 
     ValueError naming every typed flag that differs and may not, and every input that has changed since.
@@ -1630,7 +1630,7 @@ def resumed_config(given: Config, typed: list[str]) -> Config:
     return cfg
 
 
-def main(cfg: Config, typed: list[str] = ()) -> int:
+def main(cfg: Config, typed: tuple[str, ...] = ()) -> int:
     """Run to the end, or to the first failure, and leave the same tail either way. Returns the exit status.
 
     typed: with --resume, the flags of the command line; where one differs from the run's own, the run is refused.
@@ -1977,7 +1977,7 @@ def cli(argv: list[str]) -> int:
         export(tyro.cli(ExportConfig, args=argv[1:]))
         return 0
     cfg = tyro.extras.overridable_config_cli(PRESETS, args=argv)
-    return main(cfg, runs.typed_flags(argv, vars(cfg)))
+    return main(cfg, tuple(runs.typed_flags(argv, vars(cfg))))
 
 
 if __name__ == "__main__":
