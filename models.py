@@ -12,6 +12,7 @@ anything else      a Hugging Face hub name or a local folder, e.g. Qwen/Qwen3-4B
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -37,6 +38,8 @@ import runs
 from sampler import refuse_unknown
 
 ROOT = Path(__file__).resolve().parent
+NAMES = ("tiny", "organism", "smollm2", "smollm2-substrate", "qwen3-4b-random")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -231,13 +234,25 @@ def load_tokenizer(name: str, tokenizer: str | None = None):
 
 
 def _tokenizer(name: str, flag: str):
-    """A tokenizer from a folder or the hub; FileNotFoundError in one line where it is in neither."""
+    """A tokenizer from a folder or the hub; FileNotFoundError or ValueError in one line where it is in neither."""
+    where = runs.find(name)
+    if (where / "adapter_config.json").exists() and not (where / "config.json").exists():
+        raise ValueError(f"{flag} {name}: an adapter, not a whole model; merge it into its base model and give that")
+    if where.is_file():
+        raise ValueError(f"{flag} {name}: a file; give the folder that it lies in, or a LoRA of substrate.py")
+    if where.is_dir() and not any((where / f).exists() for f in TOKENIZER_FILES):
+        raise ValueError(f"{flag} {name}: no tokenizer in that folder; give one by --tokenizer, or save it there")
     try:
-        return AutoTokenizer.from_pretrained(runs.find(name) if runs.find(name).exists() else name)
-    except (OSError, ValueError) as e:
+        return AutoTokenizer.from_pretrained(where if where.exists() else name)
+    except Exception as e:  # tokenizers raises Exception itself for a torn tokenizer.json
+        first = " ".join(str(e).split())[:200]
+        if where.exists():
+            raise ValueError(f"{flag} {name}: its tokenizer cannot be read ({first}); save or download it again") from e
+        near = difflib.get_close_matches(name, NAMES, 1)
         raise FileNotFoundError(
-            f"{flag} {name}: neither a known name nor loadable from disk or hub ({str(e).splitlines()[0]}); "
-            "run `just download-model` on a machine with network, or give a local folder"
+            f"{flag} {name}: neither a known name nor loadable from disk or hub ({first}); "
+            + (f"did you mean {near[0]}? " if near else "")
+            + "Run `just download-model` on a machine with network, or give a local folder"
         ) from e
 
 
@@ -328,6 +343,8 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     refuse_broken(model, tok, name)
     if hasattr(model, "generation_config"):
         model.generation_config.eos_token_id = model.generation_config.eos_token_id or tok.eos_token_id
+    if not eos_ids(model, tok):
+        raise ValueError(f"--model {name}: neither tokenizer nor generation config names an end token; set one of them")
     return model, tok
 
 

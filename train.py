@@ -34,6 +34,7 @@ import sys
 import time
 import traceback
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,29 @@ SCREENS_WITH = {
     "screen_text": "text",
     "screen_tail": "tail",
 }
+
+# flags -> what they need to have an effect; a study hands all its arms one set, so an idle flag is told, not refused
+NEEDS: list[tuple[tuple[str, ...], str, Callable[[Config], bool]]] = [
+    (
+        ("gate", "unsigned", "overshoot", "project_at", "preserve_magnitude"),
+        "an arm that projects",
+        lambda c: c.arm in PROJECTS_WITH,
+    ),
+    (
+        ("screen_at", "screen_share", "screen_side", "screen_match", "screen_by"),
+        "an arm that screens",
+        lambda c: c.arm in SCREENS_WITH,
+    ),
+    (
+        ("penalty",),
+        "--arm gt_penalty or --screen-by penalty",
+        lambda c: c.arm == "gt_penalty" or c.arm in SCREENS_WITH and c.screen_by == "penalty",
+    ),
+    (("adv_alpha", "adv_form", "adv_tokens"), "--arm adv_mod", lambda c: c.arm == "adv_mod"),
+    (("route_seed",), "--arm route", lambda c: c.arm == "route"),
+    (("teacher_off_step",), "--mix-ratio above 0", lambda c: c.mix_ratio > 0),
+    (("refresh_overlap",), "--refresh-every", lambda c: bool(c.refresh_every)),
+]
 
 # ------------------------------------------------------------------------------------------------ configuration
 
@@ -229,6 +253,15 @@ class Config:
             refuse("fused", "needs --train delta_s; add --no-fused")
         if not self.modes:
             refuse("modes", "at least one mode; `none` is the no-loophole ceiling")
+
+    def idle_flags(self) -> list[str]:
+        """Flags of this run that differ from their default and yet have no effect, each with what it needs."""
+        return [
+            f"{flags.dashed(f)} {getattr(self, f)} has no effect: it needs {needs}"
+            for names, needs, met in NEEDS
+            for f in names
+            if not met(self) and getattr(self, f) != getattr(Config, f)
+        ]
 
     @property
     def shares_prompts(self) -> bool:
@@ -1788,6 +1821,8 @@ def sleep_while_waiting(device: torch.device) -> None:
 def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: dict, state: dict | None) -> str:
     """Set-up, checkpoint, step-0 evaluation, steps, final evaluation. Returns 'finished' or 'stopped'."""
     extract_vhack.check_given(cfg.v_hack, cfg.rebuild)
+    for said in cfg.idle_flags():
+        logger.warning("{}", said)
     device = str(acc.device) if cfg.device == "cuda" else "cpu"
     model, tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
     mixed, alone, note = build_tasks(cfg, tok, models.eos_ids(model, tok), models.context(model))

@@ -11,6 +11,7 @@ import types
 import typing
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 import tyro
@@ -343,3 +344,48 @@ def test_a_mistyped_v_hack_is_refused_before_the_model_is_loaded_and_makes_no_fi
     assert train.main(cfg) == 1
     assert f"--v-hack {path}: " in capsys.readouterr().out
     assert not Path("v_hcak.safetensors").exists()
+
+
+# ------------------------------------------------------------------------------------------- models by name, contexts
+
+
+def folder_of(path: Path, **files: str) -> str:
+    path.mkdir()
+    for name, text in files.items():
+        (path / f"{name}.json").write_text(text)
+    return str(path)
+
+
+def test_a_model_or_tokenizer_that_is_not_there_is_one_line_with_the_mend(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    config = (models.ROOT / "data" / "organism" / "config.json").read_text()
+    bare = folder_of(tmp_path / "bare", config=config)
+    adapter = folder_of(tmp_path / "adapter", adapter_config="{}", tokenizer="{}")
+    torn = folder_of(tmp_path / "torn", config=config, tokenizer='{"version": "1.0", "mod')
+    for name, tokenizer, said in (
+        ("organims", None, "--model organims: .* did you mean organism[?]"),
+        ("Nobody/Nothing-4B", None, "--model Nobody/Nothing-4B: neither a known name .* download-model"),
+        (bare, None, "bare: no tokenizer in that folder; give one by --tokenizer"),
+        (adapter, None, "adapter: an adapter, not a whole model"),
+        (torn, None, "torn: its tokenizer cannot be read"),
+        (str(tmp_path), None, "no tokenizer in that folder"),
+        ("README.md", None, "--model README.md: a file"),
+        ("tiny", str(tmp_path / "none"), "--tokenizer .*none: no such folder"),
+        ("tiny", bare, "--tokenizer .*bare: no tokenizer in that folder"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=said) as refused:
+            models.load_model(name, tokenizer)
+        assert runs.is_plain(refused.value) and "\n" not in str(refused.value)
+
+
+def test_prompts_and_answers_that_do_not_fit_the_model_are_refused_by_flag(made):
+    model = made[0]
+    models.check_room(model, 4000, 96)
+    with pytest.raises(ValueError, match="--max-new-tokens 97: .* choose at most 96"):
+        models.check_room(model, 4000, 97)
+
+
+def test_a_flag_without_effect_under_the_chosen_arm_is_told():
+    assert train.Config().idle_flags() == [] and train.Config(arm="screen", screen_at=0.3).idle_flags() == []
+    told = train.Config(screen_at=0.3, penalty=1.0, gate="reverse", teacher_off_step=3, adv_alpha=1.0).idle_flags()
+    assert [t.split()[0] for t in told] == ["--gate", "--screen-at", "--penalty", "--adv-alpha", "--teacher-off-step"]
