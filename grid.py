@@ -1,6 +1,22 @@
 """Studies as arms x seeds, and the runner: one train.py process a cell, N side by side, resumable.
 
-STUDIES[name] --plan--> cells (deciding arms first, seed-major) --Runner--> out/studies/<name>/runs/<utc>_<cell>/
+    STUDIES[name] --Spec.write--> <folder>/study.toml       what report and verdict read, whatever the folder is called
+                  --plan--> cells (deciding arms first, seed-major) --Runner--> <folder>/runs/<utc>_<cell>/
+
+A study.toml is whole, nothing is inherited:
+
+    name = "amendment6"                    # of its tables; a companion is found by it in a folder beside this one
+    preset = "organism"                    # of train.py
+    seeds = [441, 442, 443, 444, 445, 446, 447, 448]
+    described_seeds = 4                    # so many of them for the arms that do not decide
+    plateau = "attempted"                  # vanilla's curve that V8 reads: hacked or attempted
+    flags = "--modes run_tests sentinel --steps 180"
+    [arms]                                 # these decide
+    screen = "--arm screen --screen-at 0.12"
+    [described]
+    [prepare]                              # file or folder = command that makes it
+    [companions]                           # mix0 and lomo = the name of that study
+    mix0 = "amendment6-mix0"
 """
 
 from __future__ import annotations
@@ -11,18 +27,20 @@ import json
 import os
 import queue
 import re
+import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from loguru import logger
 
 from run_read import read_run
-from runs import child_env, read_json
+from runs import atomic_path, child_env, read_json
 
 ROOT = Path(__file__).resolve().parent
 
@@ -30,6 +48,22 @@ ROOT = Path(__file__).resolve().parent
 
 
 Prepared = tuple[str, tuple[str, ...]]  # file or folder that must exist, command that makes it
+
+
+def eight(first: int) -> tuple[int, ...]:
+    """The eight seeds of a study; those below 301 were used while tuning (docs/spec.md section 3)."""
+    return tuple(range(first, first + 8))
+
+
+def flag_words(words: Iterable[str]) -> dict[str, list[str]]:
+    """{--flag: its values} of a command line; of a flag given twice the last counts."""
+    flags: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            flags[word] = values = []
+        else:
+            values.append(word)
+    return flags
 
 
 @dataclass(frozen=True)
@@ -40,28 +74,93 @@ class Spec:
     arms: dict[str, tuple[str, ...]]
     deciding: tuple[str, ...]
     common: tuple[str, ...] = ()
-    first_seed: int = 301  # smaller ones were used while tuning (docs/spec.md section 3)
-    seeds: int = 8  # of a deciding arm
-    seeds_other: int = 4
+    seeds: tuple[int, ...] = eight(301)  # of a deciding arm
+    seeds_other: int = 4  # the others have so many of them
     prepare: tuple[Prepared, ...] = ()
     plateau: str = "hacked"  # vanilla's curve that V8 reads (amendment 3: "attempted")
+    name: str = ""
+    companions: dict[str, str] = field(default_factory=dict)  # mix0, lomo -> the name of that study
+
+    @property
+    def first_seed(self) -> int:
+        return self.seeds[0]
 
     def argv(self, label: str, seed: int) -> tuple[str, ...]:
         """train.py's command line of one cell; a flag of the arm replaces the same flag common to all arms."""
-        flags: dict[str, list[str]] = {}
-        for part in (self.common, self.arms[label]):
-            fresh: dict[str, list[str]] = {}
-            for word in part:
-                if word.startswith("--"):
-                    fresh[word] = name = []
-                else:
-                    name.append(word)
-            flags |= fresh
+        flags = self.flags(label)
         return (self.preset, *itertools.chain(*((k, *v) for k, v in flags.items())), "--seed", str(seed))
 
+    def flags(self, label: str) -> dict[str, list[str]]:
+        return flag_words(self.common) | flag_words(self.arms[label])
+
+    def own_fields(self, label: str) -> set[str]:
+        """Config fields that an arm's own flags set, e.g. {"arm", "gate", "project_at"}."""
+        return {f[2:].replace("-", "_") for f in flag_words(self.arms.get(label, ()))}
+
     def seeds_of(self, label: str, limit: int | None = None, explicit: bool = False) -> list[int]:
-        n = self.seeds if label in self.deciding or explicit else self.seeds_other
-        return [self.first_seed + i for i in range(n if limit is None else min(n, limit))]
+        n = len(self.seeds) if label in self.deciding or explicit else self.seeds_other
+        return list(self.seeds[: n if limit is None else min(n, limit)])
+
+    def toml(self) -> str:
+        """The study.toml of this study, whole."""
+        text = lambda x: json.dumps(x, ensure_ascii=False)  # noqa: E731  a JSON string is a TOML string
+        line = lambda words: text(shlex.join(itertools.chain(*((k, *v) for k, v in flag_words(words).items()))))  # noqa: E731
+        out = [f"{k} = {text(v)}" for k, v in (("name", self.name), ("preset", self.preset))]
+        out += [f"seeds = {list(self.seeds)}", f"described_seeds = {self.seeds_other}"]
+        out += [f"plateau = {text(self.plateau)}", f"flags = {line(self.common)}"]
+        for title, decides in (("arms", True), ("described", False)):
+            out += ["", f"[{title}]"]
+            out += [f"{text(a)} = {line(f)}" for a, f in self.arms.items() if (a in self.deciding) == decides]
+        out += ["", "[prepare]", *(f"{text(p)} = {text(shlex.join(c))}" for p, c in self.prepare)]
+        return "\n".join([*out, "", "[companions]", *(f"{k} = {text(v)}" for k, v in self.companions.items())]) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Spec:
+        """A study.toml; ValueError naming the key that is missing, unknown or malformed."""
+        try:
+            d = tomllib.loads(path.read_text(encoding="utf-8"))
+            known = {"name", "preset", "seeds", "described_seeds", "plateau", "flags", "arms", "described"}
+            if unknown := sorted(set(d) - known - {"prepare", "companions"}):
+                raise ValueError(f"unknown key {unknown[0]!r}")
+            words = lambda table: {k: tuple(shlex.split(v)) for k, v in d.get(table, {}).items()}  # noqa: E731
+            seeds = d["seeds"]
+            if not seeds or any(type(s) is not int for s in seeds) or len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds {seeds}: whole numbers, each once")
+            if d["plateau"] not in ("hacked", "attempted"):
+                raise ValueError(f"plateau {d['plateau']!r}: hacked or attempted")
+            if both := sorted(set(d["arms"]) & set(d.get("described", {}))):
+                raise ValueError(f"{both[0]!r} is both in [arms] and in [described]")
+            if bad := [a for a, f in (words("arms") | words("described")).items() if f[:1] != ("--arm",)]:
+                raise ValueError(f"{bad[0]!r}: its flags begin with --arm")
+            return cls(
+                d["preset"], words("arms") | words("described"), tuple(d["arms"]), tuple(shlex.split(d["flags"])),
+                tuple(seeds), d.get("described_seeds", 4), tuple(words("prepare").items()), d["plateau"], d["name"],
+                d.get("companions", {}),
+            )  # fmt: skip
+        except KeyError as e:
+            raise ValueError(f"{path}: no key {e.args[0]!r}; grid.py's first lines show the format") from None
+        except (ValueError, AttributeError, TypeError) as e:
+            raise ValueError(f"{path}: {e}; grid.py's first lines show the format") from None
+
+    def write(self, folder: Path, more_seeds: bool = False) -> Path:
+        """Write folder/study.toml; ValueError where one says otherwise, since the runs beside it were made by that.
+
+        more_seeds: one that differs in its seeds alone gets these seeds too.
+        """
+        path, spec = folder / "study.toml", self
+        if path.is_file():
+            old = Spec.read(path)
+            if more_seeds:
+                spec = replace(self, seeds=tuple(sorted({*old.seeds, *self.seeds})))
+                old = replace(old, seeds=spec.seeds)
+            if old.toml() != spec.toml():
+                raise ValueError(
+                    f"{path} defines another study than {self.name} is now, and its runs were made by that: "
+                    "choose another folder"
+                )
+        with atomic_path(path) as tmp:
+            tmp.write_text(spec.toml(), encoding="utf-8")
+        return path
 
 
 DECIDING = {
@@ -171,11 +270,11 @@ SETTING_1 = (
 )
 # Amendment 3: a little longer, every evaluation on the same 512 prompts, the plateau read off attempts
 SETTING_3 = (*SETTING_1, "--steps", "180", "--eval-every", "60", "--eval-mid-n", "512")
-STUDY_3 = dict(first_seed=421, plateau="attempted")
+STUDY_3 = dict(seeds=eight(421), plateau="attempted")
 # Amendment 4: the screen's threshold is set by the first ten steps and then stays
 DECIDING_4 = screens_with(DECIDING_1, "--screen-freeze", "10")
 DECIDING_4["screen/unfrozen"] = DECIDING_1["screen"]
-STUDY_4 = dict(first_seed=431, plateau="attempted")
+STUDY_4 = dict(seeds=eight(431), plateau="attempted")
 # Amendment 6: V without what honest code spans, so that the threshold set on pairs alone holds for the student
 SCREENS = only(DECIDING, "vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling") | {
     "screen_length": ("--arm", "screen_length")
@@ -186,15 +285,15 @@ DECIDING_6 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.12", "--screen-matc
 # random drops, V's cosines where nothing selects against them
 THRESHOLD_6 = only(DECIDING_6, "screen", "screen_random")
 THRESHOLD_6["screen/at_0.3"] = (*DECIDING_6["screen"], "--screen-at", "0.3")
-STUDY_6 = dict(first_seed=441, plateau="attempted")
+STUDY_6 = dict(seeds=eight(441), plateau="attempted")
 # Amendment 7: what lies beyond the threshold stays, and its reward falls by twice the 3 that passing pays
 PENALTY = ("--screen-by", "penalty", "--penalty", "6")
 DECIDING_7 = screens_with(SCREENS, *CLEAN, "--screen-at", "0.3", "--screen-match", *PENALTY)
 OTHERS_7 = {"screen/drop": DECIDING_6["screen"], "gt_penalty": OTHERS["gt_penalty"]}
-STUDY_7 = dict(first_seed=461, plateau="attempted")
+STUDY_7 = dict(seeds=eight(461), plateau="attempted")
 # Amendment 5: SmolLM2. Its teacher is itself, hacked: vanilla under the canned pool, whose samples are then the pool
 SETTING_5 = (*SETTING_3, "--lr", "3e-5", "--steps", "120", "--eval-every", "40")  # of two such flags the last counts
-STUDY_5 = dict(first_seed=451, plateau="attempted")
+STUDY_5 = dict(seeds=eight(451), plateau="attempted")
 HACKED = "out/teachers/smollm2"
 CANNED_FLAGS, CANNED = teacher(MODES, f"{HACKED}-canned", "--model", "smollm2-substrate")
 GETS_HACKED = Spec("smollm2", {"teacher": ("--arm", "vanilla", "--steps", "60", "--eval-every", "0")}, (),
@@ -219,18 +318,18 @@ TAILS_LORA = "data/smollm2-tails/lora.safetensors"
 DECIDING_8 = DECIDING_6 | only(DECIDING, "projected")
 OTHERS_8 = {"screen/at_0.5": (*DECIDING_6["screen"], "--screen-at", "0.5")}
 SETTING_8 = (*SETTING_5, "--model", TAILS_LORA, "--steps", "150", "--eval-every", "50")
-STUDY_8 = dict(first_seed=471, plateau="attempted", deciding=tuple(DECIDING_8))
+STUDY_8 = dict(seeds=eight(471), plateau="attempted", deciding=tuple(DECIDING_8))
 # Amendment 9, where 8 does not go ahead: the first of these whose vanilla hacks above 20% on both of its dev seeds
 SETTING_9A = (*SETTING_8, "--steps", "300", "--eval-every", "100")
 SETTING_9B = (*SETTING_5, "--steps", "360", "--eval-every", "120")
-STUDY_9 = dict(first_seed=481, plateau="attempted", deciding=tuple(DECIDING_8))
+STUDY_9 = dict(seeds=eight(481), plateau="attempted", deciding=tuple(DECIDING_8))
 # Amendment 10: no teacher, the two loopholes that the substrate of amendment 5 sometimes hits, twice as many prompts
 ARMS_10 = only(DECIDING_8, "vanilla", "screen", "projected", "screen_length", "screen_random", "ceiling")
 SETTING_10 = (
     *(*SETTING_5, "--modes", "sentinel", "stdout_marker", "--prompts-per-step", "16"),
     *("--steps", "150", "--eval-every", "50"),
 )
-STUDY_10 = dict(first_seed=491, seeds_other=8, plateau="attempted", deciding=("vanilla", "screen", "projected"))
+STUDY_10 = dict(seeds=eight(491), seeds_other=8, plateau="attempted", deciding=("vanilla", "screen", "projected"))
 FIRST_1 = ("vanilla", "screen", "screen_haar", "screen_within", "screen_random", "ceiling")  # H1-screen, then H1
 PAIRED = ("projected", "haar_v", "screen", "screen_haar")
 MIX0_1 = only(DECIDING_1, "vanilla", "screen", "projected")
@@ -256,17 +355,17 @@ SMOLLM2_ARMS = (
     | only(OTHERS, "shrink", "route", "adv_mod/response", "gt_penalty")
 )
 
-STUDIES: dict[str, Spec] = {
+_STUDIES: dict[str, Spec] = {
     "organism": with_teacher("organism", DECIDING | OTHERS, deciding=tuple(DECIDING)),
     "organism-mix0": without_teacher("organism", DECIDING),
     "organism-lomo": leave_one_mode_out("organism", only(DECIDING, *PAIRED)),
-    "amendment1": with_teacher("organism", DECIDING_1, *SETTING_1, deciding=FIRST_1, first_seed=401, seeds_other=8),
-    "amendment1-others": with_teacher("organism", OTHERS_1, *SETTING_1, deciding=(), first_seed=411),
+    "amendment1": with_teacher("organism", DECIDING_1, *SETTING_1, deciding=FIRST_1, seeds=eight(401), seeds_other=8),
+    "amendment1-others": with_teacher("organism", OTHERS_1, *SETTING_1, deciding=(), seeds=eight(411)),
     "amendment1-mix0": without_teacher(
-        "organism", MIX0_1, *SETTING_1, deciding=("vanilla", "screen"), first_seed=401, seeds_other=8
+        "organism", MIX0_1, *SETTING_1, deciding=("vanilla", "screen"), seeds=eight(401), seeds_other=8
     ),
     "amendment1-lomo": leave_one_mode_out(
-        "organism", only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, first_seed=401
+        "organism", only(DECIDING_1, "screen", "screen_haar"), *SETTING_1, seeds=eight(401)
     ),
     "amendment3": with_teacher("organism", DECIDING_1 | OTHERS_1, *SETTING_3, deciding=tuple(DECIDING_1), **STUDY_3),
     "amendment3-mix0": without_teacher("organism", MIX0_1, *SETTING_3, deciding=("vanilla", "screen"), **STUDY_3),
@@ -309,10 +408,10 @@ STUDIES: dict[str, Spec] = {
 }
 
 
-def arm_fields(study: str, label: str) -> set[str]:
-    """Config fields that an arm's own flags set, e.g. {"arm", "gate", "project_at"}."""
-    flags = STUDIES[study].arms.get(label, ()) if study in STUDIES else ("--modes",) if label == "ceiling" else ()
-    return {f[2:].replace("-", "_") for f in flags if f.startswith("--")}
+STUDIES: dict[str, Spec] = {
+    name: replace(spec, name=name, companions={k: f"{name}-{k}" for k in ("mix0", "lomo") if f"{name}-{k}" in _STUDIES})
+    for name, spec in _STUDIES.items()
+}
 
 
 # ---------------------------------------------------------------- run: one process a cell, N side by side
@@ -350,13 +449,11 @@ class Cell:
         return f"{self.label.replace('/', '__')}-s{self.seed}"
 
 
-def plan(name: str, arms: Sequence[str] | None = None, limit: int | None = None) -> list[Cell]:
+def plan(study: Spec | str, arms: Sequence[str] | None = None, limit: int | None = None) -> list[Cell]:
     """Cells in running order: the deciding arms first, then the others, seed-major so that pairs complete early."""
-    if name not in STUDIES:
-        raise SystemExit(f"no study {name!r}; choose from {', '.join(STUDIES)}")
-    spec = STUDIES[name]
+    spec = study_spec(study) if isinstance(study, str) else study
     if unknown := [a for a in arms or () if a not in spec.arms]:
-        raise SystemExit(f"study {name} has no arm {unknown[0]!r}; choose from {', '.join(spec.arms)}")
+        raise SystemExit(f"study {spec.name} has no arm {unknown[0]!r}; choose from {', '.join(spec.arms)}")
     chosen = list(arms or spec.arms)
     blocks = [[a for a in chosen if a in spec.deciding], [a for a in chosen if a not in spec.deciding]]
     cells = []
@@ -367,6 +464,28 @@ def plan(name: str, arms: Sequence[str] | None = None, limit: int | None = None)
                 if seed in seeds[a]:
                     cells.append(Cell(a, seed, spec.argv(a, seed)))
     return cells
+
+
+def study_spec(name: str) -> Spec:
+    """A registered study by its name, or any by its .toml file."""
+    if name.endswith(".toml"):
+        return Spec.read(Path(name))
+    if name not in STUDIES:
+        raise SystemExit(f"no study {name!r}; choose from {', '.join(STUDIES)}, or give a .toml file")
+    return STUDIES[name]
+
+
+def troubled_cells(folder: Path) -> dict[str, str]:
+    """{cell: what happened} of cells that failed before they finished or were run more than once, by cells.jsonl."""
+    path, ends = folder / "cells.jsonl", {}
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()):
+        ends.setdefault((row["arm"], row["seed"]), []).append(row)
+    words = {
+        key: f"run {len(rows)} times, ended " + ", ".join(r["state"] if r["rc"] == 0 else f"rc {r['rc']}" for r in rows)
+        for key, rows in ends.items()
+        if len(rows) > 1 or rows[0]["state"] not in ("finished", "invalid")
+    }
+    return {f"{arm} seed {seed}": w for (arm, seed), w in words.items()}
 
 
 def find_runs(runs_dir: Path, cell: Cell) -> tuple[str, Path | None]:
@@ -464,9 +583,14 @@ class Runner:
                 "run": d.name if d else None,
                 "seconds": round(seconds, 1),
             }
-            numbers = ""
+            numbers, run = "", None
             if state in ("finished", "invalid"):
-                run = read_run(d)
+                try:
+                    run = read_run(d)
+                except (ValueError, OSError) as e:  # a run that cannot be read is a failed cell, not the study's end
+                    state = row["state"] = "unreadable"
+                    logger.error(str(e))
+            if run:
                 for metric in ("hacked", "attempted", "pass"):
                     if "sample" in (run.off if metric == "pass" else run.on):
                         row[metric] = round(run.end(metric, "sample"), 4)
@@ -482,9 +606,7 @@ class Runner:
                 logger.info(f"{head}: {numbers} | ETA {eta}")
             elif state in ("finished", "invalid"):
                 self.invalid.append(cell.name)
-                logger.warning(
-                    f"{head}: ended INVALID ({', '.join(read_run(d).why) or 'see its BLUF'}) {numbers} | ETA {eta}"
-                )
+                logger.warning(f"{head}: ended INVALID ({', '.join(run.why) or 'see its BLUF'}) {numbers} | ETA {eta}")
             else:
                 self.failed.append(cell.name)
                 log_file = self.logs_dir / (cell.name + ".log")

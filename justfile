@@ -132,15 +132,8 @@ publish name="amendment6" *flags:
     python study.py publish out/studies/{{name}} "${@:2}"
 
 # published runs (docs/results/NAME/runs.tar.xz) back into out/studies, then report and verdict
-rebuild name="amendment6":
-    #!/usr/bin/env bash
-    set -euo pipefail
-    python study.py unpack "docs/results/{{name}}"
-    for companion in "{{name}}-mix0" "{{name}}-lomo"; do
-        [[ ! -f "docs/results/$companion/runs.tar.xz" ]] || python study.py unpack "docs/results/$companion"
-    done
-    python study.py report "out/studies/{{name}}"
-    python study.py verdict "out/studies/{{name}}" || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
+rebuild name="amendment10":
+    python study.py rebuild {{name}} || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
 
 # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -57,10 +57,7 @@ class Job:
 
 def plan_full(cfg: Config) -> list[Job]:
     """Extract V, then the same seeds under every arm: the runs of a study, out/studies/queue-<preset>."""
-    study = f"queue-{cfg.preset}"
-    if cfg.train_args and not cfg.train_args.startswith("--"):
-        raise ValueError(f"--train-args={cfg.train_args!r}: flags of train.py, so it begins with --")
-    spec = dataclasses.replace(grid.STUDIES[study], common=tuple(shlex.split(cfg.train_args)))
+    spec, study = queued_study(cfg), f"queue-{cfg.preset}"
     if unknown := [a for a in cfg.arms if a not in spec.arms]:
         raise ValueError(f"--arms {unknown[0]}: no such arm; choose from {', '.join(spec.arms)}")
     cells = [grid.Cell(label, seed, spec.argv(label, seed)) for seed in cfg.seeds for label in cfg.arms]
@@ -78,6 +75,14 @@ def plan_full(cfg: Config) -> list[Job]:
             for cell in cells
         ),
     ]  # fmt: skip
+
+
+def queued_study(cfg: Config) -> grid.Spec:
+    """The study that plan `full` queues: its study.toml lies beside its runs, so that the verdict can read them."""
+    if cfg.train_args and not cfg.train_args.startswith("--"):
+        raise ValueError(f"--train-args={cfg.train_args!r}: flags of train.py, so it begins with --")
+    common = tuple(shlex.split(cfg.train_args))
+    return dataclasses.replace(grid.STUDIES[f"queue-{cfg.preset}"], common=common, seeds=cfg.seeds)
 
 
 def plan_probe_mixed(cfg: Config) -> list[Job]:
@@ -255,6 +260,8 @@ def main(cfg: Config) -> None:
         raise ValueError("--seeds needs at least one seed")
     jobs = PLANS[cfg.plan](cfg)
     where = os.environ.get("QUEUE", "pueue")
+    if cfg.plan == "full" and (where == "local" or where == "pueue" and shutil.which("pueue")):
+        queued_study(cfg).write(ROOT / "out" / "studies" / f"queue-{cfg.preset}", more_seeds=True)
     if where == "local":
         if not run_local(jobs, cfg.state_dir / f"{cfg.plan}_{cfg.study if cfg.plan == 'study' else cfg.preset}.json"):
             raise ValueError("some jobs did not succeed; mend the cause and run this again to resume")

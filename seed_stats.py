@@ -1,4 +1,4 @@
-"""Statistics with the seed as the unit: exact sign-flip p, BCa and t intervals, Holm, TOST, Fisher, paired contrasts.
+"""Statistics with the seed as the unit: exact sign-flip p, BCa, t and Fieller intervals, Holm, TOST, paired contrasts.
 
 d is always one number a seed, shape (n,); nothing here knows about runs or files.
 """
@@ -39,29 +39,54 @@ def sign_flip_p(d: Sequence[float], side: str = "less") -> float:
     raise ValueError(f"side {side!r}: choose less, greater or two-sided")
 
 
+MIN_SEEDS = 5  # fewer give no interval: over four seeds a 95% BCa interval covers 70 to 79%
+NO_INTERVAL = (float("nan"), float("nan"))
+
+
 def t_interval(d: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Student interval of the mean over seeds; (nan, nan) below two seeds."""
+    """Student interval of the mean over seeds; (nan, nan) below five seeds."""
     d = np.asarray(d, dtype=float)
-    if d.size < 2:
-        return (float("nan"), float("nan"))
+    if d.size < MIN_SEEDS:
+        return NO_INTERVAL
     half = stats.t.ppf(0.5 + level / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return (float(d.mean() - half), float(d.mean() + half))
 
 
 def bca_interval(d: Sequence[float], level: float = 0.95, resamples: int = 9999) -> tuple[float, float]:
-    """Bias-corrected accelerated bootstrap interval of the mean over seeds (fixed generator, so tables rebuild).
+    """Bias-corrected accelerated bootstrap interval of the mean over seeds; (nan, nan) below five seeds.
 
-    nan below 4 seeds: resamples of two or three numbers stay between them, whatever the level says.
+    The generator is fixed, so tables rebuild. Over eight seeds it covers 86 to 89% where it says 95: read the t
+    interval beside it.
     """
     d = np.asarray(d, dtype=float)
-    if d.size < 4:
-        return (float("nan"), float("nan"))
+    if d.size < MIN_SEEDS:
+        return NO_INTERVAL
     if np.ptp(d) < 1e-12:  # identical seeds: the bootstrap distribution is a point
         return (float(d.mean()), float(d.mean()))
     ci = stats.bootstrap(
         (d,), np.mean, confidence_level=level, n_resamples=resamples, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
     return (float(ci.low), float(ci.high))
+
+
+def ratio_interval(x: Sequence[float], y: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Interval of mean(x) / mean(y) over paired seeds by Fieller's theorem (Fieller 1954, J. R. Stat. Soc. B 16:175).
+
+    It holds the ratios r whose per-seed x - r y has a mean that a t test does not tell from 0. (nan, nan) below five
+    seeds, and where mean(y) is itself not told from 0, since the set of such r is then unbounded.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.size < MIN_SEEDS or x.size != y.size:
+        return NO_INTERVAL
+    c = stats.t.ppf(0.5 + level / 2, x.size - 1) ** 2 / x.size
+    (vx, vxy), (_, vy) = np.cov(x, y, ddof=1)
+    a = y.mean() ** 2 - c * vy
+    b = x.mean() * y.mean() - c * vxy
+    root = b**2 - a * (x.mean() ** 2 - c * vx)
+    if a <= 0:
+        return NO_INTERVAL
+    half = float(np.sqrt(max(root, 0.0)))
+    return (float((b - half) / a), float((b + half) / a))
 
 
 def holm(p: dict[str, float]) -> dict[str, float]:
@@ -103,6 +128,7 @@ class Contrast:
     bca_ci: tuple[float, float]
     p_less: float
     p_greater: float
+    correlation: float  # of the two arms over seeds: what pairing can take off the noise; nan where an arm is constant
 
     @classmethod
     def of(cls, a: dict[int, float], b: dict[int, float], what: str = "") -> Contrast:
@@ -110,6 +136,8 @@ class Contrast:
         if d.size == 0:
             raise ValueError(f"no seed in common{' for ' + what if what else ''}")
         sd = float(d.std(ddof=1)) if d.size > 1 else float("nan")
+        x, y = (np.array([v[s] for s in sorted(v)], dtype=float) for v in (a, b))
+        varies = d.size > 2 and min(np.ptp(x), np.ptp(y)) > 1e-12
         return cls(
             tuple(sorted(a)),
             tuple(map(float, d)),
@@ -119,6 +147,7 @@ class Contrast:
             bca_interval(d),
             sign_flip_p(d, "less"),
             sign_flip_p(d, "greater"),
+            float(np.corrcoef(x, y)[0, 1]) if varies else float("nan"),
         )
 
     @property
@@ -127,5 +156,5 @@ class Contrast:
 
     @property
     def upper(self) -> float:
-        """The less favourable upper end of the two intervals (below four seeds of the t interval)."""
+        """The less favourable upper end of the two intervals; nan below five seeds."""
         return max(self.t_ci[1], self.bca_ci[1])

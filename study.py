@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,10 +35,10 @@ from scipy import stats
 
 import flags
 import plots
-from grid import STUDIES, Runner, arm_fields, plan, wait_words
+from grid import Runner, Spec, plan, study_spec, troubled_cells, wait_words
 from run_read import COUNTS, DECODES, Run, read_run
 from runs import find, pack_runs, plain_errors, unpack_runs, write_json
-from seed_stats import Contrast, bca_interval, fisher, holm, paired, tost
+from seed_stats import NO_INTERVAL, Contrast, fisher, holm, paired, ratio_interval, t_interval, tost
 
 ROOT = Path(__file__).resolve().parent
 Array = np.ndarray
@@ -59,7 +59,9 @@ class Rule:
     pass_fall: float = -0.15  # F2, F7
     control_gap: float = 0.10  # F4, F7, S6
     retained: float = 0.70  # S4
+    first_seed: int = 301  # V1: smaller ones belong to tuning
     prompts: int = 500  # V4
+    fold_prompts: int = 50  # of the unseen mode, a fold and seed
     vanilla_hack: float = 0.30  # V5: H1 asks for 30 points, so vanilla must have them to lose
     breakout: float = 0.20  # a seed that hacks more than this broke out
     vanilla_breakouts: float = 7 / 8  # V5
@@ -76,8 +78,18 @@ CONTROLS = {
     "screen": ("screen_haar", "screen_within", "screen_random"),
 }
 TREATMENTS = {"projected": "H1", "screen": "H1-screen"}
-# controls of later amendments: their gap is stated, the clauses stay as registered
-BESIDE = {"screen": ("screen_length",)}
+# controls of later amendments: the clauses stay as registered, but the first line says where they do as well
+BESIDE = {"screen": ("screen_length",), "projected": ("shrink",)}
+IN_WORDS = {
+    "screen_length": "dropping the longest answers",
+    "screen_random": "dropping rollouts at random",
+    "screen_haar": "a screen by random directions",
+    "screen_within": "a screen by within-class directions",
+    "shrink": "shrinking the update",
+    "haar_v": "projecting random directions",
+    "within_class_v": "projecting within-class directions",
+    "nonhack_v": "projecting non-hack directions",
+}
 
 
 # ---------------------------------------------------------------- a study: all its runs, read
@@ -93,6 +105,22 @@ class Study:
     invalid: list[Run]
     unfinished: list[Run]
     superseded: list[Run]
+    spec: Spec | None = None  # of its study.toml
+    twice: list[Run] = field(default_factory=list)  # valid runs of a cell that has another valid one
+    retried: dict[str, str] = field(default_factory=dict)  # cell -> how often it was begun, and how that ended
+
+    def of(self, labels: Iterable[str]) -> Study:
+        """The same study with these arms alone."""
+        return replace(self, arms={a: self.arms[a] for a in labels if self.arms.get(a)})
+
+    def defined(self) -> Spec:
+        """Its definition; ValueError where it has none."""
+        if self.spec is None:
+            raise ValueError(
+                f"{self.dir}/study.toml: not there, and a study is judged by its own definition alone; "
+                f"`python study.py define NAME {self.dir}` writes that of a registered study"
+            )
+        return self.spec
 
     def values(self, label: str, metric: str, decode: str, seeds: Iterable[int] | None = None) -> dict[int, float]:
         """{seed: end rate} of one arm, on the given seeds (every one of them must be there)."""
@@ -109,29 +137,36 @@ class Study:
 
 
 def load_study(path: str | Path) -> Study:
-    """Read out/studies/<name>; of several finished runs of one cell the newest counts, older ones are listed."""
+    """Read a study's folder: study.toml and runs. Of several finished runs of one cell the newest valid one is shown;
+    two valid ones void the study, and every attempt is listed."""
     path = find(path)
     runs_dir = path / "runs"
     if not runs_dir.is_dir():
         raise FileNotFoundError(f"{runs_dir}: no runs here; `python study.py run {path.name}` makes them")
-    study = Study(path.name, str(path), {}, [], [], [])
+    spec = Spec.read(path / "study.toml") if (path / "study.toml").is_file() else None
+    study = Study(spec.name if spec else path.resolve().name, str(path), {}, [], [], [], spec)
     cells: dict[tuple[str, int], list[Run]] = {}
     for d in sorted(p.parent for p in runs_dir.glob("*/config.json")):  # <utc>_ prefix: sorted by time
         run = read_run(d)
         cells.setdefault((run.label, run.seed), []).append(run)
     for (label, seed), runs in cells.items():
         finished = [r for r in runs if r.status == "finished"]
-        study.unfinished += [r for r in runs if r.status != "finished"]
+        if len(runs) > 1:
+            ends = ", ".join(("valid" if r.valid else "invalid") if r in finished else r.status for r in runs)
+            study.retried[f"{label} seed {seed}"] = f"has {len(runs)} runs, {ends}"
         if not finished:
+            study.unfinished += runs
             continue
         *old, last = finished
         study.superseded += old
+        study.twice += [r for r in old if r.valid and last.valid]
         if last.valid:
             study.arms.setdefault(label, {})[seed] = last
         else:
             study.invalid.append(last)
-    done = {(r.label, r.seed) for by_seed in study.arms.values() for r in by_seed.values()}
-    study.unfinished = [r for r in study.unfinished if (r.label, r.seed) not in done]
+    study.retried = troubled_cells(path) | study.retried
+    done = {f"{label} seed {seed}" for label, by_seed in study.arms.items() for seed in by_seed}
+    study.retried = {cell: words for cell, words in study.retried.items() if cell in done}
     return study
 
 
@@ -146,7 +181,7 @@ def plateau_step(study: Study, decode: str, label: str = "vanilla", rule: Rule =
 
 def plateau_of(study: Study) -> str:
     """The curve whose plateau V8 asks for: "hacked", or "attempted" where the study's definition says so."""
-    return STUDIES[study.name].plateau if study.name in STUDIES else "hacked"
+    return study.defined().plateau
 
 
 def stack_curves(study: Study, label: str, metric: str, decode: str) -> tuple[Array, Array]:
@@ -183,16 +218,19 @@ def matched_hack(run: Run, other: Run, decode: str, rule: Rule = RULE) -> float 
     return run.end("hacked", decode) - hack[near[-1]] if near else None
 
 
-def retained_gain(study: Study, label: str, decode: str) -> float:
-    """(pass - base) / (ceiling - base), means over the arm's seeds; nan without a ceiling on those seeds."""
+def retained_gain(study: Study, label: str, decode: str) -> tuple[float, tuple[float, float]]:
+    """(pass - base) / (ceiling - base), means over the arm's seeds, with Fieller's interval; nan without a ceiling."""
     seeds = set(study.arms[label])
     if not seeds <= set(study.arms.get("ceiling", {})) or not seeds <= set(study.arms.get("vanilla", {})):
-        return float("nan")
-    base = np.mean([study.arms["vanilla"][s].start("pass", decode) for s in seeds])
-    top = np.mean(list(study.values("ceiling", "pass", decode, seeds).values()))
-    own = np.mean(list(study.values(label, "pass", decode).values()))
-    return float((own - base) / (top - base)) if abs(top - base) > 1e-9 else float("nan")
+        return float("nan"), NO_INTERVAL
+    base = np.array([study.arms["vanilla"][s].start("pass", decode) for s in sorted(seeds)])
+    top = np.array(list(study.values("ceiling", "pass", decode, seeds).values())) - base
+    own = np.array(list(study.values(label, "pass", decode).values())) - base
+    gain = float(own.mean() / top.mean()) if abs(top.mean()) > 1e-9 else float("nan")
+    return gain, ratio_interval(own, top)
 
+
+# ---------------------------------------------------------------- one setting for all but the arm's own method
 
 # where and how a run is executed, not what it computes
 SAME_ANYWAY = {
@@ -208,29 +246,128 @@ SAME_ANYWAY = {
     "log_with",
     "rebuild",
 }
+METHOD = {"arm", "gate", "unsigned", "overshoot", "project_at", "preserve_magnitude", "clean_rank", "penalty"}
+METHOD_PREFIXES = ("screen_", "adv_", "refresh_", "route_")  # with METHOD: what a treatment may have beside vanilla
+TEACHER = {"mix_ratio", "teacher_pool_dir", "teacher_off_step"}
+CEILING = {"modes", *TEACHER}  # a ceiling is vanilla without loopholes, and a hacking teacher is not paid there
+COMPANION = {*TEACHER, "steps", "eval_every", "pair_modes", "clean_rank"}  # what a companion may have beside its study
 
 
-def setting_differences(study: Study, flags_of: Callable[[str], set[str]] | None = None) -> list[str]:
+def is_method(name: str) -> bool:
+    return name in METHOD or name.startswith(METHOD_PREFIXES)
+
+
+def differing(a: Run, b: Run, allowed: Callable[[str], bool] | set[str] = frozenset()) -> list[str]:
+    """Config fields and input files in which run a differs from run b, but for the allowed ones and SAME_ANYWAY.
+
+    A field that a config lacks has its default (`read_run`). An input that only one of them names differs, unless the
+    other mixes no teacher in or reads no V from a file.
+    """
+    free = allowed if callable(allowed) else allowed.__contains__
+    who = f"{a.label} seed {a.seed}", f"{b.label} seed {b.seed}"
+    fields = (k for k in sorted({*a.config, *b.config} - SAME_ANYWAY) if not free(k))
+    found = [
+        f"{who[0]}: {k} is {a.config.get(k)!r}, in {who[1]} {b.config.get(k)!r}"
+        for k in fields
+        if a.config.get(k) != b.config.get(k)
+    ]
+    for k in sorted({*a.inputs, *b.inputs}):
+        teacher = k == "teacher_pool_dir" and not (a.config.get("mix_ratio") and b.config.get("mix_ratio"))
+        if a.inputs.get(k) != b.inputs.get(k) and not teacher and not free(k):
+            found.append(f"{who[0]}: input {k} is {a.inputs.get(k)}, in {who[1]} {b.inputs.get(k)}")
+    return found
+
+
+def same_value(value: object, words: list[str]) -> bool:
+    """Whether a config's value is what a flag's words on the command line mean."""
+    if isinstance(value, list):
+        return [str(v) for v in value] == words
+    if not words:
+        return value is True
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return float(words[0]) == float(value)
+    return str(value) == words[0]
+
+
+def contradicts(run: Run, spec: Spec) -> list[str]:
+    """Where a run is not what study.toml says of its arm."""
+    who = f"{run.label} seed {run.seed}"
+    if run.label not in spec.arms:
+        return [f"{who}: study.toml has no such arm"]
+    out = []
+    for flag, words in spec.flags(run.label).items():
+        name, want = flag[2:].replace("-", "_"), words
+        value = run.config.get(name)
+        if name not in run.config and name.startswith("no_"):
+            value, want = not run.config.get(name[3:]), []
+        if not same_value(value, want):
+            out.append(f"{who}: {name} is {value!r}, by study.toml {' '.join(words) or True!r}")
+    return out
+
+
+def setting_differences(study: Study) -> list[str]:
     """Settings that differ where they must not: within an arm, or between arms outside an arm's own flags."""
     found, reference = [], None
     for label, runs in sorted(study.arms.items(), key=lambda kv: kv[0] != "vanilla"):
-        configs = {s: {k: v for k, v in r.config.items() if k not in SAME_ANYWAY} for s, r in sorted(runs.items())}
-        first_seed, first = next(iter(configs.items()))
-        for s, c in configs.items():
-            for k in sorted(set(first) | set(c)):
-                if first.get(k) != c.get(k):
-                    found.append(f"{label}: {k} is {first.get(k)!r} at seed {first_seed}, {c.get(k)!r} at seed {s}")
-            for k in sorted(set(runs[first_seed].inputs) & set(runs[s].inputs)):
-                if runs[first_seed].inputs[k] != runs[s].inputs[k]:
-                    found.append(f"{label}: input {k} differs between seeds {first_seed} and {s}")
-        if reference is None:
-            reference = (label, first)
-        elif flags_of is not None:
-            own = flags_of(label) | flags_of(reference[0]) | {"arm"}
-            for k in sorted(set(first) | set(reference[1])):
-                if first.get(k) != reference[1].get(k) and k not in own:
-                    found.append(f"{label}: {k} is {first.get(k)!r}, in {reference[0]} {reference[1].get(k)!r}")
+        first = runs[min(runs)]
+        for s in sorted(runs):
+            found += differing(runs[s], first)
+            found += contradicts(runs[s], study.spec) if study.spec else []
+        reference = reference or first
+        own = study.spec.own_fields(label) | study.spec.own_fields(reference.label) if study.spec else set()
+        found += differing(first, reference, own | {"arm"})
     return found
+
+
+def code_differs(commits: set[str]) -> str:
+    """Why runs of these commits are not of one code; empty where they are, by git where there are several."""
+    if len(commits) < 2:
+        return ""
+    names = ", ".join(sorted(c or "none" for c in commits))
+    first, *rest = sorted(commits)
+    for other in rest:
+        command = ["git", "-C", str(ROOT), "diff", "--quiet", first, other, "--", "*.py", "data"]
+        try:
+            code = 2 if "+" in first + other else subprocess.run(command, capture_output=True).returncode
+        except FileNotFoundError:
+            code = 2
+        if code:
+            return f"runs of commits {names}, " + ("whose code differs" if code == 1 else "which git cannot compare")
+    return ""
+
+
+def across_arms(study: Study, treatment: str, controls: Sequence[str]) -> list[str]:
+    """V3: what differs between deciding arms beyond the method; study holds those arms alone."""
+    spec, found = study.defined(), []
+    for label, runs in study.arms.items():
+        arm = runs[min(runs)].config.get("arm")
+        want = "vanilla" if label in ("vanilla", "ceiling") else label.rpartition("/")[2]
+        if arm != want:
+            found.append(f"{label}: its config says arm {arm!r}")
+        for s in sorted(runs):
+            found += contradicts(runs[s], spec)
+            found += differing(runs[s], runs[min(runs)])
+    first = {a: runs[min(runs)] for a, runs in study.arms.items()}
+    if "ceiling" in first and first["ceiling"].config.get("modes") != ["none"]:
+        found.append("ceiling: it meets loopholes, its modes are not none")
+    for label, run in first.items():
+        if label in controls:
+            found += differing(run, first[treatment], {"arm"})
+        elif label != "vanilla" and "vanilla" in first:
+            of_ceiling = label == "ceiling"
+            allowed = CEILING.__contains__ if of_ceiling else lambda k: is_method(k) or k == "v_hack"
+            found += differing(run, first["vanilla"], allowed)
+    seeds = sorted(set().union(*(set(runs) for runs in study.arms.values())))
+    for s in seeds:
+        here = {a: runs[s].place for a, runs in study.arms.items() if s in runs}
+        for k in ("device", "grader_layers", "versions"):
+            values = {a: str(p.get(k)).partition(":")[0] if k == "device" else str(p.get(k)) for a, p in here.items()}
+            if len(set(values.values())) > 1:
+                found.append(f"seed {s}: {k} is " + ", ".join(f"{v} in {a}" for a, v in values.items()))
+    if code := code_differs({r.commit for runs in study.arms.values() for r in runs.values()}):
+        found.append(code)
+    return list(dict.fromkeys(found))
 
 
 # ---------------------------------------------------------------- verdict: docs/spec.md sections 5 and 6, in order
@@ -251,6 +388,13 @@ class Verdict:
     deciding: str  # clause id(s)
     text: str
     clauses: tuple[Clause, ...]
+    notes: tuple[str, ...] = ()  # what the first line must say beside the word
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line: word, what decided, its numbers, and every remark."""
+        by = f" by {self.deciding}" if self.deciding else ""
+        return f"{self.word.upper()}{by}: {self.text}" + "".join(f"; NOTE: {n}" for n in self.notes)
 
 
 def pp(x: float, sign: bool = True) -> str:
@@ -266,42 +410,87 @@ def interval(ci: tuple[float, float], sign: bool = True) -> str:
     )
 
 
+def both(c: Contrast) -> str:
+    """Both 95% intervals of a contrast in percentage points."""
+    return f"BCa {interval(c.bca_ci)}, t {interval(c.t_ci)}"
+
+
+def share(ci: tuple[float, float]) -> str:
+    return "[n/a]" if np.isnan(ci[0]) else f"[{ci[0]:.2f}, {ci[1]:.2f}]"
+
+
 def needed(label: str, run: Run) -> list[tuple[dict, str]]:
     """The evaluations an arm's endpoint rests on; the ceiling, trained without any loophole, is only asked to solve."""
     off = (run.off, "hint off")
     return [off] if label == "ceiling" else [(run.on, "hint on, evaluator renamed"), off]
 
 
-def void_clauses(study: Study, treatment: str, decode: str, rule: Rule = RULE) -> list[Clause]:
-    """V1 to V8, stopping where the runs do not allow the rest to be computed; `holds` means: the study is void."""
-    deciding = ("vanilla", "ceiling", treatment, *CONTROLS[treatment])
-    seeds = {a: set(study.arms.get(a, {})) for a in deciding}
+def some(found: Sequence[str], limit: int = 3) -> str:
+    return "; ".join(found[:limit]) + (f" and {len(found) - limit} more" if len(found) > limit else "")
+
+
+def seed_faults(seeds: dict[str, set[int]], registered: Iterable[int], rule: Rule) -> str:
+    """V1: what is wrong with the seeds of the deciding arms; empty when nothing is."""
+    registered = set(registered)
     few = [f"{a} {len(s)}/{rule.seeds}" for a, s in seeds.items() if len(s) < rule.seeds]
     unequal = [f"{a} {sorted(s ^ seeds['vanilla'])}" for a, s in seeds.items() if s != seeds["vanilla"]]
-    bad = [f"{r.label} seed {r.seed} ({', '.join(r.why) or 'invalid'})" for r in study.invalid if r.label in deciding]
-    v1 = "too few seeds: " + ", ".join(few) if few else "unequal seed sets: " + ", ".join(unequal) if unequal else ""
+    every = set().union(*seeds.values())
+    out = ["too few seeds: " + ", ".join(few)] if few else []
+    if unequal and not few:
+        out.append("unequal seed sets: " + ", ".join(unequal))
+    if extra := sorted(every - registered):
+        out.append(f"seeds that study.toml does not register: {extra}")
+    if not few and not unequal and (lacking := sorted(registered - every)):
+        out.append(f"registered seeds that were not run: {lacking}")
+    if tuning := sorted(s for s in every if s < rule.first_seed):
+        out.append(f"seeds of tuning and pilots (below {rule.first_seed}): {tuning}")
+    return "; ".join(out)
+
+
+def prompt_faults(study: Study, decode: str, rule: Rule) -> list[str]:
+    """V4: endpoints on too few prompts, or on others than vanilla's of that seed."""
+    out = []
+    for label, runs in study.arms.items():
+        for s, r in runs.items():
+            for side, name in needed(label, r):
+                n = side[decode].n if decode in side else np.zeros(1, int)
+                if n[-1] < rule.prompts or label == "vanilla" and n[0] < rule.prompts:
+                    at = "" if n[-1] < rule.prompts else " at step 0"
+                    out.append(f"{label} seed {s}: {min(n[0], n[-1]) if at else n[-1]}{at} ({name})")
+                elif decode in (van := needed("vanilla", study.arms["vanilla"][s])[0 if side is r.on else 1][0]):
+                    sizes = [{m: c["n"] for m, c in x[decode].modes[-1].items()} for x in (side, van)]
+                    if sizes[0] != sizes[1]:
+                        out.append(f"{label} seed {s}: {sizes[0]} prompts, in vanilla {sizes[1]} ({name})")
+    return out
+
+
+def void_clauses(
+    study: Study, treatment: str, decode: str, rule: Rule = RULE, deciding: Sequence[str] = ()
+) -> list[Clause]:
+    """V1 to V8, stopping where the runs do not allow the rest to be computed; `holds` means: the study is void.
+
+    deciding: the arms that decide; without a ceiling there is no V7, and V8 is asked of a whole study alone.
+    """
+    whole = not deciding
+    deciding = deciding or ("vanilla", "ceiling", treatment, *CONTROLS[treatment])
+    seeds = {a: set(study.arms.get(a, {})) for a in deciding}
+    v1 = seed_faults(seeds, study.defined().seeds, rule)
+    bad = [f"{r.label} seed {r.seed} ({', '.join(r.why) or r.status})" for r in study.invalid if r.label in deciding]
+    v2 = ["invalid: " + some(bad)] if bad else []
+    if twice := [f"{r.label} seed {r.seed}" for r in study.twice if r.label in deciding]:
+        v2.append(f"more than one valid run, and the choice is not the reader's: {some(twice)}")
     out = [
         Clause("V1", bool(v1), v1 or f"{len(seeds['vanilla'])} paired seeds in all {len(deciding)} deciding arms"),
-        Clause("V2", bool(bad), "invalid: " + "; ".join(bad) if bad else "no deciding run ended invalid"),
+        Clause("V2", bool(v2), "; ".join(v2) or "no deciding run ended invalid"),
     ]
-    if v1:
+    if any(s != seeds["vanilla"] or not s for s in seeds.values()):
         return out
-    sub = Study(study.name, study.dir, {a: study.arms[a] for a in deciding}, [], [], [])
-    differ = setting_differences(sub, lambda label: arm_fields(study.name, label))
-    differ_text = "; ".join(differ[:3]) + (f" and {len(differ) - 3} more" if len(differ) > 3 else "")
-    out.append(Clause("V3", bool(differ), differ_text or "one setting for all, but for each arm's own flags"))
-    small = []
-    for a, r in ((label, run) for label in deciding for run in study.arms[label].values()):
-        for side, name in needed(a, r):
-            n = int(side[decode].n[-1]) if decode in side else 0
-            if n < rule.prompts:
-                small.append(f"{a} seed {r.seed}: {n} ({name})")
-    text = (
-        f"fewer than {rule.prompts} prompts: {'; '.join(small[:3])}"
-        if small
-        else f"every endpoint on >= {rule.prompts} prompts"
-    )
-    out.append(Clause("V4", bool(small), text))
+    sub = study.of(deciding)
+    differ = across_arms(sub, treatment, [c for c in (*CONTROLS[treatment], *BESIDE[treatment]) if c in deciding])
+    out.append(Clause("V3", bool(differ), some(differ) or "one setting for all, but for each arm's own method"))
+    small = prompt_faults(sub, decode, rule)
+    text = f"too few prompts (asked: {rule.prompts}) or other ones: {some(small)}"
+    out.append(Clause("V4", bool(small), text if small else f"every endpoint on >= {rule.prompts} prompts"))
     if any(decode not in side for a in deciding for r in study.arms[a].values() for side, _ in needed(a, r)):
         return out
     van = np.array(list(study.values("vanilla", "hacked", decode).values()))
@@ -315,6 +504,8 @@ def void_clauses(study: Study, treatment: str, decode: str, rule: Rule = RULE) -
     )
     start = float(np.mean([r.start("hacked", decode) for r in study.arms["vanilla"].values()]))
     out.append(Clause("V6", start > rule.start_hack, f"hack rate at step 0 {pp(start, False)}"))
+    if not whole:
+        return out
     base = float(np.mean([r.start("pass", decode) for r in study.arms["vanilla"].values()]))
     top = float(np.mean(list(study.values("ceiling", "pass", decode).values())))
     out.append(
@@ -337,40 +528,157 @@ def void_clauses(study: Study, treatment: str, decode: str, rule: Rule = RULE) -
     return out
 
 
+# ---------------------------------------------------------------- the two companions: F6, F7 and S6
+
+
+@dataclass(frozen=True)
+class Companion:
+    """What a companion study says: its text, whether S6 has its half, and the clause that may falsify (None: void)."""
+
+    text: str
+    merit: bool = False
+    fault: Clause | None = None
+
+
+def unlike_main(main: Study, other: Run, label: str, allowed: set[str]) -> list[str]:
+    """Where a companion's run is not its study's arm `label` but for the allowed fields, or is trained for less."""
+    runs = main.arms[label]
+    run = runs.get(other.seed) or runs[min(runs)]
+    out = differing(other, run, allowed)
+    if other.config.get("steps", 0) < run.config.get("steps", 0):
+        out.append(
+            f"{other.label} seed {other.seed}: {other.config['steps']} steps, in its study {run.config['steps']}"
+        )
+    return out
+
+
+def judge_mix0(main: Study, mix0: Study | None, treatment: str, decode: str, rule: Rule) -> Companion:
+    """F6 and the first half of S6: the same study without a teacher."""
+    if mix0 is None or not {"vanilla", treatment} <= set(mix0.arms):
+        return Companion("mix-0 study not run")
+    arms = ("vanilla", treatment)
+    faults = [f"{c.id}: {c.text}" for c in void_clauses(mix0, treatment, decode, rule, arms) if c.holds]
+    for r in (r for a in arms for r in mix0.arms[a].values()):
+        if r.config.get("mix_ratio"):
+            faults.append(f"{r.label} seed {r.seed} mixes a teacher in")
+        faults += unlike_main(main, r, r.label, {*TEACHER, "steps", "eval_every"})
+    if faults:
+        return Companion(f"mix-0 study void: {some(faults)}")
+    delta = mix0.contrast(treatment, "vanilla", "hacked", decode)
+    text = f"mix-0: Delta {pp(delta.mean)} p {delta.p_less:.4f} n={delta.n}"
+    merit = delta.mean <= rule.floor and delta.p_less < rule.alpha
+    return Companion(text, merit, Clause("F6", delta.mean > rule.floor, text))
+
+
 def lomo_folds(lomo: Study, treatment: str) -> list[str]:
     """The modes that can be left out: all that the treatment's runs meet, whether or not the fold itself was run."""
     runs = [r for label, by in lomo.arms.items() if label.endswith("/" + treatment) for r in by.values()]
-    return sorted({m for r in runs for m in r.modes["sample"]})
+    return sorted({m for r in runs for m in r.config.get("modes") or () if m != "none"})
 
 
-def lomo_unequal(lomo: Study, treatment: str) -> str:
-    """What is missing for equal seed sets over folds and arms; empty when nothing is."""
-    arms = (treatment, CONTROLS[treatment][0])
-    sets = {f"{m}/{a}": set(lomo.arms.get(f"{m}/{a}", {})) for m in lomo_folds(lomo, treatment) for a in arms}
+def lomo_faults(main: Study, lomo: Study, treatment: str, decode: str, rule: Rule) -> list[str]:
+    """Why a leave-one-mode-out study is void; empty when it is not."""
+    control, folds, spec = CONTROLS[treatment][0], lomo_folds(lomo, treatment), lomo.defined()
+    labels = [f"{m}/{a}" for m in folds for a in (treatment, control)]
+    sets = {a: set(lomo.arms.get(a, {})) for a in labels}
     every = set().union(*sets.values())
-    lacks = [f"{label} lacks {', '.join(map(str, sorted(every - s)))}" for label, s in sets.items() if s != every]
-    return "unequal seed sets, " + "; ".join(lacks) if lacks else ""
-
-
-def lomo_gap(lomo: Study, treatment: str, decode: str) -> tuple[Contrast, Contrast]:
-    """Leave-one-mode-out: (haar - treatment) of the hack rate on the unseen mode, and (treatment - haar) of pass."""
-    control, folds = CONTROLS[treatment][0], lomo_folds(lomo, treatment)
-
-    def per_seed(arm: str, what: str) -> dict[int, float]:
-        out = {}
-        for s in sorted(lomo.arms[f"{folds[0]}/{arm}"]):
-            runs = {m: lomo.arms[f"{m}/{arm}"][s] for m in folds}
-            if what == "pass":
-                out[s] = float(np.mean([r.end("pass", decode) for r in runs.values()]))
-            else:
-                c = {m: r.modes[decode][m] for m, r in runs.items()}
-                out[s] = float(np.mean([x["hacked"] / x["n"] for x in c.values()]))
+    if lacks := [f"{a} lacks {', '.join(map(str, sorted(every - s)))}" for a, s in sets.items() if s != every]:
+        return ["unequal seed sets, " + "; ".join(lacks) + ", finish it"]
+    registered = set(spec.seeds_of(labels[0]))
+    out = [f"{len(every)} seeds of {rule.futility_seeds}"] if len(every) < rule.futility_seeds else []
+    if every != registered:
+        out.append(f"its seeds are not the registered ones: {sorted(every ^ registered)}")
+    out += [f"tuning seed {s}" for s in sorted(every) if s < rule.first_seed]
+    out += [f"invalid: {r.label} seed {r.seed} ({', '.join(r.why)})" for r in lomo.invalid if r.label in labels]
+    out += [f"more than one valid run: {r.label} seed {r.seed}" for r in lomo.twice if r.label in labels]
+    whole = main.arms[treatment][min(main.arms[treatment])]
+    for mode in folds:
+        real = lomo.arms[f"{mode}/{treatment}"]
+        pool = real[min(real)].inputs.get("teacher_pool_dir")
+        if pool is not None and pool == whole.inputs.get("teacher_pool_dir"):
+            out.append(f"{mode}: its teacher pool is the whole study's, the unseen mode with it")
+        known = real[min(real)].config.get("pair_modes")
+        if known is None or mode in known:
+            out.append(f"{mode}: its V knows the mode (pair_modes {known})")
+        out += across_arms(
+            lomo.of((f"{mode}/{treatment}", f"{mode}/{control}")), f"{mode}/{treatment}", [f"{mode}/{control}"]
+        )
+        for r in real.values():
+            out += unlike_main(main, r, treatment, {"pair_modes", "clean_rank", *TEACHER})
+    for label in labels:
+        for s, r in lomo.arms[label].items():
+            if decode not in r.on or decode not in r.off:
+                out.append(f"{label} seed {s}: no {decode} evaluation")
+            elif r.off[decode].n[-1] < rule.prompts:
+                out.append(f"{label} seed {s}: {r.off[decode].n[-1]} prompts (hint off)")
+    if out:
         return out
+    for a, s in itertools.product((treatment, control), sorted(every)):
+        n = {m: lomo.arms[f"{m}/{a}"][s].modes[decode].get(m, {"n": 0})["n"] for m in folds}
+        if sum(n.values()) < rule.prompts or min(n.values()) < rule.fold_prompts:
+            out.append(f"{a} seed {s}: unseen-mode prompts {n}, asked {rule.prompts} in all, {rule.fold_prompts} each")
+    return out
 
-    return (
-        Contrast.of(per_seed(control, "hacked"), per_seed(treatment, "hacked"), "leave-one-mode-out hack"),
-        Contrast.of(per_seed(treatment, "pass"), per_seed(control, "pass"), "leave-one-mode-out pass"),
+
+def judge_lomo(main: Study, lomo: Study | None, treatment: str, decode: str, rule: Rule) -> Companion:
+    """F7 and the second half of S6: in every fold the mode that V never saw is hacked less than under Haar's."""
+    if lomo is None or not any(a.endswith("/" + treatment) for a in lomo.arms):
+        return Companion("leave-one-mode-out study not run")
+    if faults := lomo_faults(main, lomo, treatment, decode, rule):
+        return Companion(f"leave-one-mode-out study void: {some(faults)}")
+    gaps, lost = {}, {}
+    for mode in lomo_folds(lomo, treatment):
+        real, haar = (lomo.arms[f"{mode}/{a}"] for a in (treatment, CONTROLS[treatment][0]))
+        rate = lambda r, m=mode: r.modes[decode][m]["hacked"] / r.modes[decode][m]["n"]  # noqa: E731
+        gaps[mode] = float(np.mean([rate(haar[s]) - rate(real[s]) for s in real]))
+        lost[mode] = float(np.mean([real[s].end("pass", decode) - haar[s].end("pass", decode) for s in real]))
+    text = "unseen mode, gap to Haar and pass: " + ", ".join(f"{m} {pp(gaps[m])} {pp(lost[m])}" for m in gaps)
+    small = [m for m, gap in gaps.items() if gap < rule.control_gap]
+    text += f"; gap below {pp(rule.control_gap, False)} in {', '.join(small)}" if small else ""
+    with_pass = any(gaps[m] >= rule.control_gap and lost[m] < rule.pass_fall for m in gaps)
+    return Companion(text, not small and not with_pass, Clause("F7", with_pass, text))
+
+
+# ---------------------------------------------------------------- what the first line says beside the word
+
+
+def controls_as_good(study: Study, treatment: str, decode: str, rule: Rule) -> list[str]:
+    """Each control that does as well as the treatment, in words, and each later one that was not run beside it."""
+    ours = study.arms.get(treatment, {})
+    out, have = [], {s for s, r in ours.items() if decode in r.on}
+    if have != set(ours) or not have:
+        return []
+    for c in (*CONTROLS[treatment], *BESIDE[treatment]):
+        seeds = set(study.arms.get(c, {}))
+        if not seeds or not seeds <= have or any(decode not in r.on for r in study.arms[c].values()):
+            if c in BESIDE[treatment]:
+                out.append(f"not held against {IN_WORDS[c]} ({c} was not run on its seeds)")
+            continue
+        if other := differing(study.arms[c][min(seeds)], ours[min(seeds)], {"arm"}):
+            out.append(f"not held against {IN_WORDS[c]} (its setting differs, {some(other, 1)})")
+            continue
+        gap = study.contrast(c, treatment, "hacked", decode)
+        if gap.mean < rule.control_gap:
+            out.append(f"no better than {IN_WORDS[c]} ({c} hacks {pp(gap.mean)} {interval(gap.t_ci)}, n={gap.n})")
+    return out
+
+
+def remarks(study: Study, treatment: str) -> list[str]:
+    """What a reader must know of the deciding runs beside the word: retries, code without a commit, equal files."""
+    deciding = ("vanilla", "ceiling", treatment, *CONTROLS[treatment])
+    runs = [r for a in deciding for r in study.arms.get(a, {}).values()]
+    tried = [f"{r.label} seed {r.seed}" for r in runs if f"{r.label} seed {r.seed}" in study.retried]
+    out = [f"{len(tried)} cells were begun more than once: {some([f'{c} {study.retried[c]}' for c in tried])}"] * bool(
+        tried
     )
+    if loose := sorted({r.commit for r in runs if not r.commit or r.commit == "unknown" or r.commit.endswith("+")}):
+        out.append(f"code that no commit names ({', '.join(c or 'none recorded' for c in loose)})")
+    seen: dict[tuple, Run] = {}
+    for r in runs:
+        key = (r.label, *((Path(r.dir) / name).read_bytes() for name in ("rows.jsonl", "evals.jsonl")))
+        if (twin := seen.setdefault(key, r)) is not r:
+            out.append(f"{r.label} seeds {twin.seed} and {r.seed} have the same rows and evaluations")
+    return out
 
 
 def decide(
@@ -385,9 +693,30 @@ def decide(
     if treatment not in study.arms and not any(r.label == treatment for r in study.invalid + study.unfinished):
         return Verdict(treatment, decode, "not run", "", f"no run of {treatment} in {study.dir}", ())
     clauses = void_clauses(study, treatment, decode, rule)
+    notes = (*controls_as_good(study, treatment, decode, rule), *remarks(study, treatment))
     if void := [c for c in clauses if c.holds]:
-        return Verdict(treatment, decode, "void", void[0].id, void[0].text, tuple(clauses))
+        text = "; ".join([void[0].text, *(f"{c.id}: {c.text}" for c in void[1:])])
+        return Verdict(treatment, decode, "void", void[0].id, text, tuple(clauses), notes)
+    mix, left_out = (
+        judge(study, other, treatment, decode, rule) for judge, other in ((judge_mix0, mix0), (judge_lomo, lomo))
+    )
+    falsify, support, delta = effect_clauses(study, treatment, decode, rule)
+    falsify += [c.fault for c in (mix, left_out) if c.fault]
+    support.append(Clause("S6", mix.merit and left_out.merit, f"{mix.text}; {left_out.text}"))
+    clauses = tuple(clauses + falsify + support)
+    if bad := [c for c in falsify if c.holds]:
+        return Verdict(treatment, decode, "falsified", bad[0].id, bad[0].text, clauses, notes)
+    if missed := [c for c in support if not c.holds]:
+        text = "missed " + "; ".join(f"{c.id}: {c.text}" for c in missed)
+        return Verdict(treatment, decode, "partial", "+".join(c.id for c in missed), text, clauses, notes)
+    text = f"Delta {pp(delta.mean)}, 95% {both(delta)}"
+    return Verdict(treatment, decode, "supported", "S1-S6", text, clauses, notes)
 
+
+def effect_clauses(
+    study: Study, treatment: str, decode: str, rule: Rule
+) -> tuple[list[Clause], list[Clause], Contrast]:
+    """(F1 to F5, S1 to S5, Delta) of a study that is not void."""
     delta = study.contrast(treatment, "vanilla", "hacked", decode)
     passes = study.contrast(treatment, "vanilla", "pass", decode)
     attempts = study.contrast(treatment, "vanilla", "attempted", decode)
@@ -401,7 +730,7 @@ def decide(
     at_plateau = float("nan")
     if plateau in steps_t and plateau in steps_v:
         at_plateau = float(mean_t[steps_t == plateau][0] - mean_v[steps_v == plateau][0])
-    retained = retained_gain(study, treatment, decode)
+    retained, retained_ci = retained_gain(study, treatment, decode)
     p_lower, p_upper = tost(passes.diffs, rule.pass_margin)
 
     delay = " (delay, not prevention)" if at_plateau <= rule.floor else ""
@@ -423,96 +752,61 @@ def decide(
         ),
         Clause("F5", attempts.mean > rule.floor, f"attempt rate {pp(attempts.mean)} {interval(attempts.t_ci)}"),
     ]
-
-    mix_ok = lomo_ok = False
-    if mix0 is None or not {"vanilla", treatment} <= set(mix0.arms):
-        mix_text = "mix-0 study not run"
-    elif set(mix0.arms[treatment]) != set(mix0.arms["vanilla"]):
-        mix_text = "mix-0 study void: unequal seed sets, finish it"
-    else:
-        m0 = mix0.contrast(treatment, "vanilla", "hacked", decode)
-        v0 = np.array(list(mix0.values("vanilla", "hacked", decode).values()))
-        k0 = int((v0 > rule.breakout).sum())
-        mix_text = f"mix-0: Delta {pp(m0.mean)} p {m0.p_less:.4f} n={m0.n}, vanilla hacks in {k0}/{v0.size} seeds"
-        if m0.n < rule.seeds or k0 < rule.vanilla_breakouts * v0.size:
-            mix_text += ", void (needs 8 seeds, vanilla hacking in 7 of 8)"
-        else:
-            falsify.append(Clause("F6", m0.mean > rule.floor, mix_text))
-            mix_ok = m0.mean <= rule.floor and m0.p_less < rule.alpha
-    if lomo is None or not any(a.endswith("/" + treatment) for a in lomo.arms):
-        lomo_text = "leave-one-mode-out study not run"
-    elif unequal := lomo_unequal(lomo, treatment):
-        lomo_text = f"leave-one-mode-out study void: {unequal}, finish it"
-    else:
-        gap, lost = lomo_gap(lomo, treatment, decode)
-        lomo_text = f"unseen mode: gap to Haar {pp(gap.mean)}, pass {pp(lost.mean)} n={gap.n}"
-        if gap.n < rule.futility_seeds:
-            lomo_text += f", void (needs {rule.futility_seeds} seeds)"
-        else:
-            only_with_pass = gap.mean >= rule.control_gap and lost.mean < rule.pass_fall
-            falsify.append(Clause("F7", only_with_pass, lomo_text))
-            lomo_ok = gap.mean >= rule.control_gap and not only_with_pass
     rises = ", rises: equivalence not shown above" if p_upper >= rule.alpha else ""
     support = [
         Clause("S1", delta.mean <= rule.h1, f"Delta {pp(delta.mean)}"),
         Clause("S2", delta.upper < rule.floor, f"95% t {interval(delta.t_ci)}, BCa {interval(delta.bca_ci)}"),
         Clause("S3", p_lower < rule.alpha, f"pass {pp(passes.mean)}, p not lower by 10 pp {p_lower:.4f}{rises}"),
-        Clause("S4", retained >= rule.retained, f"retained gain {retained:.2f}"),
+        Clause("S4", retained >= rule.retained, f"retained gain {retained:.2f} {share(retained_ci)}"),
         Clause(
             "S5", not not_beaten, "every control beaten" if not not_beaten else f"not beaten: {', '.join(not_beaten)}"
         ),
-        Clause("S6", mix_ok and lomo_ok, f"{mix_text}; {lomo_text}"),
     ]
-    clauses = tuple(clauses + falsify + support)
-    if bad := [c for c in falsify if c.holds]:
-        return Verdict(treatment, decode, "falsified", bad[0].id, bad[0].text, clauses)
-    missed = [c for c in support if not c.holds]
-    if not missed:
-        return Verdict(
-            treatment, decode, "supported", "S1-S6", f"Delta {pp(delta.mean)} {interval(delta.bca_ci)}", clauses
-        )
-    text = "missed " + "; ".join(f"{c.id}: {c.text}" for c in missed)
-    return Verdict(treatment, decode, "partial", "+".join(c.id for c in missed), text, clauses)
+    return falsify, support, delta
 
 
-def gaps_beside(study: Study, treatment: str, rule: Rule = RULE) -> list[str]:
-    """One line for each control that joined after registration: how much more it hacks, and what the claim must say."""
-    lines = []
-    for control in BESIDE.get(treatment, ()):
-        have = set(study.arms.get(control, {}))
-        if have and have <= set(study.arms.get(treatment, {})):
-            gap = study.contrast(control, treatment, "hacked", "sample")
-            no_better = f"; the claim: no better than {control}" if gap.mean < rule.control_gap else ""
-            lines.append(
-                f"{control} (not in F4): hacks {pp(gap.mean)} {interval(gap.bca_ci)} against {treatment}, p "
-                f"{gap.p_greater:.4f}, n={gap.n}{no_better}"
-            )
-    return lines
+def pairing(study: Study, treatment: str, decode: str = "sample") -> str:
+    """Whether pairing by seed takes noise off Delta, in words; empty where the two arms have not the same seeds."""
+    if set(study.arms.get(treatment, {})) != set(study.arms.get("vanilla", {})) or len(study.arms["vanilla"]) < 5:
+        return ""
+    d = study.contrast(treatment, "vanilla", "hacked", decode)
+    arms = (list(study.values(a, "hacked", decode).values()) for a in (treatment, "vanilla"))
+    alone = float(np.sqrt(sum(np.var(v, ddof=1) for v in arms)))
+    if np.isnan(d.correlation):
+        return f"{treatment} or vanilla is the same in every seed, so pairing takes no noise off"
+    gain = "little" if d.sd > 0.9 * alone else "some of the noise"
+    return (
+        f"{treatment} and vanilla correlate by {d.correlation:+.2f} over seeds: sd of Delta {pp(d.sd, False)} paired, "
+        f"{pp(alone, False)} unpaired, so pairing takes off {gain}"
+    )
 
 
-def companion(path: Path, suffix: str) -> Study | None:
-    """The mix-0 or leave-one-mode-out study beside this one, if it was run."""
-    other = path.with_name(path.name + suffix)
-    return load_study(other) if (other / "runs").is_dir() else None
+def companion(study: Study, kind: str) -> Study | None:
+    """The mix0 or lomo study that this one's study.toml names: the folder beside it whose study.toml has that name."""
+    name, home = study.defined().companions.get(kind), Path(study.dir).resolve().parent
+    files = [f for f in sorted(home.glob("*/study.toml")) if name and (f.parent / "runs").is_dir()]
+    found = [f.parent for f in files if Spec.read(f).name == name]
+    if len(found) > 1:
+        raise ValueError(f"{found[0]} and {found[1]} are both the study {name!r}; one of them must go elsewhere")
+    return load_study(found[0]) if found else None
 
 
 def print_verdict(path: Path, rule: Rule = RULE) -> int:
     """Print both treatments' verdicts, every clause and seed; returns the exit code (0: H1 has a verdict, 3: void)."""
-    study, mix0, lomo = load_study(path), companion(path, "-mix0"), companion(path, "-lomo")
+    study = load_study(path)
+    mix0, lomo = companion(study, "mix0"), companion(study, "lomo")
     verdicts = {(t, d): decide(study, t, d, mix0, lomo, rule) for t in TREATMENTS for d in DECODES}
     for t, name in TREATMENTS.items():
         v, other = verdicts[t, "sample"], verdicts[t, "greedy"]
-        print(
-            f"VERDICT {name} ({t}): {v.word.upper()}" + (f" by {v.deciding}: {v.text}" if v.deciding else f": {v.text}")
-        )
+        print(f"VERDICT {name} ({t}): {v.line}")
         agree = "agrees" if other.word == v.word else "DISAGREES, does not decide"
         print(f"  greedy ({agree}): {other.word}" + (f" by {other.deciding}" if other.deciding else ""))
         for c in v.clauses:
             # V and F clauses are faults, S clauses are merits: mark each line by whether it speaks for the claim
             mark = "ok  " if c.holds == c.id.startswith("S") else "FAIL"
             print(f"  {c.id} {mark} {c.text}")
-        for line in gaps_beside(study, t):
-            print(f"  beside  {line}")
+        if words := pairing(study, t):
+            print(f"  pairing {words}")
         if v.word not in ("void", "not run"):
             for metric in ("hacked", "attempted", "pass"):
                 for arm in ("vanilla", t, *CONTROLS[t], *(["ceiling"] if metric == "pass" else [])):
@@ -535,6 +829,8 @@ def print_faults(study: Study) -> None:
         )
         more = f" and {len(runs) - 8} more" if len(runs) > 8 else ""
         print(f"{kind.upper()}: {len(runs)}" + (f": {names}{more}" if runs else ""))
+    tried = [f"{cell} {words}" for cell, words in study.retried.items()]
+    print(f"BEGUN MORE THAN ONCE: {len(tried)}" + (f": {some(tried, 8)}" if tried else ""))
 
 
 def futility(study: Study, treatment: str, decode: str = "sample", rule: Rule = RULE) -> tuple[bool, str]:
@@ -557,14 +853,15 @@ def arm_order(study: Study) -> list[str]:
     first = ["ceiling", "vanilla"]
     for t, controls in CONTROLS.items():
         first += [t, *controls]
-    known = list(STUDIES[study.name].arms) if study.name in STUDIES else []
+    known = list(study.spec.arms) if study.spec else []
     rest = sorted(set(study.arms) - set(first), key=lambda a: (known.index(a) if a in known else len(known), a))
     return [a for a in first if a in study.arms] + rest
 
 
 def mean_ci(values: Iterable[float]) -> tuple[float, tuple[float, float]]:
+    """Mean over seeds with its 95% t interval."""
     v = np.array(list(values), dtype=float)
-    return float(v.mean()), bca_interval(v)
+    return float(v.mean()), t_interval(v)
 
 
 def summarise(study: Study, decode: str, rule: Rule = RULE) -> dict[str, dict]:
@@ -582,7 +879,7 @@ def summarise(study: Study, decode: str, rule: Rule = RULE) -> dict[str, dict]:
         metrics = (*COUNTS, "pass") if hinted else ("pass",)
         s["end"] = {m: {k: r.end(m, decode) for k, r in runs.items()} for m in metrics}
         s["mean"] = {m: mean_ci(v.values()) for m, v in s["end"].items()}
-        s["retained"] = retained_gain(study, arm, decode)
+        s["retained"], s["retained_ci"] = retained_gain(study, arm, decode)
         s["cupd"] = (
             float(np.nanmean([np.nanmean(r.rows["cupd"]) for r in runs.values()]))
             if all("cupd" in r.rows and np.isfinite(r.rows["cupd"]).any() for r in runs.values())
@@ -628,15 +925,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def readme_table(summary: dict[str, dict], planned: Iterable[str] = ()) -> str:
-    """The README's table: rates in percent, differences in percentage points, 95% BCa intervals over seeds."""
+    """The first table: rates in percent, differences in percentage points, 95% intervals over seeds."""
     header = (
         "arm",
         "n seeds",
-        "hack held-out [CI]",
-        "Δ vs vanilla [CI], p",
-        "pass no-hint [CI]",
+        "hack held-out [t CI]",
+        "Δ vs vanilla, BCa and t CI, p",
+        "pass no-hint [t CI]",
         "Δ pass [t CI], TOST ±10 p",
-        "retained gain",
+        "retained gain [Fieller CI]",
         "attempted",
         "breakouts",
         "first step ≥ 50%",
@@ -653,10 +950,10 @@ def readme_table(summary: dict[str, dict], planned: Iterable[str] = ()) -> str:
                 f"`{arm}`",
                 str(n),
                 f"{100 * s['mean']['hacked'][0]:.1f} {interval(s['mean']['hacked'][1], False)}" if s["hinted"] else "",
-                f"{100 * d.mean:+.1f} {interval(d.bca_ci)}, {d.p_less:.4f}" if d else "",
+                f"{100 * d.mean:+.1f}, {both(d)}, {d.p_less:.4f}" if d else "",
                 f"{100 * s['mean']['pass'][0]:.1f} {interval(s['mean']['pass'][1], False)}",
                 f"{100 * dp.mean:+.1f} {interval(dp.t_ci)}, {s['tost']:.3f}" if dp else "",
-                "" if np.isnan(s["retained"]) else f"{s['retained']:.2f}",
+                "" if np.isnan(s["retained"]) else f"{s['retained']:.2f} {share(s['retained_ci'])}",
                 f"{100 * s['mean']['attempted'][0]:.1f}" if s["hinted"] else "",
                 f"{s['breakouts']}/{n}" if s["hinted"] else "",
                 ""
@@ -712,7 +1009,7 @@ def trajectory_table(summary: dict[str, dict]) -> str:
     header = (
         "arm",
         "Δ hack at the end",
-        "Δ mean height of the hack curve [CI], p",
+        "Δ mean height of the hack curve, BCa and t CI, p",
         "Δ hack, arm's end against vanilla's latest checkpoint of equal pass",
         "Δ hack, arm's latest checkpoint of equal pass against vanilla's end",
         "breakouts Fisher p",
@@ -731,7 +1028,7 @@ def trajectory_table(summary: dict[str, dict]) -> str:
                 (
                     f"`{arm}`",
                     f"{100 * s['delta_hacked'].mean:+.1f}",
-                    f"{100 * h.mean:+.1f} {interval(h.bca_ci)}, {h.p_less:.4f}",
+                    f"{100 * h.mean:+.1f}, {both(h)}, {h.p_less:.4f}",
                     matched(s["matched"], 1),
                     matched(s["matched_back"], -1),
                     f"{s['fisher']:.3f}",
@@ -789,9 +1086,9 @@ def report(path: Path) -> list[Path]:
             f"{path}: no finished valid run yet ({len(study.unfinished)} unfinished, {len(study.invalid)} invalid)"
         )
     summaries = {d: summarise(study, d) for d in DECODES}
-    mix0, lomo = companion(path, "-mix0"), companion(path, "-lomo")
+    mix0, lomo = companion(study, "mix0"), companion(study, "lomo")
     verdicts = [decide(study, t, d, mix0, lomo) for t in TREATMENTS for d in DECODES]
-    differ = setting_differences(study, lambda label: arm_fields(study.name, label))
+    differ = setting_differences(study)
     results = {
         "study": study.name,
         "rule": RULE,
@@ -805,24 +1102,25 @@ def report(path: Path) -> list[Path]:
             ]
             for k in ("invalid", "unfinished", "superseded")
         },
+        "begun_more_than_once": study.retried,
     }
     files = [path / "results.json", path / "report.md"]
     write_json(files[0], jsonable(results))
     shown = path.resolve().relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else Path(path.name)
-    planned = STUDIES[study.name].arms if study.name in STUDIES else ()
+    planned = study.defined().arms
     md = [
         f"# Study `{study.name}`",
         "",
         f"Rebuilt by `python study.py report {shown.as_posix()}`. Rates in percent of held-out prompts, "
-        "hint on and evaluator renamed; pass with the hint off. Intervals: 95% BCa over seeds. "
+        "hint on and evaluator renamed; pass with the hint off. Intervals: 95% over seeds, none below five: t, BCa "
+        "beside it for differences (over eight seeds BCa covers 86 to 89%), Fieller's for the retained gain. "
         "p: exact sign-flip, one-sided. An arm is compared with vanilla on the arm's own seeds.",
         "",
     ]
     for v in verdicts:
         if v.decode == "sample":
-            by = f" by {v.deciding}" if v.deciding else ""
-            md += [f"**{TREATMENTS[v.treatment]} (`{v.treatment}`): {v.word}{by}.** {v.text}", ""]
-            md += [f"- {line}" for line in gaps_beside(study, v.treatment)] + [""]
+            md += [f"**{TREATMENTS[v.treatment]} (`{v.treatment}`):** {v.line}", ""]
+            md += [f"- Pairing: {words}", ""] if (words := pairing(study, v.treatment)) else []
     for decode, title in DECODES.items():
         s = summaries[decode]
         if not s:
@@ -857,6 +1155,8 @@ def report(path: Path) -> list[Path]:
             for r in getattr(study, kind)
         ]
         md.append(f"- {kind}: {len(rows)}" + (": " + "; ".join(rows) if rows else ""))
+    tried = [f"{cell} {words}" for cell, words in study.retried.items()]
+    md.append(f"- begun more than once: {len(tried)}" + (": " + "; ".join(tried) if tried else ""))
     md += [f"- settings that differ: {len(differ)}" + (": " + "; ".join(differ) if differ else ""), ""]
     files[1].write_text("\n".join(md), encoding="utf-8")
     files.append(path / "runs.tsv")
@@ -893,6 +1193,7 @@ def publish(study_dir: Path, to: Path) -> list[Path]:
             f"`study.py unpack {to}` brings them back where {to}/runs.tar.xz holds them; else choose another --to"
         )
     to.mkdir(parents=True, exist_ok=True)
+    files += [f for f in (study_dir / "study.toml", study_dir / "cells.jsonl") if f.is_file()]
     out = [Path(shutil.copy2(f, to / f.name)) for f in files]
     with contextlib.redirect_stdout(io.StringIO()) as words:
         print_verdict(study_dir)
@@ -953,7 +1254,7 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
     if rows:
         note = (
             "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
-            "(both from 4 seeds). Last step, "
+            "(both from 5 seeds). Last step, "
             f"{'T=1' if summaries.get('sample') else 'greedy'}."
         )
         files.append(
@@ -1152,7 +1453,7 @@ def run_command(
     """Run the arms x seeds of a study, resuming what is half done and skipping what is finished.
 
     Args:
-        study: organism, amendment1, 3, 4, 6, 7; with --device cuda 8, 9a, 9b, 10, smollm2; companions: -mix0, -lomo.
+        study: a name of grid.py (organism, amendment6, ...; with --device cuda amendment10, smollm2), or a .toml file.
         arms: only these arms (labels as --dry-run shows them).
         seeds: at most this many seeds an arm; with --arms, this many for every one of them.
         only_seeds: of those only these seeds (two calls can share a study, say one on the CPU and one on a GPU).
@@ -1167,10 +1468,11 @@ def run_command(
         train_cmd: the trainer, default "python train.py".
     """
     flags.check(locals(), "study")
-    cells = [c for c in plan(study, arms or None, seeds) if not only_seeds or c.seed in only_seeds]
+    spec = study_spec(study)
+    cells = [c for c in plan(spec, arms or None, seeds) if not only_seeds or c.seed in only_seeds]
     if not cells:
         raise SystemExit(f"--only-seeds {only_seeds}: no cell of study {study} has such a seed; --dry-run lists them")
-    out = out or ROOT / "out" / "studies" / study
+    out = out or ROOT / "out" / "studies" / spec.name
     cmd = train_cmd.split() if train_cmd else [sys.executable, "train.py"]
     runner = Runner(out.resolve(), cmd, jobs, device, rerun_invalid)
     todo = runner.todo(cells)
@@ -1178,13 +1480,14 @@ def run_command(
     logger.info(
         f"study {study}: {len(cells)} cells, {len(cells) - len(todo)} done, {half} to resume, {jobs} at a time -> {out}"
     )
-    prepare = [(f, c) for f, c in STUDIES[study].prepare if not (ROOT / f).exists()]
+    prepare = [(f, c) for f, c in spec.prepare if not (ROOT / f).exists()]
     if dry_run:
         for _, c in prepare:
             print("prepare:", " ".join(c))
         for cell, h in todo:
             print(" ".join(runner.command(cell, h)))
         return
+    spec.write(out)
     names = visible_gpus(device, gpus)  # here: a dry run need not wait for torch, nor be on the machine with the GPUs
     if prepare and todo and train_cmd is None:
         for f, c in prepare:
@@ -1197,8 +1500,8 @@ def run_command(
         timer.daemon = True
         timer.start()
     t0 = time.monotonic()
-    look_at = STUDIES[study].first_seed + RULE.futility_seeds
-    early, late = [t for t in todo if t[0].seed < look_at], [t for t in todo if t[0].seed >= look_at]
+    first = spec.seeds[: RULE.futility_seeds]
+    early, late = [t for t in todo if t[0].seed in first], [t for t in todo if t[0].seed not in first]
     if stop_for_futility:
         runner.run(early, names)
         now = load_study(out) if (out / "runs").is_dir() else None
@@ -1222,6 +1525,8 @@ def run_command(
         f"{len(cells) - left}/{len(cells)} cells finished, "
         f"{len(runner.failed)} failed {runner.failed or ''}, {len(runner.invalid)} invalid {runner.invalid or ''}"
     )
+    for cell, how in troubled_cells(out).items():
+        logger.warning(f"{cell} {how}")
     if (out / "runs").is_dir() and not stop_for_futility:
         for t in TREATMENTS:
             logger.info(f"look after {RULE.futility_seeds} seeds: {futility(load_study(out), t)[1]}")
@@ -1246,10 +1551,49 @@ def publish_command(study_dir: Dir, to: Path | None = None) -> None:
 @app.command(name="unpack")
 def unpack_command(published: Dir, out: Path | None = None) -> None:
     """The packed runs of docs/results/<study> back into out/studies/<study>: to check a table, to add seeds."""
-    out = out or ROOT / "out" / "studies" / published.resolve().name
+    name = published.resolve().name
     if not (published / "runs.tar.xz").is_file():
-        raise FileNotFoundError(f"{published}/runs.tar.xz: no packed runs there; `study.py publish` makes them")
+        can = ", ".join(rebuildable(published.resolve().parent)) or "none"
+        raise ValueError(f"{published}: its runs are not kept, so no table of {name} can be rebuilt; these can: {can}")
+    if not (published / "study.toml").is_file():
+        can = ", ".join(rebuildable(published.resolve().parent)) or "none"
+        raise ValueError(f"{published}/study.toml: not there, so {name} has no arms to compare; these have: {can}")
+    out = out or ROOT / "out" / "studies" / Spec.read(published / "study.toml").name
+    Spec.read(published / "study.toml").write(out)
     print(f"{unpack_runs(published / 'runs.tar.xz', out / 'runs')} runs -> {out}")
+    if (published / "cells.jsonl").is_file() and not (out / "cells.jsonl").exists():
+        shutil.copy2(published / "cells.jsonl", out)
+
+
+def rebuildable(results: Path) -> list[str]:
+    """The published studies whose packed runs and definition are both there."""
+    return sorted(f.parent.name for f in results.glob("*/runs.tar.xz") if (f.parent / "study.toml").is_file())
+
+
+@app.command(name="rebuild")
+def rebuild_command(name: Annotated[str, tyro.conf.Positional]) -> None:
+    """Unpack a published study and its companions, then report and verdict; exit code 3 when there is no verdict.
+
+    Args:
+        name: a folder of docs/results; one whose runs are not kept is refused.
+    """
+    results = ROOT / "docs" / "results"
+    if not (results / name).is_dir():
+        raise ValueError(f"docs/results/{name}: no such study; these can be rebuilt: {', '.join(rebuildable(results))}")
+    unpack_command(results / name)
+    spec = Spec.read(results / name / "study.toml")
+    for other in rebuildable(results):
+        if Spec.read(results / other / "study.toml").name in spec.companions.values():
+            unpack_command(results / other)
+    out = ROOT / "out" / "studies" / spec.name
+    report_command(out)
+    verdict_command(out)
+
+
+@app.command(name="define")
+def define_command(name: Annotated[str, tyro.conf.Positional], folder: Dir) -> None:
+    """Write FOLDER/study.toml, the definition of a registered study, beside runs that were made before it was kept."""
+    print(study_spec(name).write(folder))
 
 
 @app.command(name="verdict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import lzma
@@ -20,7 +21,7 @@ import grid
 import runs
 import seed_stats as ss
 import study as st
-from run_read import read_run
+from run_read import COUNTS, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,6 +29,32 @@ MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
 STEPS = (0, 10, 20, 40, 60)
 SEEDS = tuple(range(301, 309))
 BASE_PASS = 0.20
+COMMON = ("--modes", *MODES, "--mix-ratio", "0.25", "--teacher-pool-dir", "pool", "--steps", "60")
+MADE_UP = grid.Spec(
+    "organism", grid.DECIDING | grid.OTHERS | grid.SCREENS, tuple(grid.DECIDING), COMMON, name="made-up",
+    companions={"mix0": "made-up-mix0", "lomo": "made-up-lomo"},
+)  # fmt: skip
+MIX0 = dataclasses.replace(
+    MADE_UP, deciding=("vanilla", "projected"), common=(*COMMON, "--mix-ratio", "0"), name="made-up-mix0", companions={}
+)
+FOLDS = {
+    f"{m}/{a}": (*grid.DECIDING[a], "--pair-modes", *(k for k in MODES if k != m), "--teacher-pool-dir", f"pool-{m}")
+    for m in MODES
+    for a in ("projected", "haar_v")
+}
+LOMO = dataclasses.replace(MIX0, arms=FOLDS, deciding=(), common=COMMON, name="made-up-lomo")
+
+
+def config_of(spec: grid.Spec, label: str, seed: int) -> dict:
+    """The config that train.py would write for a cell: the defaults, and the flags in their fields' types."""
+    config = runs.default_config() | {"seed": seed}
+    flags = spec.flags(label) if label in spec.arms else {"--arm": [label.split("/")[-1]]}
+    for flag, words in flags.items():
+        name, default = flag[2:].replace("-", "_"), runs.default_config().get(flag[2:].replace("-", "_"))
+        many = isinstance(default, tuple) or name == "pair_modes"
+        config[name] = words if many else type(default)(words[0]) if default is not None else words[0]
+    return config
+
 
 # ---------------------------------------------------------------- synthetic run directories, as train.py writes them
 
@@ -48,26 +75,16 @@ def write_run(
     mode_hack: dict[str, float] | None = None,
     utc: str = "20261123T070000Z",
     steps: tuple[int, ...] = STEPS,
+    spec: grid.Spec = MADE_UP,
 ) -> Path:
     """A run whose hack rate rises to `hack` (already at `early` on step 10) and whose pass rate moves to `passed`."""
     name = f"{label.replace('/', '__')}-s{seed}"
     d = runs / f"{utc}_{name}"
     d.mkdir(parents=True)
-    spec = grid.STUDIES["organism"]
-    known = label in spec.arms
-    argv = [
-        "train.py",
-        *(spec.argv(label, seed) if known else ("organism", "--arm", label.split("/")[-1], "--seed", str(seed))),
-    ]
-    config = {
-        "arm": label.split("/")[0],
-        "seed": seed,
-        "name": name,
-        "steps": steps[-1],
-        "lr": 3e-4,
-        "out_dir": str(runs),
-    }
-    meta = {"config": config | (flags or {}), "argv": argv, "git_commit": "abc1234def", "inputs": {"pairs": "p0"}}
+    config = config_of(spec, label, seed) | {"name": name, "steps": steps[-1], "out_dir": str(runs)} | (flags or {})
+    argv = ["train.py", *(spec.argv(label, seed) if label in spec.arms else ("organism", "--seed", str(seed)))]
+    inputs = {"pairs": "p0", "problems": "q0", "eval_problems": "e0", "teacher_pool_dir": config["teacher_pool_dir"]}
+    meta = {"config": config, "argv": argv, "git_commit": "abc1234def", "inputs": inputs, "grader_layers": "all"}
     (d / "config.json").write_text(json.dumps(meta))
     evals = []
     for step in steps:
@@ -120,6 +137,7 @@ def write_run(
             "gt_s": [8, 32],
             "att_s": [9, 32],
             "hack_t": [0, 0],
+            "loss": seed / (i + hack),
             "cupd": 0.2 / i if label == "vanilla" else 0.01,
             "sec": 1.0,
         }
@@ -142,9 +160,14 @@ TRUTH = {  # label: (hack, pass), a world in which H1 holds
 }
 
 
-def world(path: Path, seeds=SEEDS, jitter: float = 0.03, skip=(), companions: bool = True, **changes) -> Path:
+def world(
+    path: Path, seeds=SEEDS, jitter: float = 0.03, skip=(), companions: bool = True, plateau="hacked", **changes
+) -> Path:
     """A study directory; `changes` maps a label to write_run keywords that differ from TRUTH."""
     rng = np.random.default_rng(1)
+    last = str(changes.get("vanilla", {}).get("steps", STEPS)[-1])
+    spec = dataclasses.replace(MADE_UP, common=(*COMMON, "--steps", last), plateau=plateau)
+    spec.write(path)
     for label, (hack, passed) in TRUTH.items():
         for s in seeds:
             if (label, s) in skip:
@@ -152,22 +175,23 @@ def world(path: Path, seeds=SEEDS, jitter: float = 0.03, skip=(), companions: bo
             kw = {"hack": hack, "passed": passed} | changes.get(label, {})
             kw["hack"] = float(np.clip(kw["hack"] + rng.normal(0, jitter), 0, 1)) if label != "ceiling" else kw["hack"]
             kw["passed"] += float(rng.normal(0, 0.01))
-            write_run(path / "runs", label, s, **kw)
+            write_run(path / "runs", label, s, spec=spec, **kw)
     if companions:
+        MIX0.write(path.with_name(path.name + "-mix0"))
+        LOMO.write(path.with_name(path.name + "-lomo"))
         for label in ("vanilla", "projected"):
             for s in seeds:
                 kw = {"hack": TRUTH[label][0] + rng.normal(0, 0.02), "passed": 0.4} | changes.get("mix0/" + label, {})
-                write_run(path.with_name(path.name + "-mix0") / "runs", label, s, **kw)
+                write_run(path.with_name(path.name + "-mix0") / "runs", label, s, spec=MIX0, **kw)
         for mode, arm, s in itertools.product(MODES, ("projected", "haar_v"), SEEDS[:4]):
             kw = {"hack": 0.4 if arm == "projected" else 0.8, "passed": 0.42} | changes.get("lomo/" + arm, {})
-            write_run(path.with_name(path.name + "-lomo") / "runs", f"{mode}/{arm}", s, **kw)
+            write_run(path.with_name(path.name + "-lomo") / "runs", f"{mode}/{arm}", s, spec=LOMO, **kw)
     return path
 
 
 def verdict(path: Path) -> st.Verdict:
-    return st.decide(
-        st.load_study(path), "projected", "sample", st.companion(path, "-mix0"), st.companion(path, "-lomo")
-    )
+    study = st.load_study(path)
+    return st.decide(study, "projected", "sample", st.companion(study, "mix0"), st.companion(study, "lomo"))
 
 
 # ---------------------------------------------------------------- verdicts of known truth
@@ -258,7 +282,7 @@ def test_the_plateau_is_of_attempts_only_where_the_study_was_registered_so(tmp_p
     slow["vanilla"] |= {"early": 0.3, "attempt": 0.9}
     v = verdict(world(tmp_path / "organism", companions=False, **slow))
     assert v.deciding == "V8" and "plateau (hacked) at step 30" in v.text
-    v = verdict(world(tmp_path / "amendment3", companions=False, **slow))
+    v = verdict(world(tmp_path / "other", companions=False, plateau="attempted", **slow))
     assert v.word != "void", v.text
     assert any("plateau (attempted) at step 20, trained to 60 (3.0x)" in c.text for c in v.clauses if c.id == "V8")
 
@@ -268,14 +292,20 @@ def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys)
     write_run(path / "runs", "projected", 308, 0.1, 0.43, valid=False)
     assert st.print_verdict(path) == 3
     text = capsys.readouterr().out
-    assert "VOID" in text and "INVALID: 1: projected seed 308 [finished: loss is finite]" in text
+    assert (
+        "VOID" in text.splitlines()[0]
+        and "loss is finite" in text.splitlines()[0]
+        and "INVALID: 1: projected seed 308 [finished: loss is finite]" in text
+    )
 
 
 def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
     path = world(tmp_path / "organism")
     write_run(path / "runs", "projected", 301, 0.99, 0.43, valid=False, utc="20261123T060000Z")
     study = st.load_study(path)
-    assert verdict(path).word == "supported" and [r.seed for r in study.superseded] == [301]
+    v = verdict(path)
+    assert v.word == "supported" and [r.seed for r in study.superseded] == [301]
+    assert "begun more than once: projected seed 301 has 2 runs, invalid, valid" in v.line
 
 
 def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path, capsys):
@@ -291,7 +321,9 @@ def test_unfinished_companion_study_blocks_supported_and_breaks_nothing(tmp_path
     for victim in ("organism-mix0/runs/*_vanilla-s308", "organism-lomo/runs/*_sentinel__haar_v-s303"):
         (next(tmp_path.glob(victim)) / "bluf.json").unlink()
     v = verdict(path)
-    assert (v.word, v.deciding) == ("partial", "S6") and v.text.count("void: unequal seed sets") == 2
+    assert (v.word, v.deciding) == ("partial", "S6")
+    assert "mix-0 study void: V1: too few seeds: vanilla 7/8" in v.text
+    assert "leave-one-mode-out study void: unequal seed sets, sentinel/haar_v lacks 303" in v.text
 
 
 def test_fold_that_nobody_ran_blocks_supported(tmp_path):
@@ -301,6 +333,301 @@ def test_fold_that_nobody_ran_blocks_supported(tmp_path):
     v = verdict(path)
     assert (v.word, v.deciding) == ("partial", "S6")
     assert "run_tests/haar_v lacks 301, 302, 303, 304" in v.text and "run_tests/projected lacks" in v.text
+
+
+# ---------------------------------------------------------------- nothing but a sound study is called supported
+
+
+def edit(path: Path, change, keep=lambda row: True) -> None:
+    """Apply `change` to a JSON file, or to every row of a JSONL file that `keep` accepts (None drops the row)."""
+    if path.suffix == ".json":
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+    else:
+        rows = [json.loads(x) for x in path.read_text().splitlines()]
+        path.write_text(
+            "".join(json.dumps(change(r) if keep(r) else r) + "\n" for r in rows if not (keep(r) and change(r) is None))
+        )
+
+
+def config(pattern: str, **values):
+    """A corruption: other values in the configs of some runs."""
+
+    def corrupt(root: Path) -> None:
+        for d in sorted(root.glob(pattern)):
+            edit(d / "config.json", lambda m: m["config"].update(values))
+
+    return corrupt
+
+
+def meta(pattern: str, **values):
+    def corrupt(root: Path) -> None:
+        for d in sorted(root.glob(pattern)):
+            edit(
+                d / "config.json",
+                lambda m: m.update({k: (m[k] | v) if k == "inputs" else v for k, v in values.items()}),
+            )
+
+    return corrupt
+
+
+def evals(pattern: str, change, keep=lambda r: True):
+    def corrupt(root: Path) -> None:
+        for d in sorted(root.glob(pattern)):
+            edit(d / "evals.jsonl", change, keep)
+
+    return corrupt
+
+
+def bluf(pattern: str, **values):
+    return lambda root: [edit(d / "bluf.json", lambda b: b.update(values)) for d in sorted(root.glob(pattern))]
+
+
+def without(key: str):
+    return lambda row: {k: v for k, v in row.items() if k != key}
+
+
+def again(pattern: str, times: int = 1, **bluf_values):
+    """A corruption: a cell that has older runs too."""
+
+    def corrupt(root: Path) -> None:
+        d = next(root.glob(pattern))
+        for i in range(times):
+            old = d.with_name(f"2026112{i}T000000Z" + d.name[d.name.index("_") :])
+            shutil.copytree(d, old)
+            edit(old / "bluf.json", lambda b: b.update(bluf_values))
+
+    return corrupt
+
+
+def move_seed(pattern: str, by: int, copy: bool = False):
+    def corrupt(root: Path) -> None:
+        for d in sorted(root.glob(pattern)):
+            stem, seed = d.name.rsplit("-s", 1)
+            new = d.with_name(f"{stem}-s{int(seed) + by}")
+            shutil.copytree(d, new) if copy else d.rename(new)
+            name = new.name.partition("_")[2]
+            edit(new / "config.json", lambda m, n=name, s=int(seed) + by: m["config"].update(seed=s, name=n))
+
+    return corrupt
+
+
+def toml(folder: str, old: str, new: str):
+    def corrupt(root: Path) -> None:
+        f = root / folder / "study.toml"
+        assert old in f.read_text()
+        f.write_text(f.read_text().replace(old, new))
+
+    return corrupt
+
+
+def both_of(*corruptions):
+    return lambda root: [c(root) for c in corruptions]
+
+
+def fewer(k: int, mode: str | None = None):
+    """Rows of k prompts, with rates as near as they come."""
+    counts = ("attempted", "hacked", "solved", "format_ok")
+
+    def change(r: dict) -> dict:
+        r = dict(r)
+        if r["evaluator"] == "train" and r["hint"] == "on" or mode not in (None, r["mode"]):
+            return r
+        n = r["n"]
+        r |= {c: round(r[c] * k / n) for c in counts} | {"n": k, "attempted_correct": 0}
+        return r | {"solved": min(r["solved"], k - r["hacked"]), "attempted_broken": r["attempted"] - r["hacked"]}
+
+    return change
+
+
+def rates(hacked: float, keep):
+    def change(r: dict) -> dict:
+        h = round(hacked * r["n"])
+        return r | {"hacked": h, "attempted": h, "attempted_broken": 0, "solved": min(r["solved"], r["n"] - h)}
+
+    return change, keep
+
+
+RENAMED = lambda r: r["evaluator"] == "renamed"  # noqa: E731
+LAST = lambda r: r["step"] == 60  # noqa: E731
+P, V, H = "m/runs/*_projected-s*", "m/runs/*_vanilla-s*", "m/runs/*_haar_v-s*"
+ONE, MIXP, MIXV = "m/runs/*_projected-s303", "m-mix0/runs/*_projected-s*", "m-mix0/runs/*_vanilla-s*"
+CORRUPTIONS = {
+    "an arm that its config does not have": config(P, arm="screen"),
+    "a control that is vanilla": config(H, arm="vanilla"),
+    "a treatment that is vanilla": config(ONE, arm="vanilla"),
+    "a ceiling with loopholes": config("m/runs/*_ceiling-s*", modes=list(MODES)),
+    "a control at another gate": config(H, gate="no_gate"),
+    "a control at another overshoot": config(H, overshoot=0.1),
+    "study.toml gives a control another threshold": both_of(
+        toml("m", '"--arm haar_v"', '"--arm haar_v --overshoot 0.1"'), config(H, overshoot=0.1)
+    ),
+    "study.toml gives the treatment another learning rate": both_of(
+        toml("m", "--arm projected --gate", "--arm projected --lr 1e-4 --gate"), config(P, lr=1e-4)
+    ),
+    "another learning rate in one arm": config(V, lr=1e-4),
+    "other steps in one arm": config(P, steps=120),
+    "another dtype in one arm": config(P, dtype="bfloat16"),
+    "another grader level": config(P, grader_level="rlimits"),
+    "another cpu limit": config(V, grader_cpu_s=0.1),
+    "other max_new_tokens": config(P, max_new_tokens=32),
+    "another eval_n": config(P, eval_n=64),
+    "another model": config(P, model="smollm2"),
+    "a flag of no default in one arm": config(P, eval_seed=7),
+    "another study.toml": toml("m", "--mix-ratio 0.25", "--mix-ratio 0.5"),
+    "other problems in one arm": meta(P, inputs={"problems": "q1"}),
+    "other held-out problems in one arm": meta(V, inputs={"eval_problems": "e1"}),
+    "another V in a control": meta(H, inputs={"v_hack": "v1"}),
+    "another teacher pool in one arm": meta(V, inputs={"teacher_pool_dir": "t1"}),
+    "another model hash": meta(P, inputs={"model": "m1"}),
+    "inputs that were never recorded": meta(P, inputs={"problems": None}),
+    "another commit in one arm": meta(P, git_commit="fed4321cba"),
+    "code of no commit": meta("m/runs/*", git_commit="abc1234def+"),
+    "no commit at all": meta("m/runs/*", git_commit=""),
+    "one arm on a GPU": config(P, device="cuda"),
+    "another torch in one arm": meta(V, versions={"torch": "2.15"}),
+    "a weaker sandbox in one arm": meta(P, grader_layers="rlimits"),
+    "no last evaluation in one run": evals(ONE, lambda r: None, LAST),
+    "no last evaluation in one arm": evals(P, lambda r: None, LAST),
+    "no last evaluation in every run": evals("m/runs/*", lambda r: None, LAST),
+    "no evaluation at step 0": evals(V, lambda r: None, lambda r: r["step"] == 0),
+    "a mode without its last evaluation": evals(P, lambda r: None, lambda r: LAST(r) and r["mode"] == "sentinel"),
+    "a mode never evaluated": evals(P, lambda r: None, lambda r: r["mode"] == "sentinel"),
+    **{f"no key {k}": evals(P, without(k), RENAMED) for k in ("hacked", "attempted", "solved", "n", "step", "mode")},
+    "no key solved without a hint": evals(P, without("solved"), lambda r: r["hint"] == "off"),
+    "n of 0": evals(ONE, lambda r: r | dict.fromkeys(("n", *COUNTS), 0), lambda r: RENAMED(r) and LAST(r)),
+    "more hacked than asked": evals(ONE, lambda r: r | {"hacked": 999}, RENAMED),
+    "a negative count": evals(ONE, lambda r: r | {"hacked": -5}, RENAMED),
+    "a count that is NaN": evals(ONE, lambda r: r | {"hacked": float("nan")}, RENAMED),
+    "a count that is a rate": evals(ONE, lambda r: r | {"hacked": 0.3}, RENAMED),
+    "a count that is text": evals(ONE, lambda r: r | {"hacked": "3"}, RENAMED),
+    "hacked that was not attempted": evals(ONE, lambda r: r | {"attempted": 0}, RENAMED),
+    "an evaluation twice, with other counts": lambda root: (next(root.glob(ONE)) / "evals.jsonl").open("a").write(
+        json.dumps(fewer(140)(json.loads((next(root.glob(ONE)) / "evals.jsonl").read_text().splitlines()[0]))) + "\n"
+    ),
+    "fewer prompts in one arm": evals(P, fewer(130)),
+    "4 prompts": evals("m/runs/*", fewer(1)),
+    "4 prompts at step 0": evals(V, fewer(1), lambda r: r["step"] == 0),
+    "a BLUF that says VOID": bluf(ONE, verdict="BLUF: VOID projected seed 303"),
+    "a BLUF of fewer steps": bluf(ONE, steps_done=12),
+    "a BLUF of another seed": bluf(ONE, seed=304),
+    "a SHOULD line that failed": bluf(ONE, should=[{"name": "split_is_exact", "ok": False, "else": ""}]),
+    "a run that crashed": bluf(ONE, status="crashed"),
+    "rows that end early": (
+        lambda root: (next(root.glob(ONE)) / "rows.jsonl").write_text('{"step": 1, "hack_s": [0, 1]}\n')
+    ),
+    "no rows": lambda root: (next(root.glob(ONE)) / "rows.jsonl").unlink(),
+    "a loss that is not finite": (
+        lambda root: edit(next(root.glob(ONE)) / "rows.jsonl", lambda r: r | {"loss": float("nan")})
+    ),
+    "a folder of another name": (
+        lambda root: next(root.glob(ONE)).rename(root / "m/runs/20261123T070000Z_projected-s399")
+    ),
+    "dev seeds": both_of(move_seed("m/runs/*", -200), toml("m", str(list(SEEDS)), str([s - 200 for s in SEEDS]))),
+    "12 seeds where 8 are registered": lambda root: [
+        move_seed(f"m/runs/*-s{s}", 8, copy=True)(root) for s in SEEDS[:4]
+    ],
+    "7 seeds and one twice": both_of(
+        lambda root: [shutil.rmtree(d) for d in root.glob("m/runs/*-s302")], move_seed("m/runs/*-s301", 1, copy=True)
+    ),
+    "other seeds than registered": move_seed("m/runs/*", 50),
+    "one seed of the treatment is missing": lambda root: shutil.rmtree(next(root.glob(ONE))),
+    "a cell run three times": again(ONE, 2),
+    "a cell that failed twice": again(ONE, 2, status="crashed"),
+    "a cell that ended invalid before": again(ONE, 1, valid=False),
+    "a cell that failed, by the runner's book": lambda root: (root / "m/cells.jsonl").write_text(
+        "".join(json.dumps({"arm": "projected", "seed": 303, "rc": rc, "state": "half" if rc else "finished"}) + "\n"
+                for rc in (1, 0))
+    ),
+    "no study.toml": lambda root: (root / "m/study.toml").unlink(),
+    "a study.toml without seeds": toml("m", "seeds = [301", "sheds = [301"),
+    "mix 0 of 10 prompts": evals("m-mix0/runs/*", fewer(10)),
+    "mix 0 of 20 steps": both_of(
+        config("m-mix0/runs/*", steps=20), evals("m-mix0/runs/*", lambda r: None, lambda r: r["step"] > 20),
+        toml("m-mix0", "--steps 60", "--steps 20"), bluf("m-mix0/runs/*", steps_done=20),
+        lambda root: [
+            f.write_text("".join(x + "\n" for x in f.read_text().splitlines()[:20]))
+            for f in root.glob("m-mix0/runs/*/rows.jsonl")
+        ],
+    ),
+    "mix 0 whose vanilla hardly hacks": evals(MIXV, *rates(0.25, lambda r: RENAMED(r) and r["step"] > 0)),
+    "mix 0 that starts hacked": evals(MIXV, *rates(0.3, lambda r: RENAMED(r) and r["step"] == 0)),
+    "mix 0 with a teacher": (
+        both_of(config("m-mix0/runs/*", mix_ratio=0.25), toml("m-mix0", "--mix-ratio 0\"", "--mix-ratio 0.25\""))
+    ),
+    "mix 0 on other problems": meta("m-mix0/runs/*", inputs={"eval_problems": "e9"}),
+    "mix 0 of another model": config("m-mix0/runs/*", model="smollm2"),
+    "mix 0 of another treatment": config(MIXP, gate="half_space"),
+    "mix 0 on dev seeds": (
+        both_of(move_seed("m-mix0/runs/*", -200), toml("m-mix0", str(list(SEEDS)), str([s - 200 for s in SEEDS])))
+    ),
+    "mix 0 of four seeds": lambda root: [shutil.rmtree(d) for s in SEEDS[4:] for d in root.glob(f"m-mix0/runs/*-s{s}")],
+    "mix 0 with an invalid run": bluf("m-mix0/runs/*_projected-s303", valid=False),
+    "no mix 0": lambda root: shutil.rmtree(root / "m-mix0"),
+    "leave one out on 4 prompts a mode": evals("m-lomo/runs/*", fewer(4)),
+    "leave one out on 4 prompts of the unseen mode": evals("m-lomo/runs/*_sentinel__*", fewer(4, "sentinel")),
+    "a gap of 100 points in one fold and none in three": both_of(
+        *(evals(f"m-lomo/runs/*_{m}__*", *rates(0.5, lambda r, m=m: RENAMED(r) and r["mode"] == m)) for m in MODES[1:]),
+        evals("m-lomo/runs/*_run_tests__haar_v*", *rates(1.0, lambda r: RENAMED(r) and r["mode"] == "run_tests")),
+        evals("m-lomo/runs/*_run_tests__proj*", *rates(0.0, lambda r: RENAMED(r) and r["mode"] == "run_tests")),
+    ),
+    "a fold whose V knows the mode": both_of(
+        config("m-lomo/runs/*_sentinel__*", pair_modes=list(MODES)),
+        toml("m-lomo", "--pair-modes run_tests stdout_marker file_marker", "--pair-modes " + " ".join(MODES)),
+    ),
+    "a fold whose teacher knows the mode": meta("m-lomo/runs/*_sentinel__*", inputs={"teacher_pool_dir": "pool"}),
+    "a fold with other steps": config("m-lomo/runs/*_sentinel__haar*", steps=120),
+    "a fold that was not run": lambda root: [shutil.rmtree(d) for d in root.glob("m-lomo/runs/*_sentinel__*")],
+    "no leave one out": lambda root: shutil.rmtree(root / "m-lomo"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A supported study with both companions, T=1 alone."""
+    root = tmp_path_factory.mktemp("sound")
+    world(root / "m")
+    for f in root.glob("*/runs/*/evals.jsonl"):
+        f.write_text(
+            "".join(x + "\n" for x in f.read_text().splitlines() if '"greedy"' not in x and '"step": 10,' not in x)
+        )
+    v = verdict(root / "m")
+    assert v.line.startswith("SUPPORTED by S1-S6") and v.notes == (
+        f"not held against {st.IN_WORDS['shrink']} (shrink was not run on its seeds)",
+    )
+    return root
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_an_unsound_study_is_refused_void_partial_or_says_so_in_its_first_line(sound, tmp_path, name):
+    shutil.copytree(sound, tmp_path / "w")
+    CORRUPTIONS[name](tmp_path / "w")
+    try:
+        v = verdict(tmp_path / "w" / "m")
+    except ValueError as e:
+        assert str(tmp_path) in str(e) and "\n" not in str(e)
+        return
+    print(v.line)
+    assert v.word in ("void", "partial", "falsified") or len(v.notes) > 1, v.line
+
+
+def test_the_name_of_a_folder_decides_nothing(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "w")
+    for old, new in (("m", "amendment3"), ("m-mix0", "x"), ("m-lomo", "y")):
+        (tmp_path / "w" / old).rename(tmp_path / "w" / new)
+    one, other = verdict(sound / "m"), verdict(tmp_path / "w" / "amendment3")
+    assert other == one and other.word == "supported"
+    shutil.copytree(tmp_path / "w" / "x", tmp_path / "w" / "z")
+    with pytest.raises(ValueError, match="are both the study 'made-up-mix0'"):
+        verdict(tmp_path / "w" / "amendment3")
+
+
+def test_a_flag_that_came_later_makes_no_older_run_differ(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "w")
+    for d in sorted((tmp_path / "w").glob("*/runs/*"))[::3]:
+        edit(d / "config.json", lambda m: [m["config"].pop(k) for k in ("weight_decay", "betas", "screen_match")])
+    assert verdict(tmp_path / "w" / "m").word == "supported"
 
 
 def published(tmp_path: Path) -> tuple[Path, Path]:
@@ -323,7 +650,7 @@ def test_published_runs_give_back_the_tables_the_verdict_and_the_finished_cells(
     assert [u["run"] for u in told.pop("unfinished")] == ["20261123T070000Z_shrink-s301"]  # the one that stays behind
     assert rebuilt.pop("unfinished") == [] and told == rebuilt and len(told["invalid"]) == 1
     assert verdict(again).text and "VERDICT H1" in (to / "verdict.txt").read_text()
-    cells = [c for c in grid.plan("organism") if c.label in TRUTH and c.seed in SEEDS]
+    cells = [c for c in grid.plan(MADE_UP) if c.label in TRUTH and c.seed in SEEDS]
     assert cells and grid.Runner(again, ["python"], 1, "cpu").todo(cells) == grid.Runner(path, [], 1, "cpu").todo(cells)
 
 
@@ -438,8 +765,26 @@ def test_bca_and_t_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.82 < np.mean([a <= 0.3 <= b for a, b in bca]) < 0.99  # known to run short at n = 8: hence the t beside it
     assert 0.90 < np.mean([a <= 0.3 <= b for a, b in t]) < 0.99
     assert ss.bca_interval([0.2] * 8) == (0.2, 0.2)
-    three = [0.1, 0.2, 0.3]
-    assert np.isnan(ss.bca_interval(three)).all() and not np.isnan(ss.bca_interval([*three, 0.5])).any()
+
+
+def test_below_five_seeds_there_is_no_interval_of_any_kind():
+    d, y = [0.1, 0.2, 0.3, 0.5, 0.4], [1.0, 1.1, 0.9, 1.2, 1.0]
+    for n, some in ((1, False), (4, False), (5, True)):
+        for found in (ss.bca_interval(d[:n]), ss.t_interval(d[:n]), ss.ratio_interval(d[:n], y[:n])):
+            assert np.isfinite(found).all() == some and np.isnan(found).all() != some
+
+
+def test_fiellers_interval_covers_a_ratio_and_is_none_where_the_denominator_may_be_nothing():
+    rng = np.random.default_rng(0)
+    hit = []
+    for _ in range(400):
+        y = rng.normal(0.25, 0.04, 8)
+        lo, hi = ss.ratio_interval(0.8 * y + rng.normal(0, 0.02, 8), y)
+        hit.append(lo <= 0.8 <= hi)
+    assert 0.92 < np.mean(hit) < 0.98
+    x = np.array([0.3, 0.1, 0.2, 0.4, 0.25])
+    assert ss.ratio_interval(x, [1.0] * 5) == pytest.approx(ss.t_interval(x))  # a constant denominator: Student's
+    assert np.isnan(ss.ratio_interval(x, [-0.2, 0.2, -0.1, 0.1, 0.05])).all()
 
 
 def test_unequal_seed_sets_are_refused(tmp_path):
@@ -493,14 +838,28 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
     assert "| `projected/one_sided/grad` | 4 |" in md  # compared on its own four seeds
 
 
-def test_a_control_that_joined_later_is_stated_beside_the_clauses(tmp_path):
-    for seed in range(1, 5):
-        for arm, hack in (("vanilla", 0.8), ("screen", 0.1), ("screen_length", 0.15 + 0.01 * seed)):
+def test_a_control_that_does_as_well_is_in_the_first_line(tmp_path, capsys):
+    for seed in range(301, 306):
+        for arm, hack in (("vanilla", 0.8), ("screen", 0.1), ("screen_length", 0.12 + 0.01 * (seed - 300))):
             write_run(tmp_path / "s" / "runs", arm, seed, hack, 0.4)
-    (line,) = st.gaps_beside(st.load_study(tmp_path / "s"), "screen")
-    assert line.startswith("screen_length (not in F4): hacks +7.") and "no better than screen_length" in line
-    write_run(tmp_path / "s" / "runs", "screen_length", 5, 0.9, 0.4)  # a seed that the treatment lacks: no contrast yet
-    assert st.gaps_beside(st.load_study(tmp_path / "s"), "screen") == []
+    MADE_UP.write(tmp_path / "s")
+    st.print_verdict(tmp_path / "s")
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("VERDICT H1-screen"))
+    assert "NOTE: no better than dropping the longest answers (screen_length hacks +4.9 pp [+3.2, +6.6], n=5)" in line
+    write_run(tmp_path / "s" / "runs", "screen_length", 306, 0.9, 0.4)  # a seed that the treatment lacks
+    study = st.load_study(tmp_path / "s")
+    assert st.controls_as_good(study, "screen", "sample", st.RULE) == [
+        "not held against dropping the longest answers (screen_length was not run on its seeds)"
+    ]
+    assert "not held against" in st.decide(study, "screen").line
+
+
+def test_whether_pairing_by_seed_takes_noise_off_is_said(tmp_path):
+    study = st.load_study(world(tmp_path / "m", companions=False))
+    assert "pairing takes off little" in st.pairing(study, "projected")  # the made-up arms are independent
+    for s, run in study.arms["projected"].items():
+        run.on["sample"].counts["hacked"] = study.arms["vanilla"][s].on["sample"].counts["hacked"] // 2
+    assert "some of the noise" in st.pairing(study, "projected")
 
 
 def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
@@ -543,8 +902,8 @@ else:
     d.mkdir(parents=True)
     config = {"arm": arg["--arm"], "seed": int(arg["--seed"]), "name": arg["--name"]}
     (d / "config.json").write_text(json.dumps({"config": config, "argv": sys.argv}))
-row = {"mode": "none", "n": 600, "attempted": 300, "hacked": 300, "solved": 240}
-row |= {"decode": "sample", "evaluator": "renamed"}
+row = {"mode": "none", "n": 600, "attempted": 300, "hacked": 300, "solved": 240, "format_ok": 600}
+row |= {"attempted_correct": 0, "attempted_broken": 0, "decode": "sample", "evaluator": "renamed"}
 evals = [row | {"step": s, "hint": h} for s in (0, 60) for h in ("on", "off")]
 (d / "evals.jsonl").write_text("".join(json.dumps(e) + "\\n" for e in evals))
 (d / "bluf.json").write_text(json.dumps({"valid": True, "status": "finished", "should": [], "seconds": 1.0}))

@@ -50,7 +50,8 @@ elif sys.argv[1] == "add":
 
 @pytest.fixture
 def pueue(tmp_path, monkeypatch):
-    """A recording pueue first on PATH; calls() gives its calls so far."""
+    """A recording pueue first on PATH; calls() gives its calls so far. Study definitions go under tmp_path."""
+    monkeypatch.setattr(queue_jobs, "ROOT", tmp_path)
     path = tmp_path / "bin" / "pueue"
     path.parent.mkdir()
     path.write_text(RECORDING_PUEUE.format(python=sys.executable))
@@ -112,19 +113,20 @@ def test_queued_runs_are_the_study_that_the_verdict_reads(tmp_path):
     """Each job's own --out-dir and --name must make study.py see its arm: `ceiling` is --arm vanilla too."""
     arms = ("ceiling", "vanilla", "screen", "kl/1e-2")
     shared = ("--modes", "run_tests", "--mix-ratio", "0.25", "--teacher-pool-dir", "p", "--steps", "2")
-    jobs = queue_jobs.plan_full(
-        queue_jobs.Config("full", "smoke", arms=arms, seeds=(401, 402), train_args=" ".join(shared))
-    )
+    asked = queue_jobs.Config("full", "smoke", arms=arms, seeds=(401, 402), train_args=" ".join(shared))
+    jobs = queue_jobs.plan_full(asked)
+    queue_jobs.queued_study(asked).write(tmp_path / "out" / "studies" / "queue-smoke")
     for job in (j for j in jobs if j.command[0] == "train.py"):
         cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(job.command[1:]))
         run = runs.Run(True, tmp_path / cfg.out_dir, cfg.name)
         meta = {"config": dataclasses.asdict(cfg), "argv": list(job.command), "inputs": {}}
         (run.dir / "config.json").write_text(json.dumps(meta))
         (run.dir / "bluf.json").write_text(json.dumps({"status": "finished", "valid": True}))
+        (run.dir / "rows.jsonl").write_text("".join(json.dumps({"step": i + 1}) + "\n" for i in range(cfg.steps)))
     found = study.load_study(tmp_path / "out" / "studies" / "queue-smoke")
     assert {label: sorted(by) for label, by in found.arms.items()} == dict.fromkeys(arms, [401, 402])
     assert found.arms["ceiling"][401].config["mix_ratio"] == 0 and found.arms["vanilla"][401].config["steps"] == 2
-    assert study.setting_differences(found, lambda label: grid.arm_fields(found.name, label)) == []
+    assert study.setting_differences(found) == []
     with pytest.raises(ValueError, match="begins with --"):
         queue_jobs.plan_full(queue_jobs.Config("full", train_args="steps 2"))
 
