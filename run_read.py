@@ -85,6 +85,8 @@ def checked(e: dict, where: str) -> dict:
         row = ", ".join(f"{k} {e.get(k)!r}" for k in EVAL)
         raise ValueError(f"{where}: the row of {row}: {why}; run it again or take the run out of its study")
 
+    if type(e["step"]) is not int or not isinstance(e["mode"], str):
+        refuse("a step is a whole number, a mode is a name")
     if missing := [k for k in COUNTS if k not in e]:
         refuse(f"no key {missing[0]!r}")
     if bad := [k for k in ("n", *COUNTS) if type(e[k]) is not int or e[k] < 0]:
@@ -149,9 +151,9 @@ def read_run(path: str | Path) -> Run:
         inputs=meta.get("inputs") or {},
         commit=str(meta.get("git_commit") or ""),
         status=str(bluf.get("status", "unfinished")),
-        valid=bool(bluf.get("valid", False)),
-        why=[s["name"] for s in bluf.get("should", []) if not s.get("ok", False)],
-        seconds=float(bluf.get("seconds", 0.0)),
+        valid=bluf.get("valid") is True,
+        why=[s["name"] for s in bluf.get("should") or [] if s.get("ok") is not True],
+        seconds=float(bluf.get("seconds") or 0.0),
         place={"device": config.get("device"), **{k: meta.get(k) for k in ("grader_layers", "versions")}},
     )
     if (path / "evals.jsonl").is_file():

@@ -83,7 +83,8 @@ def write_run(
     d.mkdir(parents=True)
     config = config_of(spec, label, seed) | {"name": name, "steps": steps[-1], "out_dir": str(runs)} | (flags or {})
     argv = ["train.py", *(spec.argv(label, seed) if label in spec.arms else ("organism", "--seed", str(seed)))]
-    inputs = {"pairs": "p0", "problems": "q0", "eval_problems": "e0", "teacher_pool_dir": config["teacher_pool_dir"]}
+    inputs = {"pairs": "p0", "weights": "w0", "tokenizer": "k0", "directions": "d0", "problems": "q0"}
+    inputs |= {"eval_problems": "e0", "teacher_pool_dir": config["teacher_pool_dir"]}
     meta = {"config": config, "argv": argv, "git_commit": "abc1234def", "inputs": inputs, "grader_layers": "all"}
     (d / "config.json").write_text(json.dumps(meta))
     evals = []
@@ -481,6 +482,16 @@ CORRUPTIONS = {
     "another V in a control": meta(H, inputs={"v_hack": "v1"}),
     "another teacher pool in one arm": meta(V, inputs={"teacher_pool_dir": "t1"}),
     "another model hash": meta(P, inputs={"model": "m1"}),
+    "another V in one seed of a control": meta("m/runs/*_haar_v-s304", inputs={"directions": "d1"}),
+    "another V in some seeds": meta("m/runs/*-s304", inputs={"directions": "d1"}),
+    "other weights in one arm": meta(P, inputs={"weights": "w1"}),
+    "another chat template": meta(V, inputs={"tokenizer": "t1"}),
+    "no hash at all": lambda root: [
+        edit(d / "config.json", lambda m: m.update(inputs={})) for d in root.glob("m*/runs/*")
+    ],
+    "another temperature": config(P, temperature=0.5),
+    "another hint": config(V, hint="xml"),
+    "another loss": config(P, kl_beta=0.1),
     "inputs that were never recorded": meta(P, inputs={"problems": None}),
     "another commit in one arm": meta(P, git_commit="fed4321cba"),
     "code of no commit": meta("m/runs/*", git_commit="abc1234def+"),
@@ -495,6 +506,8 @@ CORRUPTIONS = {
     "a mode without its last evaluation": evals(P, lambda r: None, lambda r: LAST(r) and r["mode"] == "sentinel"),
     "a mode never evaluated": evals(P, lambda r: None, lambda r: r["mode"] == "sentinel"),
     **{f"no key {k}": evals(P, without(k), RENAMED) for k in ("hacked", "attempted", "solved", "n", "step", "mode")},
+    "a step that is text": evals(ONE, lambda r: r | {"step": str(r["step"])}, LAST),
+    "a mode of no name": evals(ONE, lambda r: r | {"mode": None}, lambda r: RENAMED(r) and r["mode"] == "sentinel"),
     "no key solved without a hint": evals(P, without("solved"), lambda r: r["hint"] == "off"),
     "n of 0": evals(ONE, lambda r: r | dict.fromkeys(("n", *COUNTS), 0), lambda r: RENAMED(r) and LAST(r)),
     "more hacked than asked": evals(ONE, lambda r: r | {"hacked": 999}, RENAMED),
@@ -510,6 +523,8 @@ CORRUPTIONS = {
     "4 prompts": evals("m/runs/*", fewer(1)),
     "4 prompts at step 0": evals(V, fewer(1), lambda r: r["step"] == 0),
     "a BLUF that says VOID": bluf(ONE, verdict="BLUF: VOID projected seed 303"),
+    "a BLUF whose valid is a word": bluf(ONE, valid="yes"),
+    "a BLUF of nothing": bluf(ONE, valid=None, should=None, seconds=None),
     "a BLUF of fewer steps": bluf(ONE, steps_done=12),
     "a BLUF of another seed": bluf(ONE, seed=304),
     "a SHOULD line that failed": bluf(ONE, should=[{"name": "split_is_exact", "ok": False, "else": ""}]),
@@ -524,6 +539,10 @@ CORRUPTIONS = {
     "a folder of another name": (
         lambda root: next(root.glob(ONE)).rename(root / "m/runs/20261123T070000Z_projected-s399")
     ),
+    "a control that is the treatment's files": lambda root: [
+        shutil.copy2(root / f"m/runs/20261123T070000Z_nonhack_v-s305/{f}", next(root.glob("m/runs/*_haar_v-s305")) / f)
+        for f in ("rows.jsonl", "evals.jsonl")
+    ],
     "dev seeds": both_of(move_seed("m/runs/*", -200), toml("m", str(list(SEEDS)), str([s - 200 for s in SEEDS]))),
     "12 seeds where 8 are registered": lambda root: [
         move_seed(f"m/runs/*-s{s}", 8, copy=True)(root) for s in SEEDS[:4]
@@ -556,6 +575,10 @@ CORRUPTIONS = {
     "mix 0 with a teacher": (
         both_of(config("m-mix0/runs/*", mix_ratio=0.25), toml("m-mix0", "--mix-ratio 0\"", "--mix-ratio 0.25\""))
     ),
+    "mix 0 whose rows show a teacher": lambda root: [
+        edit(d / "rows.jsonl", lambda r: r | {"hack_t": [3, 8]}) for d in root.glob(MIXP)
+    ],
+    "mix 0 of other code": meta("m-mix0/runs/*", git_commit="fed4321cba"),
     "mix 0 on other problems": meta("m-mix0/runs/*", inputs={"eval_problems": "e9"}),
     "mix 0 of another model": config("m-mix0/runs/*", model="smollm2"),
     "mix 0 of another treatment": config(MIXP, gate="half_space"),
@@ -652,6 +675,33 @@ def test_published_runs_give_back_the_tables_the_verdict_and_the_finished_cells(
     assert verdict(again).text and "VERDICT H1" in (to / "verdict.txt").read_text()
     cells = [c for c in grid.plan(MADE_UP) if c.label in TRUTH and c.seed in SEEDS]
     assert cells and grid.Runner(again, ["python"], 1, "cpu").todo(cells) == grid.Runner(path, [], 1, "cpu").todo(cells)
+
+
+@pytest.mark.parametrize("name", st.rebuildable(ROOT / "docs" / "results"))
+def test_a_published_study_gives_its_own_tables_again(tmp_path, monkeypatch, capsys, name):
+    """Its runs.tsv, the tables of its report and its verdict, from archive and study.toml alone, in another folder."""
+    published = ROOT / "docs" / "results" / name
+    monkeypatch.setattr(st, "study_plots", lambda *_: [])
+    st.app.cli(args=["unpack", str(published), "--out", str(tmp_path / "elsewhere")])
+    capsys.readouterr()
+    st.report(tmp_path / "elsewhere")
+    st.print_verdict(tmp_path / "elsewhere")
+    home = f"out/studies/{grid.Spec.read(published / 'study.toml').name}"
+    verdict = capsys.readouterr().out.replace(str(tmp_path / "elsewhere"), home)
+    assert verdict == (published / "verdict.txt").read_text()
+    assert (tmp_path / "elsewhere" / "runs.tsv").read_bytes() == (published / "runs.tsv").read_bytes()
+    again, told = ((d / "report.md").read_text().splitlines() for d in (tmp_path / "elsewhere", published))
+    assert [x for x in again if x.startswith("|")] == [x for x in told if x.startswith("|")]
+
+
+def test_what_has_no_archive_is_not_rebuilt_and_what_can_be_is_named(capsys):
+    can = st.rebuildable(ROOT / "docs" / "results")
+    assert {"amendment10", "amendment6-threshold"} <= set(can) and "amendment6" not in can
+    for name in ("amendment6", "pilots-8-9", "nothing"):
+        with pytest.raises(ValueError, match=f"{name}.*amendment10, amendment6-threshold"):
+            st.rebuild_command(name)
+    default = next(x for x in (ROOT / "justfile").read_text().splitlines() if x.startswith("rebuild name="))
+    assert default.split('"')[1] in can
 
 
 def test_an_archive_of_runs_is_the_same_bytes_twice_and_names_no_folder_of_the_machine(tmp_path):
