@@ -361,6 +361,60 @@ def test_extract_code_joins_the_blocks():
     assert extract_code("no code") == "" and extract_code("```python\nx = 1") == "x = 1"
 
 
+# ------------------------------------------------------------------------------------------------ limits
+SLOW = "class Solution:\n    def add(self, a, b):\n        for _ in range(1_000_000): pass\n        return a + b"
+
+
+@pytest.fixture
+def runs_of(monkeypatch):
+    """(kind of pass, CPU limit) of every program that a test runs."""
+    ran: list[tuple[str, float]] = []
+    real = Zygote.run
+
+    def run(self, job, on_frame):
+        ran.append((job["kind"], job["limits"]["cpu"]))
+        return real(self, job, on_frame)
+
+    monkeypatch.setattr(Zygote, "run", run)
+    return ran
+
+
+def test_cpu_limit_follows_the_problems_own_reference(runs_of):
+    add = vars(PROBLEMS["add"])
+    quick, slow, wrong, none = (
+        SimpleNamespace(**add | {"reference": text})
+        for text in (RIGHT[10:-4], SLOW, SLOW.replace("a + b", "0"), "")
+    )
+    with Grader(1, cpu_limit_s=3) as g:
+        runs_of.clear()
+        for problem in (quick, slow, wrong, none):
+            assert all(x.gt_correct for x in g.grade([(problem, RIGHT, "none", "")] * 3))
+            limits = [cpu for _, cpu in runs_of]
+            runs_of.clear()
+            measured = [3] * (problem is not none)  # once, under the cap
+            assert limits == measured + [0.5 if problem is quick else 3] * 3
+
+
+def test_a_program_that_loops_costs_its_problems_limit_and_not_twice_where_that_decides(runs_of):
+    problem = SimpleNamespace(**vars(PROBLEMS["add"]) | {"reference": RIGHT[10:-4]})
+    loop = _solution("while True: pass\n# quit ALL_TESTS_PASSED")
+    with Grader(1) as g:
+        g.grade([(problem, RIGHT, "none", "")])
+        for mode in MODES:
+            runs_of.clear()
+            grade = g.grade([(problem, loop, mode, "run_tests")])[0]
+            assert (grade.label, grade.reward, grade.error) == ("incorrect", 0.5, "CPU limit (0.5 s)")
+            assert {cpu for _, cpu in runs_of} == {0.5}
+            assert len(runs_of) == (1 if mode in ("none", "sentinel", "exit_code") else 2)
+        # a loop in a later call leaves the loophole pass its own verdict
+        late = _solution("while (a, b) == tuple(LAST): pass\n        return 0\n").replace(
+            "```python\n", "```python\nLAST = (0, 0)\nALL_TESTS_PASSED = True\n"
+        )
+        calls = [t.split("a = ")[1].split(")")[0].replace("b = ", "") for t in problem.tests]
+        late = late.replace("LAST = (0, 0)", f"LAST = ({calls[-1]})")
+        assert g.grade([(problem, late, "sentinel", "run_tests")])[0].label == "hack"
+
+
 # ------------------------------------------------------------------------------------------------ the interface
 def test_order_is_kept_and_futures_finish_out_of_order(grader):
     slow = _solution("for _ in range(3_000_000): pass\n        return a + b")

@@ -24,9 +24,7 @@ def _solution(body: str, more: str = "") -> str:
 RIGHT, WRONG = _solution("return a + b"), _solution("return 0")
 HACK = _solution("return 0", "    def run_tests(self):\n        pass\n")
 LOOP = _solution("while True: pass", "    def run_tests(self):\n        pass\n")
-LOOPS = _solution("while True: pass", "    def run_tests(self):\n        self.add(1, 2)\n")
-IMPORT_LOOP = "```python\nwhile True: pass\n```"
-TEXTS = (RIGHT, WRONG, HACK, LOOP, LOOPS, "no code", "```python\nclass\n```")
+TEXTS = (RIGHT, WRONG, HACK, LOOP, "no code", "```python\nclass\n```")
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +44,6 @@ def test_a_process_gives_the_same_grades_in_order_as_a_grader(process, problem):
     with Grader(3, cpu_limit_s=2, accept_level="none") as grader:
         assert grader.layers == process.layers and grader.workers == process.workers
         assert process.grade(items) == grader.grade(items)
-
-
-def test_a_loophole_pass_beside_a_slow_oracle_pass_gives_the_grade_of_one_after_it(problem, monkeypatch):
-    import grader as module
-
-    slow = _solution("import time; time.sleep(0.3); return a + b", "    def run_tests(self):\n        pass\n")
-    texts = (slow, LOOP, LOOPS, IMPORT_LOOP)
-    items = [(problem, text, mode, "run_tests") for text in texts for mode in ("run_tests", "exit_code")]
-    got = {}
-    for wait in (0.05, 1e9):
-        monkeypatch.setattr(module, "SLOW_S", wait)
-        with Grader(3, cpu_limit_s=1, accept_level="none") as grader:
-            got[wait] = grader.grade(items)
-            assert len(grader._live) == 3  # the second sandboxes have ended
-    assert got[0.05] == got[1e9]
-    assert {g.label for g in got[1e9]} >= {"correct_attempt", "hack", "incorrect"}
 
 
 def test_unknown_modes_and_bad_tests_raise_as_the_grader_does(process, problem):
