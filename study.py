@@ -79,8 +79,10 @@ CONTROLS = {
 }
 TREATMENTS = {"projected": "H1", "screen": "H1-screen"}
 # controls of later amendments: the clauses stay as registered, but the first line says where they do as well
-BESIDE = {"screen": ("screen_length",), "projected": ("shrink",)}
+BESIDE = {"screen": ("screen_length", "screen_text", "screen_tail"), "projected": ("shrink",)}
 IN_WORDS = {
+    "screen_text": "dropping answers with code after the class",
+    "screen_tail": "dropping answers whose tail reads like the pairs' hacks",
     "screen_length": "dropping the longest answers",
     "screen_random": "dropping rollouts at random",
     "screen_haar": "a screen by random directions",
@@ -650,14 +652,13 @@ def judge_lomo(main: Study, lomo: Study | None, treatment: str, decode: str, rul
 def controls_as_good(study: Study, treatment: str, decode: str, rule: Rule) -> list[str]:
     """Each control that does as well as the treatment, in words, and each later one that was not run beside it."""
     ours = study.arms.get(treatment, {})
-    out, have = [], {s for s, r in ours.items() if decode in r.on}
+    out, lacking, have = [], [], {s for s, r in ours.items() if decode in r.on}
     if have != set(ours) or not have:
         return []
     for c in (*CONTROLS[treatment], *BESIDE[treatment]):
         seeds = set(study.arms.get(c, {}))
         if not seeds or not seeds <= have or any(decode not in r.on for r in study.arms[c].values()):
-            if c in BESIDE[treatment]:
-                out.append(f"not held against {IN_WORDS[c]} ({c} was not run on its seeds)")
+            lacking += [IN_WORDS[c]] * (c in BESIDE[treatment])
             continue
         if other := differing(study.arms[c][min(seeds)], ours[min(seeds)], {"arm"}):
             out.append(f"not held against {IN_WORDS[c]} (its setting differs, {some(other, 1)})")
@@ -665,6 +666,8 @@ def controls_as_good(study: Study, treatment: str, decode: str, rule: Rule) -> l
         gap = study.contrast(c, treatment, "hacked", decode)
         if gap.mean < rule.control_gap:
             out.append(f"no better than {IN_WORDS[c]} ({c} hacks {pp(gap.mean)} {interval(gap.t_ci)}, n={gap.n})")
+    if lacking:
+        out.append(f"not held against {', '.join(lacking)} (not run on its seeds)")
     return out
 
 
@@ -678,6 +681,11 @@ def remarks(study: Study, treatment: str) -> list[str]:
     )
     if loose := sorted({r.commit for r in runs if not r.commit or r.commit == "unknown" or r.commit.endswith("+")}):
         out.append(f"code that no commit names ({', '.join(c or 'none recorded' for c in loose)})")
+    if treatment == "projected":
+        per_run = [r.rows["removed"] for r in study.arms.get(treatment, {}).values()]
+        known = [x for x in np.concatenate(per_run or [[]]).tolist() if np.isfinite(x)]
+        words = f"is {100 * np.mean(known):.2g}%" if known else "was not measured"
+        out.append(f"the share of the update's energy that the projection removed {words}")
     if bare := [f"{r.label} seed {r.seed}" for r in runs if not r.inputs]:
         out.append(f"no hash of any input file was recorded: {some(bare)}")
     for a in deciding:
