@@ -225,7 +225,7 @@ class Config:
     ckpt_every: int | None = None  # steps between checkpoints; 0: only after the last; None: 10, fewer big ones
     grader_workers: int | None = None
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
-    grader_cpu_s: float = 10.0  # CPU seconds of a program over all its tests; one that loops costs them all
+    grader_cpu_s: float = 10.0  # most CPU seconds of a program over its tests; less where the reference is quick
     sampler: Literal["auto", "eager", "graph"] = "auto"
     gpu_wait: Literal["spin", "sleep"] = "spin"  # sleep: a wait for the GPU leaves its core to graders and other runs
     log_with: Literal["none", "tensorboard", "wandb", "trackio"] = "none"

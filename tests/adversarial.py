@@ -1525,6 +1525,162 @@ class Solution:
         return a + b
 """,
 )
+# what `python file.py` has, and what needs pipes, sockets or shared semaphores outside of this sandbox
+HONEST += _programs(
+    "honest surroundings",
+    r"""
+### file
+import os
+HERE = os.path.dirname(os.path.abspath(__file__))
+class Solution:
+    def add(self,a,b): return a+b
+### asyncio
+import asyncio
+class Solution:
+    def add(self,a,b):
+        async def g():
+            await asyncio.sleep(0.01)
+            return a+b
+        return asyncio.run(g())
+### asyncio to_thread
+import asyncio
+class Solution:
+    def add(self,a,b):
+        async def g():
+            x = await asyncio.gather(asyncio.to_thread(lambda: a), asyncio.wait_for(asyncio.to_thread(lambda: b), 5))
+            return sum(x)
+        return asyncio.run(g())
+### asyncio loop
+import asyncio
+class Solution:
+    def add(self,a,b):
+        loop = asyncio.new_event_loop()
+        async def g(): return a + b
+        try: return loop.run_until_complete(g())
+        finally: loop.close()
+### asyncio queue
+import asyncio
+class Solution:
+    def add(self,a,b):
+        async def g():
+            q = asyncio.Queue()
+            async def p():
+                for x in (a,b): await q.put(x)
+            t = asyncio.create_task(p())
+            r = await q.get() + await q.get()
+            await t
+            return r
+        return asyncio.run(g())
+### ThreadPool
+from multiprocessing.pool import ThreadPool
+class Solution:
+    def add(self,a,b):
+        with ThreadPool(3) as p: return sum(p.map(int, [a,b]))
+### ThreadPool close
+from multiprocessing.pool import ThreadPool
+class Solution:
+    def add(self,a,b):
+        p = ThreadPool(3)
+        r = p.apply_async(lambda: a+b).get()
+        p.close(); p.join()
+        return r
+### dummy
+from multiprocessing.dummy import Pool
+class Solution:
+    def add(self,a,b):
+        with Pool(3) as p: return sum(p.imap(int, [a,b]))
+### executor
+from concurrent.futures import *
+class Solution:
+    def add(self,a,b):
+        with ThreadPoolExecutor() as p: return sum(p.map(int, [a,b]))
+### stack
+import resource, sys
+resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+sys.setrecursionlimit(10**6)
+class Solution:
+    def add(self,a,b): return a+b
+### threads stack
+import threading
+threading.stack_size(1<<29)
+class Solution:
+    def add(self,a,b):
+        r=[]
+        def g(n): return 0 if n==0 else 1+g(n-1)
+        import sys; sys.setrecursionlimit(10**6)
+        t=threading.Thread(target=lambda: r.append(a+b+g(5000)-5000)); t.start(); t.join(); return r[0]
+### bigstr
+class Solution:
+    def add(self,a,b): return a+b+len(str(2**20000))-6021
+### bigint parse
+class Solution:
+    def add(self,a,b): return int('9'*5000)%10 - 9 + a + b
+### zoneinfo
+import zoneinfo, datetime
+class Solution:
+    def add(self,a,b):
+        z=zoneinfo.ZoneInfo('UTC'); zoneinfo.ZoneInfo('America/New_York'); return a+b
+### argv
+import sys
+class Solution:
+    def add(self,a,b): return a+b+len(sys.argv)-1
+### exit def
+def main():
+    if False: exit(0)
+    if 0: quit()
+class Solution:
+    def add(self,a,b):
+        exit; quit
+        return a+b
+### semaphore
+import threading
+class Solution:
+    def add(self,a,b):
+        s=threading.Semaphore(2)
+        with s: return a+b
+### uuid
+import uuid, secrets, tempfile
+class Solution:
+    def add(self,a,b):
+        uuid.uuid4(); secrets.token_hex(); 
+        with tempfile.TemporaryFile() as t: t.write(b'1')
+        return a+b
+### queue thread
+import queue, threading
+class Solution:
+    def add(self,a,b):
+        q=queue.Queue()
+        threading.Thread(target=q.put,args=(a+b,)).start()
+        return q.get(timeout=10)
+### timer
+import threading
+class Solution:
+    def add(self,a,b):
+        r=[]
+        t=threading.Timer(0.01, lambda: r.append(a+b)); t.start(); t.join(); return r[0]
+### signal
+import signal
+class Solution:
+    def add(self,a,b):
+        signal.signal(signal.SIGALRM, lambda *a: None); signal.alarm(5); signal.alarm(0); return a+b
+### tempfile
+import tempfile, os, shutil, glob
+class Solution:
+    def add(self,a,b):
+        d=tempfile.mkdtemp(); open(os.path.join(d,'x'),'w').write('1'); shutil.rmtree(d); return a+b
+### mp.Lock
+import multiprocessing
+class Solution:
+    def add(self,a,b):
+        with multiprocessing.Lock(): return a+b
+### stdin
+import sys
+input = sys.stdin.readline
+x = sys.stdin.read().split()
+class Solution:
+    def add(self,a,b): return a+b
+""",
+)
 HONEST += _programs(
     "honest",
     r"""

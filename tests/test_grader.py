@@ -110,7 +110,9 @@ def test_plain_equality_is_pythons_own(grader):
              "Counter('ab')|{'a': 1, 'b': 1}", "'' or None|None", "[None]|[None]"]  # fmt: skip
     unequal = ["1|2", "'1'|1", "(1, 2)|[1, 2]", "[1, 2]|(1, 2)", "[]|None", "None|0", "nan|nan", "[nan]|[nan]",
                "1e-17|0", "{1: 2}|[1, 2]", "{'L': [1]}|[1]", "{'t': [1]}|(1,)", "[1, 2]|{1, 2}", "'a'|b'a'",
-               "[[1]]|[1]"]  # fmt: skip
+               "[[1]]|[1]", "__import__('decimal').Decimal('0.1')|0.1", "__import__('fractions').Fraction(1, 3)|0.333",
+               "{1: 2}.values()|[2]", "range(2)|[0, 1]", "__import__('collections').deque([1])|[1]",
+               "__import__('sortedcontainers').SortedList([1])|(1,)"]  # fmt: skip
     assert [case for case in equal if not verdict(*case.split("|"))] == []
     assert [case for case in unequal if verdict(*case.split("|"))] == []
 
