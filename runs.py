@@ -87,7 +87,9 @@ def atomic_path(path: str | Path):
             raise OSError(refused.errno, refused.strerror, str(path)) from e
         raise
     finally:
-        tmp.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(tmp, 0)  # torch may hold it open still, and its space with it
+            tmp.unlink()
 
 
 def _refused_by_disk(tmp: Path, error: Exception) -> OSError | None:
