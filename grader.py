@@ -487,7 +487,7 @@ def _check_level(level: str | None) -> None:
 def _check_own_limits(limits: dict[str, Any], workers: int) -> None:
     """SandboxUnavailable where a limit of this process is below what a program must have, or leaves no descriptors."""
     needed = {
-        "CPU": (limits["cpu"], "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (sandbox.WORK_BYTES, "-f"),
+        "CPU": (limits["cpu"] + 1, "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (sandbox.WORK_BYTES, "-f"),
         "NOFILE": (sandbox.OPEN_FILES, "-n"), "NPROC": (sandbox.THREADS, "-u"), "STACK": (sandbox.STACK_BYTES, "-s"),
     }  # fmt: skip
     for name, (need, flag) in needed.items():

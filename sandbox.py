@@ -440,6 +440,7 @@ def _unshare():
 
 
 _outer = (os.geteuid(), os.getegid())
+_supervisor = os.getpid()
 
 
 def _make_root(folders, packages, uid):
@@ -924,7 +925,7 @@ def _set_up(namespaces, options):
     layers = _Layers()
     if os.getuid() == 0 and _outer[0] == 0:
         # outside a user namespace a number that no one else has, so that limits count, and signals reach, itself only
-        layers.uid = NOBODY if "user" in namespaces else 61184 + os.getppid() % 4000
+        layers.uid = NOBODY if "user" in namespaces else 61184 + _supervisor % 4000
     layers.own_uid = "user" in namespaces or layers.uid is not None
     layers.pid1 = os.getpid() == 1
     folders = _library_folders()
@@ -1229,7 +1230,11 @@ def main():
     if os.getppid() != parent:
         return
     sock = socket.socket(fileno=_high(fd))
-    namespaces = [] if "ns" in options["without"] else _unshare()
+    try:
+        namespaces = [] if "ns" in options["without"] else _unshare()
+    except OSError as error:
+        _send(sock, b"F", _short(error))
+        return
     _call("prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # again: a change of credentials clears it
     if "pid" not in namespaces:
         _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

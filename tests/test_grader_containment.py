@@ -594,12 +594,12 @@ AS_USER = """
 import ctypes, os, sys
 uid, gid = os.getuid(), os.getgid()
 if ctypes.CDLL(None).unshare(0x10000000): sys.exit(77)
-for name, text in (("setgroups", "deny"), ("uid_map", f"1234 {{uid}} 1"), ("gid_map", f"1234 {{gid}} 1")):
+for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {{uid}} 1"), ("gid_map", f"{uid} {{gid}} 1")):
     open(f"/proc/self/{{name}}", "w").write(text)
 libc = ctypes.CDLL(None)
 libc.prctl(38, 1, 0, 0, 0)
 import struct
-libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
+if {uid}: libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
 sys.path[:0] = [{root!r}, {tests!r}]
 from adversarial import PROBLEMS
 from grader import Grader
@@ -609,15 +609,92 @@ with Grader(1) as g:
 """
 
 
-def test_every_layer_works_for_an_ordinary_user():
-    exploit = WRONG.replace("```python", "```python\nopen('result.txt', 'w').write('PASS')")
-    code = AS_USER.format(root=str(ROOT), tests=str(ROOT / "tests"), texts=[RIGHT, WRONG, exploit])
+def _as_user(uid: int, texts: list[str]) -> str:
+    code = AS_USER.format(root=str(ROOT), tests=str(ROOT / "tests"), texts=texts, uid=uid)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     if done.returncode == 77:
         pytest.skip("this system gives no user namespace to a process without privileges")
+    return done.stdout + done.stderr
+
+
+def test_every_layer_works_for_an_ordinary_user():
+    exploit = WRONG.replace("```python", "```python\nopen('result.txt', 'w').write('PASS')")
+    told = _as_user(1234, [RIGHT, WRONG, exploit])
     labels = "['correct', 'correct', 'incorrect', 'incorrect', 'incorrect', 'hack']"
-    assert done.stdout.endswith(f" 1234 {labels}\n"), done.stdout + done.stderr
-    assert "landlock" in done.stdout and "seccomp" in done.stdout and "ns(user" in done.stdout
+    assert told.endswith(f" 1234 {labels}\n"), told
+    assert "landlock" in told and "seccomp" in told and "ns(user" in told and "uid(caller)" in told
+
+
+def test_a_caller_that_owns_the_host_s_devices_keeps_them_as_they_are():
+    """Root of a namespace with one uid: the programs have the uid that owns /dev/null, and no way to its inode."""
+    touch = "import os\nfor path in ('/dev/null', '/dev/urandom', os.__file__):\n"
+    for call in ("os.chmod(path, 0o666)", "os.utime(path)", "os.chown(path, 0, 0)", "os.unlink(path)"):
+        touch += f"    try:\n        {call}\n        raise SystemExit\n    except OSError: pass\n"
+    before = [os.stat(path) for path in ("/dev/null", "/dev/urandom", os.__file__)]
+    told = _as_user(0, [RIGHT, f"```python\n{touch}{RIGHT[10:]}"])
+    assert told.endswith(" 0 ['correct', 'correct', 'correct', 'correct']\n"), told
+    assert [os.stat(path) for path in ("/dev/null", "/dev/urandom", os.__file__)] == before
+
+
+NO_USER_NAMESPACE = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import ctypes, sandbox, struct
+deny = [(0x20, 0, 0, 0), (0x15, 0, 3, 272), (0x20, 0, 0, 16), (0x45, 0, 1, 0x10000000), (6, 0, 0, 0x50001),
+        (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in deny))
+sandbox._call("prctl", 38, 1, 0, 0, 0)
+sandbox._syscall(317, 1, 0, struct.pack("HxxxxxxQ", len(deny), ctypes.addressof(code)))
+from adversarial import PROBLEMS
+from grader import Grader, SandboxUnavailable
+try: Grader(1)
+except SandboxUnavailable as error: print(error)
+who = "```python\\nimport os\\nclass Solution:\\n    def add(self, a, b): return a + b if os.getuid() else 0\\n```"
+with Grader(1, accept_level="none") as g:
+    print(g.layers, g.grade([(PROBLEMS["add"], who, "none", "")])[0].label)
+"""
+
+
+def test_root_without_a_user_namespace_is_named_and_its_programs_are_not_root():
+    if os.getuid() != 0:
+        pytest.skip("only root can make the other namespaces alone")
+    code = NO_USER_NAMESPACE.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    refused, accepted = done.stdout.splitlines()[-2:]
+    assert "missing user namespace" in refused, done.stdout + done.stderr
+    assert "uid(own)" in accepted and accepted.endswith("(accepted without: user namespace) correct"), accepted
+
+
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+class Solution:
+    def add(self, a, b):
+        with ThreadPoolExecutor(4) as pool: return sum(pool.map(int, [a, b]))
+"""
+DEEP = "import os\nfor _ in range(40): os.mkdir('d' * 200); os.chdir('d' * 200)\n" + WRONG[10:-3]
+ODD = """
+import os
+os.umask(0o777)
+for i in range(300):
+    os.mkdir(f"closed{i}")
+    os.close(os.open(f"\\udcff {i}\\n", os.O_CREAT))
+    os.symlink("/etc", f"link{i}")
+""" + WRONG[10:-3]
+GONE = "import os, shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)\n" + RIGHT[10:-3]
+WRITER = 'open("../learned", "w").write("x")\n' + RIGHT[10:-3]
+READER = "import os\n" + RIGHT[10:-3].replace("a + b", "a + b if os.path.exists('../learned') else 0")
+KILLER = "import ctypes\nctypes.CDLL(None).syscall(234, {pid}, {pid}, 9)\n" + RIGHT[10:-3]
+
+
+def test_without_namespaces_programs_are_judged_alone_and_their_folder_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    programs = [(THREADS, True), (DEEP, False), (ODD, False), (GONE, True), (WRITER, False), (READER, False),
+                (KILLER.format(pid=os.getpid()), True), (RIGHT[10:-3], True)]  # fmt: skip
+    with Grader(1, without=("ns",), accept_level="landlock+seccomp+rlimits") as g:
+        grades = g.grade((PROBLEMS["add"], f"```python\n{code}```", "none", "") for code, _ in programs)
+        assert [grade.gt_correct for grade in grades] == [right for _, right in programs], grades
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_each_layer_alone_stops_what_it_promises():
