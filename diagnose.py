@@ -19,6 +19,7 @@ import tyro
 from accelerate import Accelerator
 
 import extract_vhack
+import models
 import runs
 import train
 from grader import Grader, GraderProcess
@@ -54,7 +55,8 @@ def diagnose(cfg: train.Config) -> list[dict]:
     kind = GraderProcess if cfg.device == "cuda" else Grader
     out, bank = [], []
     with kind(cfg.grader_workers, accept_level=cfg.grader_level, cpu_limit_s=cfg.grader_cpu_s) as grader:
-        tr = train.Trainer(cfg, grader, acc)
+        device = str(acc.device) if cfg.device == "cuda" else "cpu"
+        tr = train.Trainer(cfg, grader, acc, *models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype))
         mixed, alone, note = train.build_tasks(cfg, tr.tok)
         print(note, train.header(), sep="\n", flush=True)
         known = directions(tr)

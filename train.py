@@ -128,8 +128,8 @@ NEEDS: list[tuple[tuple[str, ...], str, Callable[[Config], bool]]] = [
     ),
     (
         ("penalty",),
-        "--arm gt_penalty or --screen-by penalty",
-        lambda c: c.arm == "gt_penalty" or c.arm in SCREENS_WITH and c.screen_by == "penalty",
+        "--arm gt_penalty, pair_penalty or --screen-by penalty",
+        lambda c: c.arm in ("gt_penalty", "pair_penalty") or c.arm in SCREENS_WITH and c.screen_by == "penalty",
     ),
     (("adv_alpha", "adv_form", "adv_tokens"), "--arm adv_mod", lambda c: c.arm == "adv_mod"),
     (("route_seed",), "--arm route", lambda c: c.arm == "route"),
