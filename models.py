@@ -12,6 +12,7 @@ anything else      a Hugging Face hub name or a local folder, e.g. Qwen/Qwen3-4B
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib.util
@@ -272,28 +273,36 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_weights(where: str | Path, name: str, dtype: torch.dtype):
-    """A causal LM from a folder or the hub, its architecture judged by its config before any weight is read.
-
-    Raises ValueError or FileNotFoundError in one line, naming what is missing and the mend.
-    """
-    if (Path(where) / "adapter_config.json").exists():
-        raise ValueError(f"--model {name}: an adapter, not a whole model; merge it into its base model and give that")
+@contextlib.contextmanager
+def _loading(name: str):
+    """Turn what transformers raises on a bad folder into one line: it has no class of its own for that."""
     try:
-        cfg = AutoConfig.from_pretrained(where)
-        refuse_unknown(cfg, f"--model {name}")
-        model, info = AutoModelForCausalLM.from_pretrained(
-            where, config=cfg, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
-        )
+        yield
     except OSError as e:
         raise FileNotFoundError(
             f"--model {name}: neither a known name nor loadable from disk or hub ({str(e).splitlines()[0]}); "
             "run `just download-model` on a machine with network, or give a local folder"
         ) from e
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as e:
-        if isinstance(e, ValueError) and str(e).startswith("--model"):
-            raise
         raise ValueError(f"--model {name}: cannot be loaded ({' '.join(str(e).split())[:300]})") from e
+
+
+def read_config(where: str | Path, name: str):
+    """The config of a model that can be computed exactly, read before any weight; ValueError, FileNotFoundError."""
+    if (Path(where) / "adapter_config.json").exists():
+        raise ValueError(f"--model {name}: an adapter, not a whole model; merge it into its base model and give that")
+    with _loading(name):
+        cfg = AutoConfig.from_pretrained(where)
+    refuse_unknown(cfg, f"--model {name}")
+    return cfg
+
+
+def load_weights(where: str | Path, name: str, cfg, dtype: torch.dtype):
+    """A causal LM from a folder or the hub; ValueError in one line naming tensors that its files do not give it."""
+    with _loading(name):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            where, config=cfg, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
+        )
     for what, keys in (("lack", info["missing_keys"]), ("have other shapes for", info["mismatched_keys"])):
         if keys:
             found = _listed(sorted(k if isinstance(k, str) else k[0] for k in keys))
@@ -324,6 +333,14 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
     dt = DTYPES[dtype]
+    where, cfg = name, None
+    if name not in ("tiny", "qwen3-4b-random"):
+        own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
+        own["smollm2-substrate"] = substrate_folder
+        if name.endswith(".safetensors"):
+            own[name] = lambda: substrate_folder(runs.find(name))
+        where = own[name]() if name in own else runs.find(name) if runs.find(name).exists() else name
+        cfg = read_config(where, name)
     tok = load_tokenizer(name, tokenizer)
     if name == "tiny":
         eos = tok.eos_token_id
@@ -333,12 +350,7 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     elif name == "qwen3-4b-random":
         model = random_qwen3(QWEN3_4B, dt, device)
     else:
-        own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
-        own["smollm2-substrate"] = substrate_folder
-        if name.endswith(".safetensors"):
-            own[name] = lambda: substrate_folder(runs.find(name))
-        where = own[name]() if name in own else runs.find(name) if runs.find(name).exists() else name
-        model = load_weights(where, name, dt).to(device)
+        model = load_weights(where, name, cfg, dt).to(device)
     model.eval()
     refuse_broken(model, tok, name)
     if hasattr(model, "generation_config"):

@@ -21,7 +21,7 @@ from shared_prompts import Packed, Unit
 from svd_basis import Basis, merged
 
 LOGIT_CHUNK = 2048  # rows of float32 logits alive at once: 1.2 GB at V = 151,936
-FLOOR_CHUNK = 256  # of those, rows whose nucleus is sought together: it takes four times their memory
+FLOOR_CHUNK = 256  # of those, rows whose nucleus a CPU seeks together: it takes four times their memory
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,11 @@ class _TokenLogps(torch.autograd.Function):
     def forward(ctx, h, weight, targets, scale, top_p):
         logps, lse, floors = [], [], []
         for hc, tc in zip(h.split(LOGIT_CHUNK), targets.split(LOGIT_CHUNK), strict=True):
-            logits = (hc @ weight.T).float().mul_(scale)  # (c, V)
+            raw = hc @ weight.T  # (c, V)
+            logits = raw.float().mul_(scale)
             target = logits.gather(-1, tc[:, None])
             if top_p < 1:
-                floors.append(torch.cat([nucleus_floor(part, top_p) for part in logits.split(FLOOR_CHUNK)]))
+                floors.append(_floors(raw, logits, scale, top_p))
                 _keep_nucleus(logits, floors[-1], tc)
             lse.append(logits.logsumexp(-1))
             logps.append(target.squeeze(-1) - lse[-1])
@@ -91,6 +92,15 @@ class _TokenLogps(torch.autograd.Function):
             d.scatter_add_(-1, targets[part, None], torch.ones_like(d[:, :1]))
             out[part] = d.mul_(g[part, None] * ctx.scale).to(h.dtype) @ weight
         return out, None, None, None, None
+
+
+def _floors(raw: Tensor, logits: Tensor, scale: float, top_p: float) -> Tensor:
+    """(n, 1): the smallest of logits (n, V) = scale * raw that the sampler may draw from, found as it finds it."""
+    if raw.is_cuda:
+        from sampler_gpu import nucleus_floors  # Triton is only needed here
+
+        return nucleus_floors(raw, scale, top_p).mul_(scale)
+    return torch.cat([nucleus_floor(part, top_p) for part in logits.split(FLOOR_CHUNK)])
 
 
 def _keep_nucleus(logits: Tensor, floor: Tensor, targets: Tensor) -> None:

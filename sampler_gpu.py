@@ -384,6 +384,18 @@ def _pow2(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
+def nucleus_floors(logits: Tensor, scale: float, top_p: float) -> Tensor:
+    """logits (n, V) -> (n, 1) float32: sampler.nucleus_floor of scale * logits, in units of logits."""
+    n, v = logits.shape
+    low = torch.full((n, 1), float("-inf"), device=logits.device)
+    inv_t = torch.full((1,), scale, device=logits.device)
+    _nucleus_kernel[(n,)](
+        logits, low, inv_t, inv_t, top_p, V=v, NB=0, CHUNK=CHUNK, BITS=16 if logits.dtype == torch.bfloat16 else 32,
+        num_warps=16,
+    )  # fmt: skip
+    return low
+
+
 # -------------------------------------------------------------------------------------------------------------- engine
 
 

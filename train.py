@@ -167,8 +167,8 @@ class Config:
     prompts_per_step: int = 4  # P
     group: int = 8  # G, teacher rollouts included
     max_new_tokens: int = 128
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: float = 1.0  # of the student's answers; the gradient is of the distribution at it
+    top_p: float = 1.0  # below 1 the gradient is of the kept tokens' own softmax, which is what was drawn from
     tokens_per_micro: int = 16384  # padded tokens of one forward + backward
     fused: bool = False  # delta_s training reads U (S + delta) Vh, not W and a side product; rounds at delta = 0
     share_prompts: bool = False  # run a group's prompt once; a rollout's own gradient is then of its own positions

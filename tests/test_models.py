@@ -1,13 +1,22 @@
 """Loading by name: SmolLM2 out of its GGUF, LoRA merging, and what a reader is told when something is missing."""
 
 import importlib.util
+import json
+import re
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 import models
+import shared_prompts
 import substrate
-from sampler import sample
+from policy_grad import Sequence, check_forward, nll_loss, rollout_grads, shared_grads, token_logps
+from sampler import ARCHITECTURES, filter_logits, refuse_unknown, sample
+from shared_prompts import Unit
+from svd_basis import attach
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +156,175 @@ def test_the_path_of_a_lora_names_smollm2_with_it_merged(smollm2):
     torch.testing.assert_close(merged.get_submodule(name).weight.float(), want, atol=1e-6, rtol=1e-5)
     with pytest.raises(FileNotFoundError, match="nowhere.safetensors.*just substrate"):
         models.load_model("nowhere.safetensors")
+
+
+# ------------------------------------------------------------------------------------------------- architectures
+DIMS = dict(
+    hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=97, max_position_embeddings=512, eos_token_id=1, bos_token_id=0, pad_token_id=0,
+)  # fmt: skip
+OWN = {
+    "qwen3": {"head_dim": 24},
+    "seed_oss": {"head_dim": 16},
+    "mistral": {"sliding_window": None},
+    "granite": {
+        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.06, "logits_scaling": 0.5,
+    },
+}  # fmt: skip
+
+
+def random_model(kind: str, **more):
+    """A model of four layers whose weights are so large that a wrong norm, factor or rotation shows."""
+    config = AutoConfig.for_model(kind, **DIMS | more)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    gen = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim > 1:
+                p.copy_(torch.randn(p.shape, generator=gen) * p.shape[-1] ** -0.5)
+            else:
+                p.copy_(("norm" in name) + 0.3 * torch.randn(p.shape, generator=gen))
+    return model
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_sampler_and_gradients_of_each_architecture_are_its_own_forwards(kind):
+    """Also under the temperature and nucleus that `full` samples with: the gradient is of what was drawn from."""
+    model, temperature, top_p = random_model(kind, **OWN.get(kind, {})), 0.7, 0.9
+    prompts = [list(range(5, 40)), [9, 4, 7]]
+    how = {"temperature": temperature, "top_p": top_p}
+    done = sample(model, prompts, 2, max_new_tokens=12, eos_ids=(), seed=0, **how)
+    seqs = [Sequence(prompts[i // 2], s.ids) for i, s in enumerate(done)]
+
+    def own(s: Sequence) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log p of the whole softmax, of the nucleus) of each completion token."""
+        ids = torch.tensor([s.prompt_ids + s.completion_ids])
+        logits = model(input_ids=ids).logits[0, len(s.prompt_ids) - 1 : -1].float() / temperature
+        at = torch.tensor(s.completion_ids)[:, None]
+        return logits.log_softmax(-1).gather(1, at)[:, 0], filter_logits(logits, 0, top_p).log_softmax(-1).gather(1, at)
+
+    basis, weights = attach(model, "full", core_rank=4), torch.tensor([1.0, -0.5, 2.0, 0.7])
+    for s, d in zip(seqs, done, strict=True):
+        whole, kept = own(s)
+        torch.testing.assert_close(torch.tensor(d.logps), whole.detach(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(token_logps(model, [s], **how)[0], kept[:, 0], atol=1e-4, rtol=0)
+        assert float((kept[:, 0] - whole).detach().max()) > 0.01  # the nucleus left something out
+    sum(-w * own(s)[1].sum() for w, s in zip(weights, seqs, strict=True)).backward()
+    want = [k.grad.clone() for k in basis.knobs()]
+    units = [
+        Unit(p, [s.completion_ids for s in seqs[2 * i : 2 * i + 2]], [2 * i, 2 * i + 1]) for i, p in enumerate(prompts)
+    ]
+    scaled = nll_loss(weights)
+    for grads_of in (
+        lambda **kw: shared_grads(model, basis, units, weights, **kw),
+        lambda **kw: rollout_grads(model, basis, seqs, scaled, **kw),
+    ):
+        for k in basis.knobs():
+            k.grad = None
+        grads_of(weight_grads=True, **how)
+        for k, g in zip(basis.knobs(), want, strict=True):
+            assert float((k.grad - g).norm() / g.norm()) < 1e-4
+
+
+def test_a_teachers_token_outside_the_nucleus_keeps_a_finite_gradient():
+    model = random_model("qwen3")
+    seq = Sequence([5, 6, 7], list(range(8, 90)))  # most of these are improbable
+    basis = attach(model)
+    grads, logp, _ = rollout_grads(model, basis, [seq], nll_loss(), top_p=0.5)
+    assert bool(torch.isfinite(grads).all()) and float(grads.norm()) > 0
+    assert float(token_logps(model, [seq], top_p=0.5)[0].max()) <= 0
+
+
+UNLIKE = [
+    "diffllama", "ernie4_5", "helium", "hunyuan_v1_dense", "glm", "glm4", "olmo", "olmo2", "olmo3", "phi", "phi3",
+    "cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "stablelm",
+    "starcoder2", "gpt2", "gpt_neox", "opt", "mamba", "falcon", "bloom", "deepseek_v3", "nemotron", "exaone4",
+    "llama4_text", "gpt_oss",
+]  # fmt: skip
+WINDOWS = {
+    "mistral": {"sliding_window": 8},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
+    "qwen3": {"layer_types": ["full_attention"] * 3 + ["sliding_attention"]},
+    "smollm3": {"use_sliding_window": True, "sliding_window": 8},
+}
+
+
+def test_other_architectures_windows_and_quantised_weights_are_refused_in_one_line_that_names_them():
+    def refused(config) -> str:
+        with pytest.raises(ValueError) as e:
+            refuse_unknown(config, "--model X")
+        assert "\n" not in str(e.value) and str(e.value).startswith("--model X: ")
+        return str(e.value)
+
+    for kind in UNLIKE:
+        assert f"architecture {kind} " in refused(AutoConfig.for_model(kind))
+    for kind, more in WINDOWS.items():
+        assert "sliding-window" in refused(AutoConfig.for_model(kind, **DIMS | more))
+    four_bit = AutoConfig.for_model("llama", **DIMS, quantization_config={"quant_method": "bitsandbytes"})
+    assert "quantised" in refused(four_bit)
+    angles = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    assert "rope_type dynamic" in refused(AutoConfig.for_model("llama", **DIMS, rope_parameters=angles))
+    for kind in ("ernie4_5", "mistral"):  # the sampler itself refuses them, too
+        with pytest.raises(ValueError, match="ForCausalLM: "):
+            sample(random_model(kind), [[5]], 1, max_new_tokens=1, eos_ids=(1,), seed=0)
+
+
+def test_a_forward_unlike_the_models_own_is_refused_by_path_and_size(monkeypatch):
+    """What a config does not tell: every place where a later transformers may differ from this code."""
+    prompts = [list(range(5, 25)), [9, 4, 7]]
+    how = {"engine": "eager", "memory_gb": None}
+    for dtype in (torch.float32, torch.bfloat16):
+        model = random_model("llama").to(dtype)
+        basis = attach(model)
+        check_forward(model, basis, prompts, **how)
+        assert not any(bool(k.any()) for k in basis.knobs())  # the delta that it was checked with is gone
+        own = model.model.norm.forward
+        monkeypatch.setattr(model.model.norm, "forward", lambda x, own=own: 1.5 * own(x))
+        with pytest.raises(ValueError, match=r"^LlamaForCausalLM in \w+: the sampler's .* by \d\.\d+ ") as e:
+            check_forward(model, basis, prompts, **how)
+        assert "\n" not in str(e.value) and not any(bool(k.any()) for k in basis.knobs())
+        monkeypatch.undo()
+        real = shared_prompts.hidden_states
+        monkeypatch.setattr(shared_prompts, "hidden_states", lambda *a, real=real: real(*a).roll(1, -1))
+        with pytest.raises(ValueError, match=r"the packed forward's .* differ"):
+            check_forward(model, basis, prompts, **how)
+        monkeypatch.undo()
+
+
+def test_a_folder_of_broken_weights_is_refused_by_the_name_of_the_tensor(tmp_path):
+    model, tok = models.load_model("tiny")
+    good = models.save_folder(tmp_path / "good", model, tok, {})
+    tensors = load_file(good / "model.safetensors")
+    lost, other = "model.layers.1.mlp.up_proj.weight", "model.layers.0.self_attn.q_norm.weight"
+
+    def folder(name: str, change, config=None) -> str:
+        made = tmp_path / name
+        shutil.copytree(good, made)
+        save_file(change(dict(tensors)), made / "model.safetensors", metadata={"format": "pt"})
+        if config:
+            found = json.loads((made / "config.json").read_text())
+            (made / "config.json").write_text(json.dumps(found | config))
+        return str(made)
+
+    same = lambda t: t  # noqa: E731
+    nan = lambda t: t | {other: torch.full_like(t[other], float("nan"))}  # noqa: E731
+    cases = [
+        (folder("lacking", lambda t: {k: v for k, v in t.items() if k != lost}), f"lack {lost}, which would be random"),
+        (folder("shaped", lambda t: t | {lost: t[lost][:7].clone()}), f"other shapes for {lost}"),
+        (folder("nan", nan), f"NaN or infinity in {other}"),
+        (folder("deeper", same, {"num_hidden_layers": 3, "layer_types": None}), "lack model.layers.2.* and "),
+        (folder("few", lambda t: t | {"model.embed_tokens.weight": t["model.embed_tokens.weight"][:500].clone()},
+                {"vocab_size": 500}), "ids up to 1023, but the model has rows for 500"),
+        (folder("other", same, {"model_type": "olmo2"}), "architecture olmo2 is not"),
+        (folder("unknown", same, {"model_type": "later_llm"}), "later_llm"),
+        (folder("adapter", same), "an adapter, not a whole model"),
+        (folder("cut", same), "cannot be loaded"),
+        (folder("words", same, {"hidden_size": "wide"}), "cannot be loaded"),
+    ]  # fmt: skip
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    (tmp_path / "cut" / "model.safetensors").write_bytes((good / "model.safetensors").read_bytes()[:1000])
+    for path, said in cases:
+        with pytest.raises(ValueError) as e:
+            models.load_model(path)
+        assert str(e.value).startswith(f"--model {path}: ") and "\n" not in str(e.value)
+        assert re.search(said.replace("*", ".*"), str(e.value)), str(e.value)

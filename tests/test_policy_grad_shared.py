@@ -1,5 +1,6 @@
 """Prompts run once a group: the same log-probabilities and the same summed gradient as one sequence a rollout."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from test_sampler import DEVICES, gpu, make
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import shared_prompts
-from policy_grad import Sequence, recompute_layers, rollout_grads, shared_grads
+from policy_grad import KL, Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
 from shared_prompts import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
 from svd_basis import attach
 
@@ -175,6 +176,47 @@ def test_full_weights_get_the_gradient_of_unshared_prompts(coords):
     assert torch.allclose(own.sum(0) + prompts.sum(0), rows.sum(0), atol=1e-5 * float(rows.abs().max()))
     # and the coordinates are those of the gradient itself
     assert torch.allclose(basis.flat(got), rows.sum(0), atol=1e-5 * float(rows.abs().max()))
+
+
+@pytest.mark.parametrize("train", ["delta_s", "full"])
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_kl_term_on_packed_prompts_is_that_of_one_sequence_a_rollout(train, top_p):
+    """Autograd of the K3 formula on padded sequences against a fixed reference; a rollout of weight 0 has one, too."""
+    model, (units, n) = make(), units_of()
+    basis = attach(model, train, core_rank=4)
+    start = [k.detach().clone() for k in basis.knobs()]
+    gen = torch.Generator().manual_seed(4)
+    moved = [k + 0.1 * k.abs().mean().clamp_min(0.3) * torch.randn(k.shape, generator=gen) for k in start]
+    swap = lambda to: [k.data.copy_(x) for k, x in zip(basis.knobs(), to, strict=True)]  # noqa: E731
+
+    @contextlib.contextmanager
+    def reference():
+        swap(start)
+        yield
+        swap(moved)
+
+    swap(moved)
+    weights, beta = torch.randn(n, generator=gen), torch.rand(n, generator=gen)
+    weights[2] = 0.0
+    how = {"temperature": 0.7, "top_p": top_p, "weight_grads": train == "full"}
+
+    def loss(logps, rows, batch):
+        with torch.no_grad(), reference():
+            ref, _ = token_logps(model, [sequences(units)[i] for i in batch], 0.7, top_p)
+        index, r = torch.tensor(batch)[rows], ref - logps
+        return (-weights[index] * logps + beta[index] * (r.exp() - r - 1)).sum()
+
+    want, *_ = rollout_grads(model, basis, sequences(units), loss, **how)
+    theirs = [k.grad for k in basis.knobs()]
+    for k in basis.knobs():
+        k.grad = None
+    kl = KL(beta, torch.zeros(n), reference)
+    own, prompts, _ = shared_grads(model, basis, units, weights, tokens_per_micro=60, kl=kl, **how)
+    for at, u in enumerate(units):
+        assert relative(own[u.rollouts].sum(0) + prompts[at], want[u.rollouts].sum(0)) < 1e-4
+    for k, g in zip(basis.knobs(), theirs, strict=True):
+        assert g is None and k.grad is None or relative(k.grad, g) < 1e-4
+    assert float(kl.out.min()) > 0 and float(own[2].norm()) > 0
 
 
 def test_an_empty_prompt_is_refused():

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 from scipy.stats import chisquare
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 import svd_basis
 from sampler import Geometry, Net, draw, filter_logits, nucleus_floor, sample, uniforms
@@ -25,7 +25,7 @@ def make(kind="qwen3", tied=True, device="cpu", dtype=torch.float32, **over):
         num_key_value_heads=2, head_dim=16, max_position_embeddings=512, tie_word_embeddings=tied, eos_token_id=1,
         pad_token_id=0, bos_token_id=None, initializer_range=0.2,
     ) | over  # fmt: skip
-    model = Qwen3ForCausalLM(Qwen3Config(**dims)) if kind == "qwen3" else LlamaForCausalLM(LlamaConfig(**dims))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **dims), attn_implementation="sdpa")
     for name, p in model.named_parameters():  # norms of 1 would hide a weight that is left out
         if "norm" in name:
             torch.nn.init.uniform_(p, 0.5, 1.5)
@@ -283,8 +283,9 @@ import torch, sampler, sampler_gpu, test_sampler as T
 sampler_gpu.CHUNK = 32
 dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
             num_key_value_heads=1, head_dim=8)
-model, ps = T.make(**dims), T.prompts((5, 66), 80)
-for temperature, k, p in ((1.0, 0, 1.0), (0.7, 7, 0.8), (0.0, 0, 1.0)):
+still = dict(kind="smollm3", no_rope_layers=[0])  # a layer without rotation
+qwen, smollm, ps = T.make(**dims), T.make(**dims, **still), T.prompts((5, 66), 80)
+for model, temperature, k, p in ((qwen, 1.0, 0, 1.0), (qwen, 0.7, 7, 0.8), (qwen, 0.0, 0, 1.0), (smollm, 0.0, 0, 1.0)):
     ref = sampler.sample(model, ps, 2, max_new_tokens=3, temperature=temperature, top_k=k, top_p=p,
                          eos_ids=T.EOS, seed=3)
     job = sampler.Job(ps, 2, [3] * 4, temperature, k, p, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
@@ -315,6 +316,8 @@ def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
                 CHUNK=chunk, BITS=16 if kind == torch.bfloat16 else 32, num_warps=4,
             )  # fmt: skip
             assert torch.equal(low[live] * t, want), (kind, top_p, low[live] * t, want)
+        plain = sampler_gpu.nucleus_floors(logits.to(kind), 1 / 0.7, 0.9) * torch.tensor(1 / 0.7, device=device)
+        assert torch.equal(plain, nucleus_floor(logits * torch.tensor(1 / 0.7, device=device), 0.9)), kind
 
 
 @gpu

@@ -138,6 +138,16 @@ def test_kl_starts_at_zero_and_grows_as_the_model_leaves_its_start(train, tmp_pa
     assert status == 0 and kl[0] == pytest.approx(0.0, abs=1e-6) and kl[1] > 1e-4
 
 
+@pytest.mark.parametrize("arm", ["vanilla", "screen"])
+def test_a_step_without_reward_variance_still_goes_back_to_the_reference(arm, tmp_path, pool, vhack):
+    """Step 1 has a teacher and moves the model; in step 2 every reward is 0, so that the KL term is all there is."""
+    flags = {"lr": 0.3, "mix_ratio": 0.5, "teacher_off_step": 1, "teacher_pool_dir": pool, "v_hack": vhack}
+    _, run = go(tmp_path, arm=arm, kl_beta=0.5, screen_at=100.0, **flags)
+    first, second = rows(run)
+    assert first["flat"][0] < first["flat"][1] and second["flat"][0] == second["flat"][1]
+    assert second["kl"] > 1e-4 and second["gn"] > 1e-5 and second["loss"] == pytest.approx(0.5 * second["kl"])
+
+
 @pytest.mark.parametrize("flags", [
     {"train": "delta_s"}, {"train": "full"}, {"train": "full", "kl_beta": 0.1},
     {"train": "full", "arm": "screen_random"},
@@ -443,23 +453,45 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
 # ------------------------------------------------------------------------------------------------ several processes
 
 
-def test_two_processes_give_the_gradient_of_one(tmp_path, pool, vhack):
-    """Same global batch, same rollouts, same delta_s after each step, whether one process or two hold it."""
-    flags = {"arm": "projected", "steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
-    _, one = go(tmp_path / "one", **flags)
-    args = command(tmp_path / "two", **flags)[1:]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    done = subprocess.run([*launch, *args], cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
+SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
+    "screen_projected": {"screen_share": 0.3, "screen_freeze": 1, "kl_beta": 0.1},
+    "screen_random": {"screen_share": 0.3, "share_prompts": True},
+    "screen_haar": {"screen_at": -1.0, "screen_match": True, "screen_side": "positive"},
+    "screen_length": {"screen_share": 0.4, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
+    "adv_mod": {"share_prompts": True},
+    "route": {"route_seed": 1.0},
+}
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
+    """Same global batch, drops, rows, evaluations and weights; one pair of processes runs all arms in turn."""
+    base = {"steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_n": 3, "prompts_per_step": 4}
+    flags = [{"arm": arm} | base | more for arm, more in SHARED_STEP.items()]
+    (tmp_path / "flags.json").write_text(json.dumps([f | {"out_dir": str(tmp_path / "two" / f["arm"])} for f in flags]))
+    (tmp_path / "arms.py").write_text(
+        "import json, sys\n"
+        "from test_train import SMALL, T, replace\n"
+        "sys.exit(max(T.main(replace(SMALL, **f)) for f in json.load(open(sys.argv[1]))))\n"
+    )
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    files = [str(tmp_path / "arms.py"), str(tmp_path / "flags.json")]
+    done = subprocess.run([*launch, *files], cwd=ROOT, env=env, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    (two,) = (tmp_path / "two").glob("*_*")
-    assert [r["hack_t"] for r in rows(two)] == [r["hack_t"] for r in rows(one)]
-    key = lambda r: (r["step"], r["source"], str(r["problem_id"]), r["completion"])  # noqa: E731
-    live = lambda run: sorted(key(r) for r in rows(run, "rollouts.jsonl") if r["source"] != "eval")  # noqa: E731
-    assert live(two) == live(one)
-    a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
-    assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a) and any(x.any() for x in a.values())
+    for f in flags:
+        (two,) = (tmp_path / "two" / f["arm"]).glob("*_*")
+        assert " on 2 x cpu " in (two / "log.txt").read_text(), "two processes, not one"
+        status, one = go(tmp_path / "one" / f["arm"], **f)
+        assert status == 0 and " on 1 x cpu " in (one / "log.txt").read_text()
+        for name in ("rows.jsonl", "evals.jsonl", "rollouts.jsonl"):
+            for a, b in zip(rows(one, name), rows(two, name), strict=True):
+                for key, x in a.items():
+                    same = pytest.approx(x, rel=1e-3, abs=1e-5) if isinstance(x, float) else x
+                    assert b[key] == same, (f["arm"], name, key)
+        a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
+        assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a) and any(x.any() for x in a.values())
+        ranked = f["arm"].startswith("screen")
+        assert not ranked or sum(r["n_screened"] for r in rows(one)) > 0, f["arm"]
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

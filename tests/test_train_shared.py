@@ -1,5 +1,9 @@
 """train.py with prompts run once a group: the same updates as with one sequence a rollout, source by source."""
 
+import random
+import threading
+from concurrent.futures import Future
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -36,6 +40,26 @@ def test_shared_prompts_give_the_updates_of_unshared_ones(arm, more, tmp_path, p
     assert all(torch.allclose(a[k], b[k], atol=1e-4) for k in a) and any(x.any() for x in a.values())
     trained = [r for r in rows(two, "rollouts.jsonl") if r["advantage"]]
     assert trained and all(r["cos_hack"] is not None for r in trained)
+
+
+@pytest.mark.parametrize("more", [{}, FULL | {"kl_beta": 0.1}], ids=["delta_s", "full-kl"])
+def test_rows_do_not_depend_on_the_order_in_which_grades_arrive(more, tmp_path, pool, vhack, monkeypatch):  # noqa: F811
+    """A seed fixes a run on the CPU at any load: to the last bit, whichever program takes long."""
+    flags = {"arm": "projected", "steps": 3, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, **more}
+    flags |= {"share_prompts": True, "prompts_per_step": 4}
+    _, one = go(tmp_path / "one", **flags)
+    submit, delays = T.Grader.submit, random.Random(5)
+
+    def late(self, *task):
+        done, out = submit(self, *task), Future()
+        threading.Timer(delays.uniform(0, 0.4), lambda: out.set_result(done.result())).start()
+        return out
+
+    monkeypatch.setattr(T.Grader, "submit", late)
+    _, two = go(tmp_path / "two", **flags)
+    assert rows(one) == rows(two)
+    a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
+    assert all(torch.equal(a[k], b[k]) for k in a) and any(x.any() for x in a.values())
 
 
 def test_every_arm_can_share_prompts_and_a_kl_term_does():
