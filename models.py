@@ -340,7 +340,8 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
         if name.endswith(".safetensors"):
             own[name] = lambda: substrate_folder(runs.find(name))
         where = own[name]() if name in own else runs.find(name) if runs.find(name).exists() else name
-        cfg = read_config(where, name)
+        if (Path(where) / "config.json").exists():  # before the tokenizer, whose reader blames itself for a bad config
+            cfg = read_config(where, name)
     tok = load_tokenizer(name, tokenizer)
     if name == "tiny":
         eos = tok.eos_token_id
@@ -350,7 +351,7 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     elif name == "qwen3-4b-random":
         model = random_qwen3(QWEN3_4B, dt, device)
     else:
-        model = load_weights(where, name, cfg, dt).to(device)
+        model = load_weights(where, name, cfg or read_config(where, name), dt).to(device)
     model.eval()
     refuse_broken(model, tok, name)
     if hasattr(model, "generation_config"):
