@@ -456,7 +456,7 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
 SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
     "screen_projected": {"screen_share": 0.3, "screen_freeze": 1, "kl_beta": 0.1},
     "screen_random": {"screen_share": 0.3, "share_prompts": True},
-    "screen_haar": {"screen_at": -1.0, "screen_match": True, "screen_side": "positive"},
+    "screen_haar": {"screen_at": -1.0, "screen_match": True, "screen_side": "positive", "screen_by": "penalty"},
     "screen_length": {"screen_share": 0.4, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
     "adv_mod": {"share_prompts": True},
     "route": {"route_seed": 1.0},
