@@ -722,3 +722,9 @@ def test_layers_in_force_are_named(grader):
     assert json.dumps(grader.layers)
     for name in ("landlock", "seccomp", "ns(user,pid,mnt,net,ipc,uts)", "rlimits"):
         assert name in grader.layers
+
+
+def test_every_promise_of_the_page_names_tests_that_exist():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "grader.md").read_text()))
+    known = {n for f in (ROOT / "tests").glob("test_*.py") for n in re.findall(r"^def (test_\w+)", f.read_text(), re.M)}
+    assert len(named) > 30 and named - known == set()
