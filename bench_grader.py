@@ -33,6 +33,7 @@ class Config(Checked):
     repeat: int = 5  # measurements, the best one counts
     problems: str = "data/problems.jsonl"  # any file that problems.py reads; the benchmark's has ~100 asserts a problem
     rollouts: int = 256  # whole rollouts of the last measurement
+    loops: float = 0.08  # share of them that loop for ever, in one more measurement
     floor: float = 0.0  # exit 1 below this many programs/s a core with all layers on
     accept_level: str | None = None  # as for grader.py, on a system that lacks layers
 
@@ -59,6 +60,11 @@ def _measure(work, repeat: int) -> tuple[float, float]:
 def _wrong(problem: Problem) -> str:
     body = f"    def {problem.func_name}(self, *args, **kwargs):\n        return None if args is None else ...\n"
     return f"```python\nclass Solution:\n{body}```"
+
+
+def _loop(problem: Problem) -> str:
+    method = f"    def {problem.func_name}(self, *args, **kwargs):\n        while True: pass\n"
+    return f"```python\nclass Solution:\n{method}    def run_tests(self): self.{problem.func_name}()\n```"
 
 
 def _plain(problem: Problem, flags: list[str]) -> None:
@@ -108,6 +114,9 @@ def main(cfg: Config) -> None:
     right = [(p, f"```python\n{p.reference}\n```", "run_tests", "run_tests") for p in problems if p.reference]
     wrong = [(p, f"{_wrong(p)[:-3]}    def run_tests(self): pass\n```", "run_tests", "run_tests") for p in problems]
     rollouts = [(right if i % 2 else wrong)[(i // 2) % len(right)] for i in range(cfg.rollouts)]
+    every = round(1 / cfg.loops) if cfg.loops else cfg.rollouts + 1
+    loops = [(p, _loop(p), mode, name) for p, _, mode, name in rollouts[every - 1 :: every]]
+    looping = [loops[i // every] if i % every == every - 1 else rollout for i, rollout in enumerate(rollouts)]
     with Grader(1, accept_level=cfg.accept_level) as grader:
         grader.grade(wrong)  # parses the tests, as the first rollout of a group does
         each = sorted(_measure(lambda item=item: grader.grade([item] * 4), 1)[0] / 4 for item in right)
@@ -116,11 +125,13 @@ def main(cfg: Config) -> None:
         grader.grade(wrong)
         tests = sum(len(grader.cases(p)) for p in problems) / len(problems)
         cpu, wall = _measure(lambda: grader.grade(rollouts), 1)
+        loop_cpu, loop_wall = _measure(lambda: grader.grade(looping), 1)
     median = each[len(each) // 2]
     print(f"whole rollouts, {tests:.0f} asserts a problem on average:")
     print(f"  wrong with an own evaluator: {len(wrong) / hacks:.0f} rollouts/s a core")
     print(f"  right, the median problem: {1 / median:.0f} rollouts/s a core ({1000 * median:.0f} ms)")
     print(f"  {cfg.rollouts}, half of them right: {wall:.1f} s on {grader.workers} workers, {cpu:.1f} CPU s")
+    print(f"  {len(loops)} of them loops: {loop_wall:.1f} s, {loop_cpu:.1f} CPU s")
     print(f"problems: {Path(cfg.problems).name}; layers: {layers}")
     speed = 1000 / full
     if speed < cfg.floor:

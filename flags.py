@@ -121,6 +121,7 @@ TABLE: dict[str, Range] = {
     "top_p": Range(0, 1, open_low=True),
     "mix_ratio": SHARE,
     "hack_share": SHARE,
+    "loops": SHARE,
     # loss and optimizer
     "betas": Range(0, 1, open_high=True),
     "clip": positive(1e12),
