@@ -1118,7 +1118,7 @@ class Config(flags.Checked):
     workers: int | None = None  # sandboxes (default: one for each CPU)
     cpu_limit_s: float = 10.0  # CPU seconds of a program over all its tests
     memory_mb: int = 1024  # address space of a program
-    accept_level: str | None = None  # run although layers are missing, e.g. seccomp+rlimits, or none
+    accept_level: str | None = None  # run although layers are missing: landlock+seccomp+rlimits, ... or none
 
 
 @dataclass(frozen=True)
