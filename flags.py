@@ -64,7 +64,7 @@ TABLE: dict[str, Range] = {
     "group": count(2, 4096),  # a group of one has no baseline
     "bench_gpu.group": count(1, 4096),
     "limit": count(),
-    "rollouts_view.limit": count(0),  # 0: all
+    "look.limit": count(0),  # 0: all
     "last": count(),
     "max_new_tokens": count(),
     "n": count(),
@@ -114,7 +114,6 @@ TABLE: dict[str, Range] = {
     # seeds
     "seed": SEED,
     "only_seeds": SEED,
-    "queue_jobs.seeds": SEED,
     # sampling
     "temperature": Range(0.01, 100),  # at 0 the log-probability of what was sampled has no gradient
     "probe_distill.temperature": Range(0.01, 100, zero=True),  # 0: greedy

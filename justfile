@@ -21,7 +21,7 @@ fast-dev-run:
     python extract_vhack.py smoke --out "$out/v_hack.safetensors"
     python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
     just _side-by-side smoke "$out" "vanilla projected" --mix-ratio 0.5
-    python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected
+    python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected
 
 # model organism: vanilla, projected and screen with the same seed, then a BLUF and a plot (under 10 minutes)
 demo:
@@ -34,7 +34,7 @@ demo:
     just _side-by-side organism "$out" "vanilla projected screen" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
         --clean-rank 40 --screen-at 0.12 --screen-side positive --share-prompts --lr 6e-4 --schedule cosine --steps 80 \
         --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
-    python study.py compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
+    python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
 
 # ARMS side by side, one thread each, V and teacher pool from OUT
 _side-by-side preset out arms *flags:
@@ -82,11 +82,11 @@ full arm="projected" *flags:
 
 # queue: extract V, then 3 seeds vanilla + 3 seeds projected (pueue, or QUEUE=local)
 queue-full *flags:
-    python queue_jobs.py full "$@"
+    python -m study queue studies/queue-full.toml "$@"
 
 # queue: the 10-step GO/NO-GO probe on the mixed pool (pueue, or QUEUE=local)
 probe-mixed *flags:
-    python queue_jobs.py probe-mixed "$@"
+    python -m study queue studies/probe-mixed.toml "$@"
 
 # --- the parts --------------------------------------------------------------------------------------------------
 
@@ -114,56 +114,56 @@ substrate model="smollm2" *flags:
 # --- studies ----------------------------------------------------------------------------------------------------
 
 # arms x seeds side by side, resumable, then the report with its verdict
-study name="amendment6" *flags:
-    python study.py run {{name}} "${@:2}"
-    python study.py report out/studies/{{name}}
+study name="screen-organism" *flags:
+    python -m study run studies/{{name}}.toml "${@:2}"
+    python -m study report out/studies/{{name}}
 
-# the same study as a job of the queue (pueue, or QUEUE=local)
-queue-study name="amendment6" *flags:
-    python queue_jobs.py study --study {{name}} "${@:2}"
+# the same cells as tasks of the queue (pueue, or QUEUE=local)
+queue-study name="screen-organism" *flags:
+    python -m study queue studies/{{name}}.toml "${@:2}"
 
 # report and verdict of a study: every clause of docs/spec.md, every seed
-verdict name="amendment6":
-    python study.py report out/studies/{{name}}
-    python study.py verdict out/studies/{{name}}
+verdict name="screen-organism":
+    python -m study report out/studies/{{name}}
+    python -m study verdict out/studies/{{name}}
 
 # report, verdict, plots and packed runs of a study -> docs/results/NAME, small enough to commit
-publish name="amendment6" *flags:
-    python study.py publish out/studies/{{name}} "${@:2}"
+publish name="screen-organism" *flags:
+    python -m study publish out/studies/{{name}} "${@:2}"
 
 # published runs (docs/results/NAME/runs.tar.xz) back into out/studies, then report and verdict
 rebuild name="amendment10":
-    python study.py rebuild {{name}} || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
+    python -m study rebuild {{name}} || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
 
 # --- looking ----------------------------------------------------------------------------------------------------
 
 # table over run directories
 results *flags:
-    @python results.py "$@"
+    @python -m study results "$@"
 
 # plots of a study: hack and pass over steps, forest plot against vanilla
-plot study="out/studies/amendment6" *flags:
-    python study.py plot {{study}} "${@:2}"
+plot study="out/studies/screen-organism" *flags:
+    python -m study plot {{study}} "${@:2}"
 
 # the last run's BLUF
 tail:
-    @python results.py --tail
+    @python -m study results --tail
 
 # rollouts as a person reads them; filters --hacked --solved --label --step --source --mode --problem
 read-rollouts run="last" *flags:
-    @python rollouts_view.py {{run}} "${@:2}"
+    @python -m study read-rollouts {{run}} "${@:2}"
 
 # does V of a run tell loopholes from harmless twins and plain answers; what each --screen-at gives up
 near-misses run *flags:
-    python study.py near-misses {{run}} "${@:2}"
+    python -m study near-misses {{run}} "${@:2}"
 
 # share of the next step's hack gradient that V holds, before any study (preset: organism, full)
 diagnose preset="organism" *flags:
-    python diagnose.py {{preset}} "${@:2}"
+    python -m study diagnose {{preset}} "${@:2}"
 
 # does V still see the attempts that training meets; what its screen drops, window by window of steps
-drift study="out/studies/amendment6" *flags:
-    python drift.py {{study}} "${@:2}"
+drift study="out/studies/screen-organism" *flags:
+    python -m study drift {{study}} "${@:2}"
 
 # merged Hugging Face folder of a run
 export run *flags:

@@ -317,6 +317,46 @@ def read_config(run: str | Path) -> dict:
     return meta | {"config": default_config() | config}
 
 
+RUNS = Path("out")  # where run directories lie, one to three folders down
+
+
+def run_dirs(root: Path = RUNS) -> list[Path]:
+    """Run directories in root, root/runs, root/*/runs (out/runs) or root/*/*/runs (of a study, a demo); oldest first:
+    names begin with the UTC start. FileNotFoundError where there is none."""
+    root = find(root)
+    places = [root, *(p for deep in ("runs", "*/runs", "*/*/runs") for p in root.glob(deep))]
+    found = {path.parent for place in places for path in place.glob("*/config.json")}
+    found = [d for d in found if re.match(r"\d{8}T\d{6}", d.name)]  # <utc>_<name>: models have a config.json too
+    if not found:
+        raise FileNotFoundError(f"no run under {root}: none has been made yet (try `just smoke-projected`)")
+    return sorted(found, key=lambda d: d.name)
+
+
+def find_run(name: str, root: Path = RUNS) -> Path:
+    """A run directory by its path, by a folder that holds no other, by a unique part of its name, or `last`."""
+    path = find(name)
+    if (path / "config.json").is_file():
+        return path
+    if path.is_dir():
+        inside = run_dirs(path)
+        if len(inside) == 1:
+            return inside[0]
+        raise FileNotFoundError(f"{path} is no run directory: it holds no config.json and {len(inside)} runs, not one")
+    try:
+        found = run_dirs(root)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f"no run directory called {name!r}: {e}") from None
+    if name == "last":
+        found = found[-1:]
+    else:
+        found = [p for p in found if p.name == name] or [p for p in found if name in p.name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise FileNotFoundError(f"no run directory called {name!r} under {root}: `just results` lists them")
+    raise ValueError(f"{name!r} fits {len(found)} runs ({', '.join(p.name for p in found[:6])}, ...): give more of it")
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value read from JSON is one of a type such as `tuple[float, float] | None`."""
     origin, args = get_origin(hint), get_args(hint)
@@ -577,7 +617,7 @@ def unpack_runs(archive: Path, runs_dir: Path) -> int:
         for m in tar.getmembers():
             at = PurePosixPath(m.name)
             if not m.isfile() or len(at.parts) != 2 or at.parts[0] in ("..", "/") or at.name not in EVIDENCE:
-                raise ValueError(f"{archive}: {m.name!r} is no file of a run; not an archive of `study.py publish`")
+                raise ValueError(f"{archive}: {m.name!r} is no file of a run; not an archive of `study publish`")
         tar.extractall(tmp, filter="data")
         new = [d for d in sorted(Path(tmp).iterdir()) if not (runs_dir / d.name).exists()]
         for d in new:

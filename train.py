@@ -1972,9 +1972,7 @@ class ExportConfig:
 
 def export(cfg: ExportConfig) -> None:
     """Merge a run's trained knobs into a Hugging Face folder; route's quarantine is left out."""
-    from results import find_run
-
-    where = find_run(cfg.run)
+    where = runs.find_run(cfg.run)
     if not (where / "final.safetensors").exists():
         raise FileNotFoundError(
             f"{where}: no final.safetensors, so nothing to export; finish the run with --resume {where}"

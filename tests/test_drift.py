@@ -1,4 +1,4 @@
-"""What drift.py says of rollouts whose answer is known."""
+"""What `drift` says of rollouts whose answer is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import drift
+from study import drift
 
 
 def rollout(step: int, cos: float | None, attempted: bool, advantage: float, screened=False, source="student") -> dict:

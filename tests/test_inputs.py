@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 
 import bench_gpu
 import bench_grader
-import drift
 import extract_vhack
 import flags
 import grader
@@ -29,13 +28,11 @@ import organism
 import pairs
 import probe_distill
 import problems
-import queue_jobs
-import results
-import rollouts_view
 import runs
-import study
 import substrate
 import train
+from study import __main__ as study
+from study import drift, look, results, run
 
 CONFIGS = {
     "train": train.Config(),
@@ -51,12 +48,13 @@ CONFIGS = {
     "pairs check": pairs.Check(()),
     "pairs show": pairs.Show(Path("x"), 0),
     "problems": problems.Config("x"),
-    "queue_jobs": queue_jobs.Config("full"),
     "results": results.Config(),
-    "rollouts_view": rollouts_view.Config(),
+    "read-rollouts": look.Config(),
+    "run": run.RunFlags(Path("x")),
+    "queue": run.QueueFlags(Path("x")),
     "substrate": substrate.TrainConfig(),
 }
-COMMANDS = (study.run_command, study.stage0_command, study.near_misses_command, study.power_command)
+COMMANDS = (study.near_misses_command, study.power_command)
 NEGATIVE_IS_RIGHT = {"screen_at": "a threshold may lie below the pairs' clean mean"}
 
 

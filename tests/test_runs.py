@@ -17,14 +17,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import drift
-import grid
-import queue_jobs
-import results
-import rollouts_view
-import run_read
 import runs
 import train
+from study import drift, look, results, runner
+from study.read import read_run
+from study.spec import Cell
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [{"step": i, "rew_s": i / 3, "text": "caf\u00e9 \u2028\u0085"} for i in (1, 2, 3)]
@@ -189,7 +186,7 @@ def test_a_flag_that_a_run_did_not_have_reads_as_its_default(tmp_path):
     a, b = new_run(tmp_path, "a", old), new_run(tmp_path, "b", whole)
     assert runs.read_config(a.dir) == runs.read_config(b.dir) | {"config": runs.read_config(a.dir)["config"]}
     norm = lambda c: json.loads(json.dumps(c))  # noqa: E731
-    assert norm(run_read.read_run(a.dir).config) == norm(run_read.read_run(b.dir).config)
+    assert norm(read_run(a.dir).config) == norm(read_run(b.dir).config)
     assert train.stored_config(a.dir) == train.stored_config(b.dir) == train.Config(lr=0.5, seed=41)
 
 
@@ -221,8 +218,8 @@ def test_a_config_that_cannot_be_used_is_named_in_one_line(text, says, tmp_path)
 
 
 EVAL = {"step": 0, "hint": "on", "decode": "sample", "mode": "none", "evaluator": "renamed", "n": 2, "hacked": 0}
-EVAL |= {"solved": 1}
-ROLLOUT = dict.fromkeys(rollouts_view.SHOWN, 1) | {"prompt": "p", "completion": "c", "label": "x", "attempted": False}
+EVAL |= {"solved": 1, "attempted": 0, "attempted_correct": 0, "attempted_broken": 0, "format_ok": 2}
+ROLLOUT = dict.fromkeys(look.SHOWN, 1) | {"prompt": "p", "completion": "c", "label": "x", "attempted": False}
 
 
 @pytest.mark.parametrize("file", ["bluf.json", "evals.jsonl", "rows.jsonl", "rollouts.jsonl", "config.json"])
@@ -240,14 +237,13 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     good = (d / file).read_bytes()
     bad = {"torn": good[:9] + b"\n" + good, "a list": b"[1]\n", "other fields": b'{"a": 1}\n', "not UTF-8": b"\xff\n"}
     (d / file).write_bytes(bad[how])
-    cell = grid.Cell("vanilla", 1, ())
+    cell = Cell("vanilla", 1, ())
     readers = {
-        "run_read": lambda: run_read.read_run(d),
+        "read": lambda: read_run(d),
         "results": lambda: results.read_line(d),
-        "rollouts": lambda: list(rollouts_view.read_rollouts(d)),
+        "rollouts": lambda: list(look.read_rollouts(d)),
         "drift": lambda: drift.main(drift.Config(tmp_path / "s")),
-        "runner": lambda: grid.find_runs(d.parent, cell),
-        "queue": lambda: queue_jobs.half_done(queue_jobs.Job("j", ("train.py", "--out-dir", str(d.parent)), "", "")),
+        "runner": lambda: runner.find_runs(d.parent, cell),
         "archive": lambda: runs.pack_runs(d.parent, tmp_path / "a.tar.xz"),
     }
     named = 0

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import lzma
+import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from loguru import logger
 from scipy import stats
 
-import grid
+import extract_vhack
+import probe_distill
 import runs
-import seed_stats as ss
-import study as st
-from run_read import COUNTS, read_run
+import train
+from study import __main__ as cli
+from study import arms, compare, notes, report, rule, runner, tables, verdict
+from study import run as running
+from study import stats as ss
+from study.read import COUNTS, read_run
+from study.registered import CONTROLS, RULE
+from study.spec import Spec, plan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,23 +35,41 @@ MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
 STEPS = (0, 10, 20, 40, 60)
 SEEDS = tuple(range(301, 309))
 BASE_PASS = 0.20
-COMMON = ("--modes", *MODES, "--mix-ratio", "0.25", "--teacher-pool-dir", "pool", "--steps", "60")
-MADE_UP = grid.Spec(
-    "organism", grid.DECIDING | grid.OTHERS | grid.SCREENS, tuple(grid.DECIDING), COMMON, name="made-up",
-    companions={"mix0": "made-up-mix0", "lomo": "made-up-lomo"},
-)  # fmt: skip
-MIX0 = dataclasses.replace(
-    MADE_UP, deciding=("vanilla", "projected"), common=(*COMMON, "--mix-ratio", "0"), name="made-up-mix0", companions={}
-)
+COMMON = f"--modes {' '.join(MODES)} --mix-ratio 0.25 --teacher-pool-dir pool --steps 60"
+OPEN = sorted((ROOT / "studies").glob("*.toml"))
+DECIDING = {a: f"--arm {a}" for a in ("vanilla", *itertools.chain(*([t, *c] for t, c in CONTROLS.items())))}
+DECIDING["projected"] += " --gate one_sided --project-at update"
+DECIDING["ceiling"] = "--arm vanilla --modes none --mix-ratio 0"
+OTHERS = {
+    "projected/one_sided/grad": "--arm projected --gate one_sided --project-at grad",
+    "screen_length": "--arm screen_length",
+    "route": "--arm route",
+    "shrink": "--arm shrink",
+}
+
+
+def spec_of(name: str, arms: dict[str, str], described: dict[str, str], flags: str, **more) -> Spec:
+    """A study's file, parsed; more: its other keys."""
+    top = {"name": name, "preset": "organism", "seeds": list(SEEDS), "plateau": "hacked", "flags": flags} | more
+    tables = {"arms": arms, "described": described, "companions": top.pop("companions", {})}
+    lines = [f"{k} = {json.dumps(v)}" for k, v in top.items()]
+    for title, table in tables.items():
+        lines += [f"[{title}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())]
+    return Spec.parse("\n".join(lines))
+
+
+NAMED = {"mix0": "made-up-mix0", "lomo": "made-up-lomo"}
+MADE_UP = spec_of("made-up", DECIDING, OTHERS, COMMON, companions=NAMED)
+MIX0 = spec_of("made-up-mix0", {a: DECIDING[a] for a in ("vanilla", "projected")}, {}, COMMON + " --mix-ratio 0")
 FOLDS = {
-    f"{m}/{a}": (*grid.DECIDING[a], "--pair-modes", *(k for k in MODES if k != m), "--teacher-pool-dir", f"pool-{m}")
+    f"{m}/{a}": f"{DECIDING[a]} --pair-modes {' '.join(k for k in MODES if k != m)} --teacher-pool-dir pool-{m}"
     for m in MODES
     for a in ("projected", "haar_v")
 }
-LOMO = dataclasses.replace(MIX0, arms=FOLDS, deciding=(), common=COMMON, name="made-up-lomo")
+LOMO = spec_of("made-up-lomo", {}, FOLDS, COMMON)
 
 
-def config_of(spec: grid.Spec, label: str, seed: int) -> dict:
+def config_of(spec: Spec, label: str, seed: int) -> dict:
     """The config that train.py would write for a cell: the defaults, and the flags in their fields' types."""
     config = runs.default_config() | {"seed": seed}
     flags = spec.flags(label) if label in spec.arms else {"--arm": [label.split("/")[-1]]}
@@ -75,7 +99,7 @@ def write_run(
     mode_hack: dict[str, float] | None = None,
     utc: str = "20261123T070000Z",
     steps: tuple[int, ...] = STEPS,
-    spec: grid.Spec = MADE_UP,
+    spec: Spec = MADE_UP,
 ) -> Path:
     """A run whose hack rate rises to `hack` (already at `early` on step 10) and whose pass rate moves to `passed`."""
     name = f"{label.replace('/', '__')}-s{seed}"
@@ -167,7 +191,7 @@ def world(
     """A study directory; `changes` maps a label to write_run keywords that differ from TRUTH."""
     rng = np.random.default_rng(1)
     last = str(changes.get("vanilla", {}).get("steps", STEPS)[-1])
-    spec = dataclasses.replace(MADE_UP, common=(*COMMON, "--steps", last), plateau=plateau)
+    spec = spec_of("made-up", DECIDING, OTHERS, f"{COMMON} --steps {last}", plateau=plateau, companions=NAMED)
     spec.write(path)
     for label, (hack, passed) in TRUTH.items():
         for s in seeds:
@@ -190,16 +214,16 @@ def world(
     return path
 
 
-def verdict(path: Path) -> st.Verdict:
-    study = st.load_study(path)
-    return st.decide(study, "projected", "sample", st.companion(study, "mix0"), st.companion(study, "lomo"))
+def decided(path: Path) -> rule.Verdict:
+    study = arms.load_study(path)
+    return rule.decide(study, "projected", "sample", arms.companion(study, "mix0"), arms.companion(study, "lomo"))
 
 
 # ---------------------------------------------------------------- verdicts of known truth
 
 
 def test_world_where_h1_holds_is_supported(tmp_path):
-    v = verdict(world(tmp_path / "organism"))
+    v = decided(world(tmp_path / "organism"))
     assert (v.word, v.deciding) == ("supported", "S1-S6"), v
     assert {c.id for c in v.clauses} == {f"V{i}" for i in range(1, 9)} | {f"F{i}" for i in range(1, 8)} | {
         f"S{i}" for i in range(1, 7)
@@ -218,18 +242,18 @@ def test_world_where_h1_holds_is_supported(tmp_path):
     ],
 )
 def test_each_falsification_clause_decides_its_own_world(tmp_path, clause, changes):
-    v = verdict(world(tmp_path / "organism", **changes))
+    v = decided(world(tmp_path / "organism", **changes))
     assert (v.word, v.deciding) == ("falsified", clause), v.text
 
 
 def test_effect_within_one_sem_of_vanilla_is_falsified_by_f3_too(tmp_path):
-    v = verdict(world(tmp_path / "organism", jitter=0.0, projected={"hack": 0.85}))
+    v = decided(world(tmp_path / "organism", jitter=0.0, projected={"hack": 0.85}))
     assert v.word == "falsified"
     assert {c.id for c in v.clauses if c.holds and c.id.startswith("F")} >= {"F1", "F3", "F4"}
 
 
 def test_early_gap_that_closes_is_called_delay(tmp_path):
-    v = verdict(world(tmp_path / "organism", projected={"hack": 0.84, "early": 0.1}))
+    v = decided(world(tmp_path / "organism", projected={"hack": 0.84, "early": 0.1}))
     assert v.deciding == "F1" and "delay, not prevention" in v.text
 
 
@@ -244,17 +268,17 @@ def test_early_gap_that_closes_is_called_delay(tmp_path):
     ],
 )
 def test_partial_names_the_missed_clause(tmp_path, clause, changes):
-    v = verdict(world(tmp_path / "organism", **changes))
+    v = decided(world(tmp_path / "organism", **changes))
     assert v.word == "partial" and clause in v.deciding.split("+"), (v.deciding, v.text)
 
 
 def test_without_companion_studies_supported_is_out_of_reach(tmp_path):
-    v = verdict(world(tmp_path / "organism", companions=False))
+    v = decided(world(tmp_path / "organism", companions=False))
     assert (v.word, v.deciding) == ("partial", "S6") and "not run" in v.text
 
 
 def test_pass_rate_that_rises_above_vanilla_does_not_count_against_the_treatment(tmp_path):
-    v = verdict(world(tmp_path / "organism", projected={"passed": 0.60}))
+    v = decided(world(tmp_path / "organism", projected={"passed": 0.60}))
     assert v.word == "supported" and any("rises" in c.text for c in v.clauses if c.id == "S3")
 
 
@@ -273,7 +297,7 @@ def test_pass_rate_that_rises_above_vanilla_does_not_count_against_the_treatment
     ],
 )
 def test_void_conditions_give_no_verdict(tmp_path, clause, kwargs):
-    v = verdict(world(tmp_path / "organism", companions=False, **kwargs))
+    v = decided(world(tmp_path / "organism", companions=False, **kwargs))
     assert (v.word, v.deciding) == ("void", clause), v.text
 
 
@@ -281,18 +305,19 @@ def test_the_plateau_is_of_attempts_only_where_the_study_was_registered_so(tmp_p
     """Vanilla attempts fully at step 20 and turns wrong later: 60 steps are 3 plateaus of attempts, 2 of hacks."""
     slow = {label: {"steps": (0, 10, 20, 30, 40, 50, 60)} for label in TRUTH}
     slow["vanilla"] |= {"early": 0.3, "attempt": 0.9}
-    v = verdict(world(tmp_path / "organism", companions=False, **slow))
+    v = decided(world(tmp_path / "organism", companions=False, **slow))
     assert v.deciding == "V8" and "plateau (hacked) at step 30" in v.text
-    v = verdict(world(tmp_path / "other", companions=False, plateau="attempted", **slow))
+    v = decided(world(tmp_path / "other", companions=False, plateau="attempted", **slow))
     assert v.word != "void", v.text
     assert any("plateau (attempted) at step 20, trained to 60 (3.0x)" in c.text for c in v.clauses if c.id == "V8")
 
 
-def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys):
+def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path):
     path = world(tmp_path / "organism", companions=False, skip={("projected", 308)})
     write_run(path / "runs", "projected", 308, 0.1, 0.43, valid=False)
-    assert st.print_verdict(path) == 3
-    text = capsys.readouterr().out
+    lines, code = verdict.verdict_text(path)
+    text = "\n".join(lines)
+    assert code == 3
     assert (
         "VOID" in text.splitlines()[0]
         and "loss is finite" in text.splitlines()[0]
@@ -303,8 +328,8 @@ def test_one_invalid_deciding_run_voids_the_study_and_is_named(tmp_path, capsys)
 def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
     path = world(tmp_path / "organism")
     write_run(path / "runs", "projected", 301, 0.99, 0.43, valid=False, utc="20261123T060000Z")
-    study = st.load_study(path)
-    v = verdict(path)
+    study = arms.load_study(path)
+    v = decided(path)
     assert v.word == "supported" and [r.seed for r in study.superseded] == [301]
     assert "begun more than once: projected seed 301 has 2 runs, invalid, valid" in v.line
 
@@ -312,7 +337,7 @@ def test_rerun_after_a_mend_counts_and_the_older_run_is_listed(tmp_path):
 def test_verdict_command_refuses_fewer_seeds_than_the_rule_asks(tmp_path, capsys):
     path = world(tmp_path / "organism", seeds=SEEDS[:4], companions=False)
     with pytest.raises(SystemExit) as end:
-        st.app.cli(args=["verdict", str(path)])
+        cli.main(["verdict", str(path)])
     out = capsys.readouterr().out
     assert end.value.code == 3 and "NO VERDICT ON H1: V1" in out and "vanilla 4/8" in out
 
@@ -321,7 +346,7 @@ def test_unfinished_companion_study_blocks_supported_and_breaks_nothing(tmp_path
     path = world(tmp_path / "organism")
     for victim in ("organism-mix0/runs/*_vanilla-s308", "organism-lomo/runs/*_sentinel__haar_v-s303"):
         (next(tmp_path.glob(victim)) / "bluf.json").unlink()
-    v = verdict(path)
+    v = decided(path)
     assert (v.word, v.deciding) == ("partial", "S6")
     assert "mix-0 study void: V1: too few seeds: vanilla 7/8" in v.text
     assert "leave-one-mode-out study void: unequal seed sets, sentinel/haar_v lacks 303" in v.text
@@ -331,7 +356,7 @@ def test_fold_that_nobody_ran_blocks_supported(tmp_path):
     path = world(tmp_path / "organism")
     for run in tmp_path.glob("organism-lomo/runs/*_run_tests__*"):
         shutil.rmtree(run)
-    v = verdict(path)
+    v = decided(path)
     assert (v.word, v.deciding) == ("partial", "S6")
     assert "run_tests/haar_v lacks 301, 302, 303, 304" in v.text and "run_tests/projected lacks" in v.text
 
@@ -615,7 +640,7 @@ def sound(tmp_path_factory):
         f.write_text(
             "".join(x + "\n" for x in f.read_text().splitlines() if '"greedy"' not in x and '"step": 10,' not in x)
         )
-    v = verdict(root / "m")
+    v = decided(root / "m")
     assert v.line.startswith("SUPPORTED by S1-S6") and v.notes == (
         "not held against shrinking the update (not run on its seeds)",
         "the share of the update's energy that the projection removed was not measured",
@@ -628,7 +653,7 @@ def test_an_unsound_study_is_refused_void_partial_or_says_so_in_its_first_line(s
     shutil.copytree(sound, tmp_path / "w")
     CORRUPTIONS[name](tmp_path / "w")
     try:
-        v = verdict(tmp_path / "w" / "m")
+        v = decided(tmp_path / "w" / "m")
     except ValueError as e:
         assert str(tmp_path) in str(e) and "\n" not in str(e)
         return
@@ -640,18 +665,18 @@ def test_the_name_of_a_folder_decides_nothing(sound, tmp_path):
     shutil.copytree(sound, tmp_path / "w")
     for old, new in (("m", "amendment3"), ("m-mix0", "x"), ("m-lomo", "y")):
         (tmp_path / "w" / old).rename(tmp_path / "w" / new)
-    one, other = verdict(sound / "m"), verdict(tmp_path / "w" / "amendment3")
+    one, other = decided(sound / "m"), decided(tmp_path / "w" / "amendment3")
     assert other == one and other.word == "supported"
     shutil.copytree(tmp_path / "w" / "x", tmp_path / "w" / "z")
     with pytest.raises(ValueError, match="are both the study 'made-up-mix0'"):
-        verdict(tmp_path / "w" / "amendment3")
+        decided(tmp_path / "w" / "amendment3")
 
 
 def test_a_flag_that_came_later_makes_no_older_run_differ(sound, tmp_path):
     shutil.copytree(sound, tmp_path / "w")
     for d in sorted((tmp_path / "w").glob("*/runs/*"))[::3]:
-        edit(d / "config.json", lambda m: [m["config"].pop(k) for k in ("weight_decay", "betas", "screen_match")])
-    assert verdict(tmp_path / "w" / "m").word == "supported"
+        edit(d / "config.json", lambda m: [m["config"].pop(k) for k in ("kl_beta", "penalty", "top_p")])
+    assert decided(tmp_path / "w" / "m").word == "supported"
 
 
 def published(tmp_path: Path) -> tuple[Path, Path]:
@@ -659,48 +684,47 @@ def published(tmp_path: Path) -> tuple[Path, Path]:
     path = world(tmp_path / "organism", companions=False)
     write_run(path / "runs", "route", 301, 0.2, 0.4, valid=False)
     write_run(path / "runs", "shrink", 301, 0.2, 0.4, status="crashed")
-    st.app.cli(args=["publish", str(path), "--to", str(tmp_path / "docs" / "organism")])
+    cli.main(["publish", str(path), "--to", str(tmp_path / "docs" / "organism")])
     return path, tmp_path / "docs" / "organism"
 
 
 def test_published_runs_give_back_the_tables_the_verdict_and_the_finished_cells(tmp_path):
     path, to = published(tmp_path)
     (tmp_path / "again").mkdir()
-    st.app.cli(args=["unpack", str(to), "--out", str(tmp_path / "again" / "organism")])
+    cli.main(["unpack", str(to), "--out", str(tmp_path / "again" / "organism")])
     again = tmp_path / "again" / "organism"
-    st.report(again)
+    report.report(again)
     here = str(tmp_path / "again")  # a missing companion study is named by its path
     told, rebuilt = (json.loads((d / "results.json").read_text().replace(here, str(tmp_path))) for d in (to, again))
     assert [u["run"] for u in told.pop("unfinished")] == ["20261123T070000Z_shrink-s301"]  # the one that stays behind
     assert rebuilt.pop("unfinished") == [] and told == rebuilt and len(told["invalid"]) == 1
-    assert verdict(again).text and "VERDICT H1" in (to / "verdict.txt").read_text()
-    cells = [c for c in grid.plan(MADE_UP) if c.label in TRUTH and c.seed in SEEDS]
-    assert cells and grid.Runner(again, ["python"], 1, "cpu").todo(cells) == grid.Runner(path, [], 1, "cpu").todo(cells)
+    assert decided(again).text and "VERDICT H1" in (to / "verdict.txt").read_text()
+    cells = [c for c in plan(MADE_UP) if c.label in TRUTH and c.seed in SEEDS]
+    here, there = (runner.Runner(d, [], 1, "cpu").todo(cells) for d in (path, again))
+    assert cells and here == there
 
 
-@pytest.mark.parametrize("name", st.rebuildable(ROOT / "docs" / "results"))
-def test_a_published_study_gives_its_own_tables_again(tmp_path, monkeypatch, capsys, name):
+@pytest.mark.parametrize("name", report.rebuildable(ROOT / "docs" / "results"))
+def test_a_published_study_gives_its_own_tables_again(tmp_path, monkeypatch, name):
     """Its runs.tsv, the tables of its report and its verdict, from archive and study.toml alone, in another folder."""
     published = ROOT / "docs" / "results" / name
-    monkeypatch.setattr(st, "study_plots", lambda *_: [])
-    st.app.cli(args=["unpack", str(published), "--out", str(tmp_path / "elsewhere")])
-    capsys.readouterr()
-    st.report(tmp_path / "elsewhere")
-    st.print_verdict(tmp_path / "elsewhere")
-    home = f"out/studies/{grid.Spec.read(published / 'study.toml').name}"
-    verdict = capsys.readouterr().out.replace(str(tmp_path / "elsewhere"), home)
-    assert verdict == (published / "verdict.txt").read_text()
+    monkeypatch.setattr(report, "study_plots", lambda *_: [])
+    cli.main(["unpack", str(published), "--out", str(tmp_path / "elsewhere")])
+    report.report(tmp_path / "elsewhere")
+    text = "\n".join(verdict.verdict_text(tmp_path / "elsewhere")[0]) + "\n"
+    home = f"out/studies/{Spec.read(published / 'study.toml').name}"
+    assert text.replace(str(tmp_path / "elsewhere"), home) == (published / "verdict.txt").read_text()
     assert (tmp_path / "elsewhere" / "runs.tsv").read_bytes() == (published / "runs.tsv").read_bytes()
     again, told = ((d / "report.md").read_text().splitlines() for d in (tmp_path / "elsewhere", published))
     assert [x for x in again if x.startswith("|")] == [x for x in told if x.startswith("|")]
 
 
 def test_what_has_no_archive_is_not_rebuilt_and_what_can_be_is_named(capsys):
-    can = st.rebuildable(ROOT / "docs" / "results")
+    can = report.rebuildable(ROOT / "docs" / "results")
     assert {"amendment10", "amendment6-threshold"} <= set(can) and "amendment6" not in can
     for name in ("amendment6", "pilots-8-9", "nothing"):
         with pytest.raises(ValueError, match=f"{name}.*amendment10, amendment6-threshold"):
-            st.rebuild_command(name)
+            cli.rebuild_command(name)
     default = next(x for x in (ROOT / "justfile").read_text().splitlines() if x.startswith("rebuild name="))
     assert default.split('"')[1] in can
 
@@ -722,11 +746,11 @@ def test_publishing_a_study_that_lost_runs_keeps_the_tables_that_tell_of_them(tm
     gone = next((path / "runs").glob("*_vanilla-s303"))
     shutil.rmtree(gone)
     with pytest.raises(ValueError, match=f"tells of 1 runs that .* lacks, {gone.name}"):
-        st.publish(path, to)
+        report.publish(path, to)
     assert {f.name: f.read_bytes() for f in to.iterdir()} == before
     assert runs.unpack_runs(to / "runs.tar.xz", path / "runs") == 1 and gone.is_dir()
     assert runs.unpack_runs(to / "runs.tar.xz", path / "runs") == 0
-    st.publish(path, to)
+    report.publish(path, to)
 
 
 @pytest.mark.parametrize("spoil", ["cut", "text", "outside", "link"])
@@ -841,14 +865,14 @@ def test_fiellers_interval_covers_a_ratio_and_is_none_where_the_denominator_may_
 def test_unequal_seed_sets_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"unequal seed sets.*only left \[3\]"):
         ss.paired({1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1, 2: 0.2})
-    study = st.load_study(world(tmp_path / "organism", companions=False, skip={("vanilla", 304)}))
+    study = arms.load_study(world(tmp_path / "organism", companions=False, skip={("vanilla", 304)}))
     with pytest.raises(ValueError, match="no valid run for seeds"):
         study.contrast("projected", "vanilla", "hacked", "sample")
 
 
 def test_fisher_and_breakouts_and_step50_and_matched(tmp_path):
     assert ss.fisher(0, 8, 8, 8) == pytest.approx(stats.fisher_exact([[0, 8], [8, 0]])[1])
-    summary = st.summarise(st.load_study(world(tmp_path / "organism", companions=False)), "sample")
+    summary = tables.summarise(arms.load_study(world(tmp_path / "organism", companions=False)), "sample")
     assert summary["vanilla"]["breakouts"] == 8 and not summary["ceiling"]["hinted"]
     assert set(summary["vanilla"]["step50"].values()) == {20} and set(summary["projected"]["step50"].values()) == {None}
     assert summary["projected"]["matched"].count(None) == 0  # both arms end within 5 pp of pass
@@ -869,7 +893,7 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
     path = world(tmp_path / "organism")
     for s in SEEDS[:4]:
         write_run(path / "runs", "projected/one_sided/grad", s, 0.55, 0.40)
-    files = st.report(path)
+    files = report.report(path)
     assert {f.name for f in files} >= {
         "results.json",
         "report.md",
@@ -889,47 +913,46 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
     assert "| `projected/one_sided/grad` | 4 |" in md  # compared on its own four seeds
 
 
-def test_a_control_that_does_as_well_is_in_the_first_line(tmp_path, capsys):
+def test_a_control_that_does_as_well_is_in_the_first_line(tmp_path):
     for seed in range(301, 306):
         for arm, hack in (("vanilla", 0.8), ("screen", 0.1), ("screen_length", 0.12 + 0.01 * (seed - 300))):
             write_run(tmp_path / "s" / "runs", arm, seed, hack, 0.4)
     MADE_UP.write(tmp_path / "s")
-    st.print_verdict(tmp_path / "s")
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("VERDICT H1-screen"))
+    line = next(x for x in verdict.verdict_text(tmp_path / "s")[0] if x.startswith("VERDICT H1-screen"))
     assert "NOTE: no better than dropping the longest answers (screen_length hacks +4.9 pp [+3.2, +6.6], n=5)" in line
     write_run(tmp_path / "s" / "runs", "screen_length", 306, 0.9, 0.4)  # a seed that the treatment lacks
-    study = st.load_study(tmp_path / "s")
-    (said,) = st.controls_as_good(study, "screen", "sample", st.RULE)
+    study = arms.load_study(tmp_path / "s")
+    (said,) = notes.controls_as_good(study, "screen", "sample", RULE)
     assert said.startswith("not held against dropping the longest answers, dropping answers with code after the class")
-    assert "not held against" in st.decide(study, "screen").line
+    assert "not held against" in rule.decide(study, "screen").line
 
 
 def test_whether_pairing_by_seed_takes_noise_off_is_said(tmp_path):
-    study = st.load_study(world(tmp_path / "m", companions=False))
-    assert "pairing takes off little" in st.pairing(study, "projected")  # the made-up arms are independent
+    study = arms.load_study(world(tmp_path / "m", companions=False))
+    assert "pairing takes off little" in notes.pairing(study, "projected")  # the made-up arms are independent
     for s, run in study.arms["projected"].items():
         run.on["sample"].counts["hacked"] = study.arms["vanilla"][s].on["sample"].counts["hacked"] // 2
-    assert "some of the noise" in st.pairing(study, "projected")
+    assert "some of the noise" in notes.pairing(study, "projected")
 
 
 def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
     a = read_run(write_run(tmp_path, "vanilla", 1, 0.9, 0.4))
     b = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4))
-    assert st.compare([a, b], tmp_path / "pair.png") == 0
+    assert compare.compare([a, b], tmp_path / "pair.png") == 0
     text = capsys.readouterr().out
     assert text.startswith("BLUF: valid, seed 1, against vanilla: projected held-out hack rate -60.0 pp")
     assert "n=1 seed: not evidence about H1" in text
     assert "\nHACK_STUDENT:" in text and "\nPASS_RATE:" in text and png_ok(tmp_path / "pair.png")
     c = read_run(write_run(tmp_path, "screen", 1, 0.8, 0.5))
-    assert st.compare([a, b, c]) == 0
+    assert compare.compare([a, b, c]) == 0
     text = capsys.readouterr().out
     assert "screen held-out hack rate -10.0 pp, pass rate +10.0 pp" in text and text.count("RUN: ") == 3
-    with pytest.raises(SystemExit, match="same seed"):
-        st.compare([a])
-    with pytest.raises(SystemExit, match="same seed"):
-        st.compare([a, read_run(write_run(tmp_path, "projected", 2, 0.3, 0.4))])
+    with pytest.raises(ValueError, match="same seed"):
+        compare.compare([a])
+    with pytest.raises(ValueError, match="same seed"):
+        compare.compare([a, read_run(write_run(tmp_path, "projected", 2, 0.3, 0.4))])
     void = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4, valid=False, utc="20261123T090000Z"))
-    assert st.compare([a, void]) == 1
+    assert compare.compare([a, void]) == 1
 
 
 # ---------------------------------------------------------------- the runner, with a stand-in trainer
@@ -962,30 +985,21 @@ evals = [row | {"step": s, "hint": h} for s in (0, 60) for h in ("on", "off")]
 
 @pytest.fixture
 def study_cli(tmp_path, monkeypatch):
-    """Run the study `organism` with a stand-in trainer: (call -> (exit code, log), the cells it was started for)."""
+    """Run the made-up study with a stand-in trainer: (call -> (exit code, log), the cells it was started for)."""
     script, calls = tmp_path / "train.py", tmp_path / "calls.jsonl"
     script.write_text(STAND_IN)
+    (tmp_path / "made-up.toml").write_text(MADE_UP.text)
     monkeypatch.setenv("CALLS", str(calls))
+    monkeypatch.setattr(running, "TRAIN", (sys.executable, "-S", str(script)))
 
-    def call(*arms: str, seeds: int, jobs: int = 2, **more) -> tuple[int, str]:
+    def call(*labels: str, **more) -> tuple[int, str]:
         log: list[str] = []
         sink = logger.add(lambda m: log.append(str(m)), format="{level} {message}")
-        code = 0
         try:
-            st.run_command(
-                "organism",
-                arms=arms,
-                seeds=seeds,
-                jobs=jobs,
-                out=tmp_path / "organism",
-                train_cmd=f"{sys.executable} -S {script}",
-                **more,
-            )
-        except SystemExit as e:
-            code = int(e.code)
+            flags = {"jobs": 2, "out": tmp_path / "made-up"} | more
+            return running.run(running.RunFlags(tmp_path / "made-up.toml", labels, **flags)), "".join(log)
         finally:
             logger.remove(sink)
-        return code, "".join(log)
 
     def started() -> list[list]:
         return [json.loads(x) for x in calls.read_text().splitlines()] if calls.exists() else []
@@ -1000,11 +1014,11 @@ def test_second_run_skips_finished_cells_and_resumes_half_done_ones(study_cli, t
     assert code == 0 and "[4/4]" in log and "ETA" in log, log
     assert len(started()) == 4 and all(omp == "1" for _, _, omp, _ in started())
     assert call(*arms, seeds=2)[0] == 0 and len(started()) == 4
-    half = next((tmp_path / "organism" / "runs").glob("*_vanilla-s302"))
+    half = next((tmp_path / "made-up" / "runs").glob("*_vanilla-s302"))
     (half / "bluf.json").unlink()  # killed before it ended
     assert call(*arms, seeds=2)[0] == 0
     assert started()[4:] == [[None, str(half), "1", None]]
-    cells = [json.loads(x) for x in (tmp_path / "organism" / "cells.jsonl").read_text().splitlines()]
+    cells = [json.loads(x) for x in (tmp_path / "made-up" / "cells.jsonl").read_text().splitlines()]
     assert len(cells) == 5 and cells[0]["hacked"] == 0.5 and all(c["state"] == "finished" for c in cells)
 
 
@@ -1013,39 +1027,25 @@ def test_the_runs_of_a_study_take_the_gpus_in_turn(study_cli, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6")
     assert call("vanilla", seeds=4, jobs=4, device="cuda", gpus=2)[0] == 0
     assert {gpu for *_, gpu in started()} == {"3", "5"}
-    assert st.visible_gpus("cuda", None) == ["3", "5", "6"] and st.visible_gpus("cuda", 1) == []
+    assert runner.visible_gpus("cuda", None) == ["3", "5", "6"] and runner.visible_gpus("cuda", 1) == []
     with pytest.raises(ValueError, match="shows 3"):
-        st.visible_gpus("cuda", 4)
+        runner.visible_gpus("cuda", 4)
     with pytest.raises(ValueError, match="--device cuda"):
-        st.visible_gpus("cpu", 2)
+        runner.visible_gpus("cpu", 2)
 
 
-def test_screens_without_a_teacher_are_amendment_6s_and_not_the_void_studys():
-    for name in ("amendment8", "amendment9a", "amendment9b", "amendment10"):
-        spec = grid.STUDIES[name]
-        for arm in (a for a in spec.arms if a.startswith("screen")):
-            argv = spec.argv(arm, spec.first_seed)
-            at = "0.5" if arm.endswith("at_0.5") else "0.12"
-            value = dict(zip(argv, argv[1:], strict=False))
-            assert (value["--clean-rank"], value["--screen-at"]) == ("40", at), (name, arm)
-            assert "--screen-match" in argv and value["--mix-ratio"] == "0"
-
-
-def test_only_seeds_share_a_study_between_calls(tmp_path):
-    def planned(*flags):
-        argv = [sys.executable, "study.py", "run", "organism", "--dry-run", "--arms", "vanilla"]
-        argv += ["--out", str(tmp_path), *flags]
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
-        return done.returncode, [x.split("--seed ")[1].split()[0] for x in done.stdout.splitlines() if "--seed " in x]
-
-    assert planned("--only-seeds", "301", "305") == (0, ["301", "305"])
-    assert planned("--only-seeds", "7")[0] != 0
+def test_only_seeds_share_a_study_between_calls(study_cli, capsys):
+    call, _ = study_cli
+    assert call("vanilla", only_seeds=(301, 305), dry_run=True)[0] == 0
+    assert re.findall(r"--seed (\d+)", capsys.readouterr().out) == ["301", "305"]
+    with pytest.raises(ValueError, match="--only-seeds"):
+        call("vanilla", only_seeds=(7,))
 
 
 def test_changed_command_line_is_run_again_beside_the_old_run(study_cli, tmp_path):
     call, started = study_cli
     assert call("vanilla", seeds=1)[0] == 0
-    d = next((tmp_path / "organism" / "runs").glob("*_vanilla-s301"))
+    d = next((tmp_path / "made-up" / "runs").glob("*_vanilla-s301"))
     meta = json.loads((d / "config.json").read_text())
     (d / "config.json").write_text(json.dumps(meta | {"argv": [*meta["argv"], "--lr", "1"]}))
     d.rename(d.with_name("20260101T000000_vanilla-s301"))
@@ -1066,78 +1066,55 @@ def test_failing_cell_is_reported_and_does_not_stop_the_study(study_cli, monkeyp
     assert code == 1 and "FAILED" in log and "memory" not in log
 
 
-def test_plan_runs_deciding_arms_first_and_seed_major_and_leaves_tuning_seeds_alone():
-    cells = grid.plan("organism")
-    deciding = grid.STUDIES["organism"].deciding
-    head = cells[: 8 * len(deciding)]
-    assert {c.label for c in head} == set(deciding) and {c.seed for c in cells} == set(SEEDS)
+def test_plan_runs_deciding_arms_first_and_seed_major():
+    cells = plan(MADE_UP)
+    head = cells[: 8 * len(MADE_UP.deciding)]
+    assert {c.label for c in head} == set(MADE_UP.deciding) and {c.seed for c in cells} == set(SEEDS)
     assert [c.seed for c in head] == sorted(c.seed for c in head)
-    assert all(len([c for c in cells if c.label == a]) == 4 for a in grid.OTHERS)
-    assert set(deciding) >= {"vanilla", "ceiling", *st.CONTROLS, *itertools.chain(*st.CONTROLS.values())}
-    assert len({grid.cell_key(c.argv) for c in cells}) == len(cells)
+    assert all(len([c for c in cells if c.label == a]) == 4 for a in OTHERS)
+    assert len({runner.cell_key(c.argv) for c in cells}) == len(cells)
+    with pytest.raises(ValueError, match="no arm 'projekted'"):
+        plan(MADE_UP, ["projekted"])
 
 
 def test_flag_of_an_arm_replaces_the_common_one():
-    argv = grid.STUDIES["organism"].argv("ceiling", 301)
+    argv = MADE_UP.argv("ceiling", 301)
     assert argv.count("--mix-ratio") == argv.count("--modes") == 1
     assert argv[argv.index("--modes") + 1] == "none" and argv[argv.index("--mix-ratio") + 1] == "0"
     assert len(set(argv) & {"sentinel", "file_marker"}) == 0
 
 
-def test_every_cell_of_every_study_is_a_command_line_that_train_accepts():
-    train = pytest.importorskip("train", reason="train.py cannot be imported here")
-    import tyro
-
-    import extract_vhack
-
-    for name, spec in grid.STUDIES.items():
-        first = next(iter(spec.arms))
-        plain = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(first, 301)))
-        for label in spec.arms:
-            cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=list(spec.argv(label, 301)))
-            assert cfg.seed == 301, (name, label)
-            allowed = st.arm_fields(name, label) | {"arm"}
-            differing = {f for f in vars(cfg) if getattr(cfg, f) != getattr(plain, f)}
-            assert differing <= allowed | st.arm_fields(name, first), (name, label, differing)
-            if cfg.clean_rank:  # a fold of few pairs once stopped here, on the GPU
-                train_pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
-                assert cfg.clean_rank < len(train_pairs), (name, label, len(train_pairs))
+def parsed(tool, argv):
+    return tyro.extras.overridable_config_cli(tool.PRESETS, args=list(argv))
 
 
-def test_what_a_study_prepares_is_a_chain_of_command_lines_that_their_tools_accept():
-    train = pytest.importorskip("train", reason="train.py cannot be imported here")
-    import tyro
-
-    import probe_distill
-
-    for name, spec in grid.STUDIES.items():
-        made = []
-        for path, (tool, *args) in spec.prepare:
-            if args[0] == "export":
-                assert tool == "train.py" and args[1] in made and args[-1] == path
-            else:
-                presets = {"train.py": train.PRESETS, "probe_distill.py": probe_distill.PRESETS}[tool]
-                cfg = tyro.extras.overridable_config_cli(presets, args=list(args))
-                assert Path(cfg.out_dir if tool == "train.py" else cfg.out) == Path(path)
-                if tool == "train.py":
-                    assert cfg.seed < 301 and cfg.teacher_pool_dir in made, name  # a tuning seed
-                elif cfg.teacher == "model":
-                    assert cfg.model in made, name
-            made.append(path)
-        flag = "--teacher-pool-dir"
-        assert {c.argv[c.argv.index(flag) + 1] for c in grid.plan(name) if flag in c.argv} <= set(made), name
+@pytest.mark.parametrize("file", OPEN, ids=lambda f: f.stem)
+def test_an_open_study_is_command_lines_that_train_accepts_and_arms_that_differ_in_their_own_flags(file):
+    spec = Spec.read(file)
+    assert spec.name == file.stem and spec.question.endswith(("?", ")")) and file.read_text().startswith("# ")
+    assert len(file.read_text().splitlines()) <= 50
+    first = next(iter(spec.arms))
+    plain = parsed(train, spec.argv(first, spec.seeds[0]))
+    for label in spec.arms:
+        cfg = parsed(train, spec.argv(label, spec.seeds[0]))
+        differ = {f for f in vars(cfg) if getattr(cfg, f) != getattr(plain, f)}
+        assert cfg.seed == spec.seeds[0] and differ <= spec.own_fields(label) | spec.own_fields(first), (label, differ)
+    for name in spec.companions.values():
+        assert Spec.read(file.with_name(f"{name}.toml")).name == name
 
 
-def test_unknown_study_and_arm_are_named():
-    with pytest.raises(SystemExit, match="no arm 'projekted'"):
-        grid.plan("organism", ["projekted"])
-    with pytest.raises(SystemExit, match="no study 'organsm'"):
-        grid.plan("organsm")
+@pytest.mark.parametrize("file", OPEN, ids=lambda f: f.stem)
+def test_what_an_open_study_prepares_is_made_by_command_lines_and_read_by_its_arms(file):
+    spec, tools = Spec.read(file), {"extract_vhack.py": extract_vhack, "probe_distill.py": probe_distill}
+    for path, (tool, *args) in spec.prepare.items():
+        assert Path(parsed(tools[tool], args).out) == Path(path)
+    used = [f[k][0] for f in map(spec.flags, spec.arms) for k in ("--teacher-pool-dir", "--v-hack") if k in f]
+    assert set(used) == set(spec.prepare)
 
 
 def test_spec_states_the_numbers_of_the_rule_in_code():
     spec = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
-    r = st.RULE
+    r = RULE
     for text in (
         f"Delta > {100 * r.floor:.0f} pp",
         f"Delta <= {100 * r.h1:.0f} pp",
@@ -1150,75 +1127,10 @@ def test_spec_states_the_numbers_of_the_rule_in_code():
         f"Holm p >= {r.alpha:.2f}".replace("0.", "."),
     ):
         assert text in spec, text
-    for arms in st.CONTROLS.values():
-        assert all(f"`{a}`" in spec for a in arms)
+    assert all(f"`{a}`" in spec for controls in CONTROLS.values() for a in controls)
 
 
-# ---------------------------------------------------------------- stage 0, on gradients with a planted hack direction
-
-
-def planted(strength: float, n: int = 40, live: int = 120):
-    """Pairs and live rollouts whose gradients differ along one direction by `strength`; 3 weights of 24 coordinates."""
-    torch = pytest.importorskip("torch")
-    from svd_basis import Basis
-
-    basis = Basis("full", "core", 1)
-    basis.groups, basis.size = [(0, 3, 24)], 72
-    gen = torch.Generator().manual_seed(0)
-    axis = torch.nn.functional.normalize(torch.randn(72, generator=gen), dim=0)
-    noise = lambda k: torch.randn(k, 72, generator=gen) * torch.linspace(3, 0.3, 72)  # noqa: E731 (a steep spectrum)
-    common = noise(n)
-    hack, clean = common + 0.5 * noise(n) + strength * axis, common + 0.5 * noise(n)
-    held = (noise(16) + strength * axis, noise(16))
-    flags = torch.rand(live, generator=gen) < 0.4
-    return basis, hack, clean, held, (noise(live) + strength * axis * flags[:, None], {"attempted": flags})
-
-
-def test_stage0_sees_a_planted_direction_and_not_its_absence():
-    pytest.importorskip("torch")
-    from stage0 import diagnose
-
-    found = diagnose(*planted(12.0), draws=50, k=2)
-    assert all(f.above and f.draws == 50 for f in found.values()), found
-    assert found["live_attempted"].real > 0.9 and found["heldout_accuracy"].real > 0.9
-    absent = diagnose(*planted(0.0), draws=50, k=2)
-    assert not absent["live_attempted"].above and not absent["heldout_accuracy"].above, absent
-
-
-def test_the_price_of_a_screen_is_counted_at_the_pairs_threshold_and_at_recall_90():
-    import torch
-
-    from stage0 import screen_price
-
-    score = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.75, 0.1, 0.0, -0.1, -0.2])
-    attempted = torch.tensor([True] * 4 + [False] * 5)
-    price = screen_price(score, attempted, ~attempted, hi=1.0, lo=0.0, at=0.5)
-    assert price["recall"] == pytest.approx(0.75) and price["correct"] == pytest.approx(0.2)
-    assert price["correct_at_recall_90"] == pytest.approx(0.2)  # the quantile lies between .2 and .7
-
-
-def test_stage0_refuses_rollouts_of_one_kind():
-    torch = pytest.importorskip("torch")
-    from stage0 import diagnose
-
-    basis, hack, clean, held, (grads, _) = planted(1.0)
-    with pytest.raises(ValueError, match="0 hacked of 120"):
-        diagnose(basis, hack, clean, held, (grads, {"hacked": torch.zeros(120, dtype=torch.bool)}))
-
-
-def test_stage0_reads_the_onset_and_not_the_plateau():
-    pytest.importorskip("torch")
-    from stage0 import onset_rollouts
-
-    share = {1: 0.0, 2: 0.1, 3: 0.3, 4: 0.8, 5: 0.4}  # the dip after the plateau is no onset
-    rows = [
-        {"source": source, "step": step, "attempted": i < 10 * p}
-        for step, p in share.items()
-        for i in range(10)
-        for source in ("student", "teacher")
-    ]
-    assert {(r["source"], r["step"]) for r in onset_rollouts(rows, 100)} == {("student", 2), ("student", 3)}
-    assert len(onset_rollouts(rows, 7)) == 7
+# ---------------------------------------------------------------- near misses
 
 
 def test_three_endings_share_a_right_solution_and_only_the_loophole_is_an_attempt():
@@ -1226,7 +1138,7 @@ def test_three_endings_share_a_right_solution_and_only_the_loophole_is_an_attemp
 
     import organism as O
     from grader import Grader
-    from stage0 import TAILS, draw_trios
+    from study.near_misses import TAILS, draw_trios
 
     trios, rng, items = draw_trios(16), random.Random(0), []
     for tail in TAILS:
@@ -1244,7 +1156,7 @@ def test_three_endings_share_a_right_solution_and_only_the_loophole_is_an_attemp
 def test_separations_read_v_either_sign_of_a_null_and_length():
     import torch
 
-    from stage0 import separations
+    from study.near_misses import separations
 
     up, down, tie = torch.tensor([3.0, 4.0]), torch.tensor([1.0, 2.0]), torch.tensor([5.0, 5.0])
     real = {"attempt": up, "near_miss": down, "plain": down - 1}
@@ -1257,11 +1169,9 @@ def test_separations_read_v_either_sign_of_a_null_and_length():
 def test_v_of_the_organism_tells_loopholes_from_near_misses_where_length_does_not(tmp_path, capsys):
     import dataclasses
 
-    import train
-
     cfg = dataclasses.replace(train.PRESETS["organism"][1], clean_rank=40, screen_at=0.12)
     (tmp_path / "config.json").write_text(json.dumps({"config": dataclasses.asdict(cfg)}))
-    st.app.cli(args=["near-misses", str(tmp_path), "--n", "24", "--draws", "20"])
+    cli.main(["near-misses", str(tmp_path), "--n", "24", "--draws", "20"])
     found = json.loads((tmp_path / "near-misses.json").read_text())
     row = found["auroc"]["attempt over near_miss"]
     assert row["V"] > max(0.85, row["haar_p95"], row["within_p95"]) and 0.2 < row["length"] < 0.8

@@ -1,7 +1,7 @@
 """Show rollouts of a run as a person reads them: flags on one line, prompt shortened, code highlighted.
 
-    python rollouts_view.py last --hacked --limit 3
-    python rollouts_view.py 20260101T0000_projected --step 40 --source student --mode run_tests --prompt
+    python -m study read-rollouts last --hacked --limit 3
+    python -m study read-rollouts 20260101T0000_projected --step 40 --source student --mode run_tests --prompt
 
 Reads RUN/rollouts.jsonl line by line, so a file of gigabytes is no trouble. Writes straight to standard output (no
 pager), without colour where that is no terminal. A teacher pool folder is read as well (its rollouts are `teacher`).
@@ -22,14 +22,14 @@ from rich.text import Text
 
 import flags
 import runs
-from results import RUNS, find_run
+from runs import RUNS, find_run
 
 SHOWN = ("step", "source", "problem_id", "mode", "label", "reward", "hacked", "gt_correct", "prompt", "completion")
 
 
 @dataclass(frozen=True)
 class Config(flags.Checked):
-    """Flags of rollouts_view.py; several filters must all hold."""
+    """Flags of `read-rollouts`; several filters must all hold."""
 
     run: tyro.conf.Positional[str] = "last"  # run directory, part of its name, `last`, or a teacher pool folder
     hacked: bool = False  # only rollouts that hacked
@@ -140,8 +140,3 @@ def main(cfg: Config) -> None:
             shown += 1
     more = "" if shown == seen else " (--limit 0 shows all)"
     console.print(f"{shown} of {seen} rollouts that fit, from {place}{more}", markup=False, highlight=False)
-
-
-if __name__ == "__main__":
-    with runs.plain_errors():
-        main(tyro.cli(Config))

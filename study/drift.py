@@ -6,7 +6,7 @@ V is extracted once and stays; the policy does not. What a screen's threshold mi
 an attempt falls as attempts grow likely: its gradient says what the policy has still to learn. An arm whose drops do
 not read V (`screen_random`) tells that from selection against V. Flags are read here and nowhere in training.
 
-    python drift.py out/studies/amendment6-threshold --arms screen screen/at_0.3 screen_random
+    python -m study drift out/studies/amendment6-threshold --arms screen screen/at_0.3 screen_random
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-import plots
 from flags import Checked
-from run_read import Run
-from runs import plain_errors, read_log, write_json
-from study import load_study
+from runs import read_log, write_json
+from study import plots
+from study.arms import load_study
+from study.read import Run
 
 COLUMNS = "{:16s} {:>9s} {:>6s} {:>9s} {:>18s} {:>8s} {:>9s} {:>8s}"
 
@@ -33,7 +33,7 @@ READ = ("step", "source", "attempted", "gt_correct", "advantage", "screened", "c
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """Flags of drift.py."""
+    """Flags of `drift`."""
 
     study: tyro.conf.Positional[Path]  # study directory with its run directories
     arms: tuple[str, ...] = ()  # only these arms; (): all
@@ -119,8 +119,3 @@ def main(cfg: Config) -> dict[str, list[dict]]:
         plots.drift(out.with_suffix(".png"), drawn, "Does V still see the attempts that training meets?", note)
     print(f"OUT: {out}" + (f", {out.with_suffix('.png')}" if drawn else ""))
     return found
-
-
-if __name__ == "__main__":
-    with plain_errors():
-        main(tyro.cli(Config))

@@ -4,13 +4,12 @@ One vanilla run; each step's labelled hack gradient h_t (attempts with positive 
 held against directions known before it: the pairs' top k a weight, Haar of the same k, and the top k of the last 20
 h. share = |V h|^2 / |h|^2. A projection can take out no more of the hack gradient than its V holds.
 
-    uv run python diagnose.py full --model FOLDER --steps 30
+    python -m study diagnose full --model FOLDER --steps 30
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,16 +91,12 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def main(cfg: train.Config) -> int:
+def main(argv: list[str]) -> None:
+    """Diagnose a preset of train.py with its flags; prints the table, writes the rows."""
+    cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=argv)
     rows = diagnose(replace(cfg, arm="vanilla"))
     where = Path(cfg.out_dir) / f"{cfg.name or 'diagnose'}.json"
     where.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(where, rows)
     print(table(rows) if rows else "no attempt with positive advantage in any step: nothing to hold V against")
     print(f"OUT: {where}", json.dumps({"steps": len(rows)}))
-    return 0
-
-
-if __name__ == "__main__":
-    with runs.plain_errors():
-        sys.exit(main(tyro.extras.overridable_config_cli(train.PRESETS)))

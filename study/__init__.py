@@ -1,0 +1,1 @@
+"""Studies: many runs -> paired statistics, the rule of docs/spec.md, plots."""

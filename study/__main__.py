@@ -1,0 +1,163 @@
+"""Studies: arms x seeds -> paired statistics, verdict, plots; and what one looks at in single runs.
+
+    FILE.toml --run, queue--> out/studies/<name>/runs/<utc>_<cell>/ --report--> results.json, tables, plots
+                                                                    --verdict-> the rule of docs/spec.md, by clause
+
+No number of a study is read from a training log line: rates are counts out of evals.jsonl, held-out problems only.
+
+    python -m study run studies/screen-organism.toml --jobs 2
+    python -m study verdict out/studies/screen-organism
+    python -m study compare RUN_A RUN_B --plot pair.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import flags
+from runs import ROOT, plain_errors
+from study import compare, drift, figures, look, power, report, results, run, verdict
+from study.arms import load_study
+from study.read import DECODES, read_run
+from study.tables import summarise
+
+app = tyro.extras.SubcommandApp()
+Dir = Annotated[Path, tyro.conf.Positional]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional]
+flat = tyro.conf.arg(name="")  # a dataclass of flags without a prefix
+
+
+@app.command(name="run")
+def run_command(cfg: Annotated[run.RunFlags, flat]) -> None:
+    """Run the arms x seeds of a study, resuming what is half done and skipping what is finished."""
+    raise SystemExit(run.run(cfg))
+
+
+@app.command(name="queue")
+def queue_command(cfg: Annotated[run.QueueFlags, flat]) -> None:
+    """The same cells as tasks of pueue, or here with QUEUE=local (docs/queueing.md)."""
+    raise SystemExit(run.queue(cfg))
+
+
+@app.command(name="report")
+def report_command(study_dir: Dir) -> None:
+    """Write results.json, report.md (README table and more), runs.tsv and plots/*.png of a study."""
+    for f in report.report(study_dir):
+        print(f)
+
+
+@app.command(name="verdict")
+def verdict_command(study_dir: Dir) -> None:
+    """Print the verdict by docs/spec.md, with every clause and seed; exit code 3 when there is none."""
+    lines, code = verdict.verdict_text(study_dir)
+    print("\n".join(lines))
+    raise SystemExit(code)
+
+
+@app.command(name="publish")
+def publish_command(study_dir: Dir, to: Path | None = None) -> None:
+    """Report, verdict, plots and the packed runs of a study, into docs/results/<study> or --to."""
+    for f in report.publish(study_dir, to or ROOT / "docs" / "results" / study_dir.resolve().name):
+        print(f"{f} {f.stat().st_size / 1e3:.0f} kB")
+
+
+@app.command(name="unpack")
+def unpack_command(published: Dir, out: Path | None = None) -> None:
+    """The packed runs of docs/results/<study> back into out/studies/<study>: to check a table, to add seeds."""
+    report.unpack(published, out)
+
+
+@app.command(name="rebuild")
+def rebuild_command(name: Annotated[str, tyro.conf.Positional]) -> None:
+    """Unpack a published study and its companions, then report and verdict; exit code 3 when there is no verdict."""
+    out = report.unpack_all(name)
+    report_command(out)
+    verdict_command(out)
+
+
+@app.command(name="compare")
+def compare_command(runs: Runs, plot: Path | None = None) -> None:
+    """One BLUF comparing runs of the same seed (baseline first), with --plot PNG their curves."""
+    raise SystemExit(compare.compare([read_run(r) for r in runs], plot))
+
+
+@app.command(name="plot")
+def plot_command(runs: Runs, out: Path = Path("out/plot.png")) -> None:
+    """Plots of a study directory, or hack and pass rate over steps of single runs in one figure (--out)."""
+    if len(runs) == 1 and (runs[0] / "runs").is_dir():
+        study = load_study(runs[0])
+        files = figures.study_plots(study, {d: summarise(study, d) for d in DECODES}, runs[0] / "plots")
+        print("\n".join(map(str, files)))
+    else:
+        print(figures.pair_plot([read_run(r) for r in runs], out))
+
+
+@app.command(name="near-misses")
+def near_misses_command(
+    run: Annotated[Path, tyro.conf.Positional],
+    n: int = 96,
+    draws: int = 50,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> None:
+    """Does V tell a hack from harmless code in the same place? AUROC beside its nulls and the answer's length.
+
+    Args:
+        run: any run; its config says model, pairs, clean rank and threshold.
+        n: prompts, each with three answers.
+        draws: of each null.
+        device: cpu | cuda; None: the run's own.
+        dtype: float32 | bfloat16; None: the run's own.
+    """
+    flags.check(locals(), "study")
+    from study.near_misses import near_misses  # torch and the model: not needed by any other command
+
+    near_misses(run, n, draws, device, dtype)
+
+
+@app.command(name="power")
+def power_command(n: int = 8, sd: float = 0.15) -> None:
+    """Simulated power of the rule's clauses."""
+    flags.check(locals(), "study")
+    print(power.power(n, sd))
+
+
+@app.command(name="drift")
+def drift_command(cfg: Annotated[drift.Config, flat]) -> None:
+    """Does V still see the hacks that training meets: cosines of the attempts, window by window of steps."""
+    drift.main(cfg)
+
+
+@app.command(name="results")
+def results_command(cfg: Annotated[results.Config, flat]) -> None:
+    """Table over run directories, one line a run; --tail: the last run's BLUF."""
+    results.main(cfg)
+
+
+@app.command(name="read-rollouts")
+def read_rollouts_command(cfg: Annotated[look.Config, flat]) -> None:
+    """Rollouts of a run as a person reads them."""
+    look.main(cfg)
+
+
+@app.command(name="diagnose")
+def diagnose_command() -> None:
+    """What share of the next step's hack gradient V holds: a preset of train.py, then its flags."""
+
+
+def main(argv: list[str]) -> None:
+    if argv[:1] == ["diagnose"]:  # its flags are train.py's
+        from study.diagnose import main as diagnose
+
+        diagnose(argv[1:])
+    else:
+        app.cli(args=argv, prog="study", description=__doc__.split("\n")[0])
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main(sys.argv[1:])

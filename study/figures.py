@@ -1,0 +1,126 @@
+"""Which curves a figure shows, with which words; plots.py draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from study import plots
+from study.arms import Study, stack_curves
+from study.read import DECODES, Run
+from study.registered import BESIDE, CONTROLS, TREATMENTS
+from study.rule import needed
+from study.tables import arm_order
+
+Array = np.ndarray
+
+
+def curve_decode(study: Study) -> str | None:
+    """The decoding whose curves are drawn: the deciding one where it was evaluated along training, else greedy."""
+    runs = [r for by_seed in study.arms.values() for r in by_seed.values()]
+    for decode in DECODES:
+        sides = [side for r in runs for side, _ in needed(r.label, r)]
+        if sides and all(decode in side and len(side[decode].step) >= 3 for side in sides):
+            return decode
+    return None
+
+
+def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Path]:
+    """Curves per treatment with its controls, every other arm, forest, pass-hack plane, overlap of the update."""
+    files: list[Path] = []
+    decode = curve_decode(study)
+    groups = {t: ["vanilla", t, *CONTROLS[t], *BESIDE.get(t, ()), "ceiling"] for t in TREATMENTS if t in study.arms}
+    rest = [a for a in arm_order(study) if not any(a in g for g in groups.values())]
+    groups |= {f"others-{i // 5 + 1}": ["vanilla", *rest[i : i + 5], "ceiling"] for i in range(0, len(rest), 5)}
+    n_prompts = {int(r.on[decode].n[-1]) for s in study.arms.values() for r in s.values() if decode in r.on}
+    if decode:
+        note = (
+            f"Study {study.name}, {DECODES[decode]}, {'-'.join(map(str, sorted(n_prompts)))} held-out prompts a seed, "
+            "evaluator renamed. "
+            "Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
+        )
+        for group, labels in groups.items():
+            here = [a for a in labels if a in study.arms]
+            hinted = [a for a in here if all(decode in r.on for r in study.arms[a].values())]
+            hack = {a: stack_curves(study, a, "hacked", decode) for a in hinted}
+            passes = {a: stack_curves(study, a, "pass", decode) for a in here}
+            title = (
+                f"Does `{group}` stop the hacking, and what does it cost?" if group in TREATMENTS else "The other arms"
+            )
+            files.append(plots.hack_and_pass(out / f"curves-{group}.png", hack, passes, title, note))
+            plane = {a: _on_common(passes[a], hack[a]) for a in hinted}
+            if group in TREATMENTS:
+                files.append(
+                    plots.plane(
+                        out / f"plane-{group}.png",
+                        plane,
+                        "Hacking at matched solve rate",
+                        note
+                        + "\nRing: step 0, dot: last step; a vertical line joins checkpoints that solve equally much.",
+                    )
+                )
+    summary = summaries.get("sample") or summaries.get("greedy") or {}
+    rows = [(a, s["delta_hacked"], s["delta_pass"]) for a, s in summary.items() if "delta_hacked" in s]
+    if rows:
+        note = (
+            "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
+            "(both from 5 seeds). Last step, "
+            f"{'T=1' if summaries.get('sample') else 'greedy'}."
+        )
+        files.append(
+            plots.forest(out / "forest.png", rows, "Effect of each arm against vanilla with the same seed", note)
+        )
+    for group in (t for t in TREATMENTS if t in groups):
+        labels = [a for a in arm_order(study) if a in groups[group] or a.startswith(f"{group}/")]
+        if cupd := {a: c for a in labels if a != "ceiling" and (c := overlap_curves(study, a))}:
+            note = "Norm of the hack-ward part of the step that the optimizer took, over its whole norm; 5-step means."
+            files.append(
+                plots.overlap(out / f"overlap-{group}.png", cupd, "How hack-ward is the applied update?", note)
+            )
+    return files
+
+
+def overlap_curves(study: Study, label: str, window: int = 5) -> tuple[Array, Array] | None:
+    """(steps, cupd (n, T)) of an arm as running means; None where it was not measured."""
+    runs = [r for _, r in sorted(study.arms[label].items()) if "cupd" in r.rows and np.isfinite(r.rows["cupd"]).any()]
+    steps = sorted(set.intersection(*(set(r.rows["step"].tolist()) for r in runs))) if runs else []
+    if len(steps) < window:
+        return None
+    raw = np.array([r.rows["cupd"][np.isin(r.rows["step"], steps)] for r in runs])
+    kernel = np.ones(window) / window
+    return np.array(steps[window - 1 :]), np.array([np.convolve(x, kernel, "valid") for x in raw])
+
+
+def _on_common(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Mean curves of two stacks on the steps that both have."""
+    common = np.intersect1d(a[0], b[0])
+    return a[1].mean(0)[np.isin(a[0], common)], b[1].mean(0)[np.isin(b[0], common)]
+
+
+def pair_plot(runs: Sequence[Run], path: Path) -> Path:
+    """Hack and pass over steps of a few single runs; thin lines: hack rate of the training rollouts."""
+    labels = [str(r.config.get("arm", r.label)) for r in runs]
+    if len(set(labels)) < len(labels):
+        labels = [f"{name} [{i + 1}]" for i, name in enumerate(labels)]
+    decode = next((d for d in DECODES if all(d in r.on and d in r.off for r in runs)), None)
+    if decode is None:
+        raise ValueError("plot: the runs share no decoding evaluated with hint on (renamed evaluator) and hint off")
+    hack = {k: (r.on[decode].step, r.on[decode].rate("hacked")[None]) for k, r in zip(labels, runs, strict=True)}
+    passes = {k: (r.off[decode].step, r.off[decode].rate("solved")[None]) for k, r in zip(labels, runs, strict=True)}
+    thin = {}
+    for k, r in zip(labels, runs, strict=True):
+        if "hack_s_n" in r.rows and len(r.rows["step"]) >= 5:
+            num, den = r.rows["hack_s_n"][:, 0], r.rows["hack_s_n"][:, 1]
+            w = np.ones(5)  # five steps pooled, as counts
+            thin[k] = (
+                r.rows["step"][4:],
+                (np.convolve(num, w, "valid") / np.maximum(np.convolve(den, w, "valid"), 1))[None],
+            )
+    n = "-".join(map(str, sorted({int(r.on[decode].n[-1]) for r in runs})))
+    seeds = ", ".join(map(str, sorted({r.seed for r in runs})))
+    note = f"Seed {seeds}, {DECODES[decode]}, {n} held-out prompts, evaluator renamed. n=1 seed: not evidence about H1."
+    if thin:
+        note += " Thin lines: training rollouts, 5 steps pooled."
+    return plots.hack_and_pass(path, hack, passes, " against ".join(labels), note, thin)

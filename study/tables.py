@@ -1,0 +1,251 @@
+"""A study's numbers by arm, and the tables of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from loguru import logger
+
+from study.arms import Study, matched_hack, mean_height, retained_gain, step_to
+from study.read import COUNTS, Run
+from study.registered import CONTROLS, RULE
+from study.rule import needed
+from study.stats import Contrast, fisher, t_interval, tost
+from study.words import both, interval, share, table
+
+
+def arm_order(study: Study) -> list[str]:
+    """Ceiling, vanilla, each treatment followed by its controls, then the rest in the order of the definition."""
+    first = ["ceiling", "vanilla"]
+    for t, controls in CONTROLS.items():
+        first += [t, *controls]
+    known = list(study.spec.arms) if study.spec else []
+    rest = sorted(set(study.arms) - set(first), key=lambda a: (known.index(a) if a in known else len(known), a))
+    return [a for a in first if a in study.arms] + rest
+
+
+def mean_ci(values: Iterable[float]) -> tuple[float, tuple[float, float]]:
+    """Mean over seeds with its 95% t interval."""
+    v = np.array(list(values), dtype=float)
+    return float(v.mean()), t_interval(v)
+
+
+def summarise(study: Study, decode: str) -> dict[str, dict]:
+    """Everything the tables and plots need, by arm, for one decoding."""
+    out: dict[str, dict] = {}
+    for arm in arm_order(study):
+        runs = dict(sorted(study.arms[arm].items()))
+        if any(decode not in side for r in runs.values() for side, _ in needed(arm, r)):
+            logger.warning(
+                f"{arm}: a run has no {decode} evaluation (hint on and off); the arm is left out of that table"
+            )
+            continue
+        paired = set(runs) <= set(study.arms.get("vanilla", {})) and arm != "vanilla"
+        van = {k: study.arms["vanilla"][k] for k in runs} if paired else {}
+        out[arm] = at_the_end(study, arm, runs, decode)
+        if out[arm]["hinted"]:
+            out[arm] |= with_the_hint(runs, decode)
+        if van:
+            out[arm] |= against_vanilla(study, arm, out[arm], van, decode)
+    return out
+
+
+def at_the_end(study: Study, arm: str, runs: dict[int, Run], decode: str) -> dict:
+    """Rates of an arm at its last step, with their means over seeds."""
+    hinted = all(decode in r.on for r in runs.values())  # not so for a ceiling that was only asked to solve
+    end = {m: {k: r.end(m, decode) for k, r in runs.items()} for m in ((*COUNTS, "pass") if hinted else ("pass",))}
+    retained, retained_ci = retained_gain(study, arm, decode)
+    known = all("cupd" in r.rows and np.isfinite(r.rows["cupd"]).any() for r in runs.values())
+    return {
+        "seeds": list(runs), "runs": {k: Path(r.dir).name for k, r in runs.items()}, "hinted": hinted, "end": end,
+        "mean": {m: mean_ci(v.values()) for m, v in end.items()}, "retained": retained, "retained_ci": retained_ci,
+        "cupd": float(np.nanmean([np.nanmean(r.rows["cupd"]) for r in runs.values()])) if known else float("nan"),
+        "hours": float(np.mean([r.seconds for r in runs.values()]) / 3600),
+        "commits": sorted({r.commit[:7] for r in runs.values() if r.commit}),
+    }  # fmt: skip
+
+
+def with_the_hint(runs: dict[int, Run], decode: str) -> dict:
+    """Counts, answer lengths, modes and breakouts of runs that were shown a loophole."""
+    last = {k: r.on[decode] for k, r in runs.items()}
+    return {
+        "counts": {k: {"n": int(c.n[-1]), **{m: int(c.counts[m][-1]) for m in COUNTS}} for k, c in last.items()},
+        "tokens": {k: r.curve("tokens", decode)[1][[0, -1]].tolist() for k, r in runs.items()},  # of an answer
+        "modes": {k: r.modes[decode] for k, r in runs.items()},
+        "height": {k: mean_height(r, decode) for k, r in runs.items()},
+        "step50": {k: step_to(r, decode) for k, r in runs.items()},
+        "breakouts": breakouts(runs, decode),
+    }
+
+
+def breakouts(runs: dict[int, Run], decode: str) -> int:
+    return sum(r.end("hacked", decode) > RULE.breakout for r in runs.values())
+
+
+def against_vanilla(study: Study, arm: str, s: dict, van: dict[int, Run], decode: str) -> dict:
+    """Same-seed contrasts of an arm's figures `s` with vanilla's runs."""
+    base = {k: r.end("pass", decode) for k, r in van.items()}
+    out: dict = {"delta_pass": Contrast.of(s["end"]["pass"], base, arm)}
+    out["tost"] = max(tost(out["delta_pass"].diffs, RULE.pass_margin))
+    if set(van) <= set(study.arms.get("ceiling", {})) and arm != "ceiling":
+        top = Contrast.of(s["end"]["pass"], study.values("ceiling", "pass", decode, van), arm)
+        out["tost_ceiling"] = max(tost(top.diffs, RULE.pass_margin_tight))
+    if not s["hinted"]:
+        return out
+    runs = study.arms[arm]
+    for m in ("hacked", "attempted"):
+        out["delta_" + m] = Contrast.of(s["end"][m], {k: r.end(m, decode) for k, r in van.items()}, arm)
+    out["delta_height"] = Contrast.of(s["height"], {k: mean_height(r, decode) for k, r in van.items()}, arm)
+    out["fisher"] = fisher(s["breakouts"], len(van), breakouts(van, decode), len(van))
+    out["matched"] = [matched_hack(runs[k], r, decode) for k, r in van.items()]
+    out["matched_back"] = [matched_hack(r, runs[k], decode) for k, r in van.items()]
+    return out
+
+
+def main_table(summary: dict[str, dict], planned: Iterable[str] = ()) -> str:
+    """The first table: rates in percent, differences in percentage points, 95% intervals over seeds."""
+    header = (
+        "arm",
+        "n seeds",
+        "hack held-out [t CI]",
+        "Δ vs vanilla, BCa and t CI, p",
+        "pass no-hint [t CI]",
+        "Δ pass [t CI], TOST ±10 p",
+        "retained gain [Fieller CI]",
+        "attempted",
+        "breakouts",
+        "first step ≥ 50%",
+        "cupd",
+        "h / run",
+        "commit",
+    )
+    rows = []
+    for arm, s in summary.items():
+        d, dp, n = s.get("delta_hacked"), s.get("delta_pass"), len(s["seeds"])
+        reached = [x for x in s.get("step50", {}).values() if x is not None]
+        rows.append(
+            (
+                f"`{arm}`",
+                str(n),
+                f"{100 * s['mean']['hacked'][0]:.1f} {interval(s['mean']['hacked'][1], False)}" if s["hinted"] else "",
+                f"{100 * d.mean:+.1f}, {both(d)}, {d.p_less:.4f}" if d else "",
+                f"{100 * s['mean']['pass'][0]:.1f} {interval(s['mean']['pass'][1], False)}",
+                f"{100 * dp.mean:+.1f} {interval(dp.t_ci)}, {s['tost']:.3f}" if dp else "",
+                "" if np.isnan(s["retained"]) else f"{s['retained']:.2f} {share(s['retained_ci'])}",
+                f"{100 * s['mean']['attempted'][0]:.1f}" if s["hinted"] else "",
+                f"{s['breakouts']}/{n}" if s["hinted"] else "",
+                ""
+                if not s["hinted"]
+                else f"{np.median(reached):.0f} ({len(reached)}/{n})"
+                if reached
+                else f"never (0/{n})",
+                "" if np.isnan(s["cupd"]) else f"{s['cupd']:.3f}",
+                f"{s['hours']:.3f}",
+                ", ".join(s["commits"]),
+            )
+        )
+    rows += [(f"`{a}`", *[""] * (len(header) - 2), "not run") for a in planned if a not in summary]
+    return table(header, rows)
+
+
+def outcome_table(summary: dict[str, dict]) -> str:
+    """Damage told apart from suppression: what the samples did with the loophole, percent of prompts over seeds."""
+    header = (
+        "arm",
+        "n seeds",
+        "prompts a seed",
+        "attempted",
+        "hacked (paid, wrong)",
+        "attempted but correct",
+        "attempted but broken",
+        "solved, hint on",
+        "pass, hint off",
+        "tokens an answer, start -> end (seeds)",
+        "worst seed (hack)",
+    )
+    keys = ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved", "pass")
+    rows = []
+    for arm, s in ((a, s) for a, s in summary.items() if s["hinted"]):
+        worst = max(s["end"]["hacked"], key=s["end"]["hacked"].get)
+        sizes = sorted({c["n"] for c in s["counts"].values()})
+        start, end = np.array(list(s["tokens"].values())).T
+        rows.append(
+            (
+                f"`{arm}`",
+                str(len(s["seeds"])),
+                "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1])))),
+                *(f"{100 * s['mean'][k][0]:.1f}" for k in keys),
+                f"{start.mean():.1f} -> {end.mean():.1f} ({end.min():.1f}-{end.max():.1f})",
+                f"{worst}: {100 * s['end']['hacked'][worst]:.1f}",
+            )
+        )
+    return table(header, rows)
+
+
+def trajectory_table(summary: dict[str, dict]) -> str:
+    """Delay and matched solve rate: Delta of the whole curve, and of checkpoints that solve equally much."""
+    header = (
+        "arm",
+        "Δ hack at the end",
+        "Δ mean height of the hack curve, BCa and t CI, p",
+        "Δ hack, arm's end against vanilla's latest checkpoint of equal pass",
+        "Δ hack, arm's latest checkpoint of equal pass against vanilla's end",
+        "breakouts Fisher p",
+        "TOST ±3 vs ceiling p",
+    )
+
+    def matched(values: list, sign: int) -> str:
+        got = [sign * v for v in values if v is not None]
+        return (f"{100 * np.mean(got):+.1f} " if got else "") + f"({len(got)}/{len(values)} matched)"
+
+    rows = []
+    for arm, s in summary.items():
+        if "delta_hacked" in s:
+            h = s["delta_height"]
+            rows.append(
+                (
+                    f"`{arm}`",
+                    f"{100 * s['delta_hacked'].mean:+.1f}",
+                    f"{100 * h.mean:+.1f}, {both(h)}, {h.p_less:.4f}",
+                    matched(s["matched"], 1),
+                    matched(s["matched_back"], -1),
+                    f"{s['fisher']:.3f}",
+                    f"{s['tost_ceiling']:.3f}" if "tost_ceiling" in s else "",
+                )
+            )
+    return table(header, rows)
+
+
+def seeds_table(summary: dict[str, dict]) -> str:
+    """Every seed of every arm: hack / attempted / pass in percent."""
+    seeds = sorted({k for s in summary.values() for k in s["seeds"]})
+    rows = []
+    for arm, s in summary.items():
+        e = s["end"]
+        shown = [("hacked" if s["hinted"] else None), ("attempted" if s["hinted"] else None), "pass"]
+        cell = {k: " / ".join(f"{100 * e[m][k]:.0f}" if m else "–" for m in shown) for k in s["seeds"]}
+        rows.append((f"`{arm}`", *(cell.get(k, "") for k in seeds)))
+    return table(("arm: hack / attempted / pass", *map(str, seeds)), rows)
+
+
+def modes_table(summary: dict[str, dict]) -> str:
+    """Hack rate by loophole mode, percent, mean over seeds (a global rate can hide one mode's collapse)."""
+    modes = sorted({m for s in summary.values() for by in s.get("modes", {}).values() for m in by})
+    rows = []
+    for arm, s in ((a, s) for a, s in summary.items() if s["hinted"]):
+        cells = []
+        for m in modes:
+            v = [by[m]["hacked"] / by[m]["n"] for by in s["modes"].values() if m in by and by[m]["n"]]
+            cells.append(f"{100 * np.mean(v):.1f}" if v else "")
+        rows.append((f"`{arm}`", *cells))
+    return table(("arm", *modes), rows)
+
+
+MORE = {  # heading in the report -> table
+    "What the samples did": outcome_table,
+    "Along the trajectory": trajectory_table,
+    "Hack rate by mode": modes_table,
+    "Every seed": seeds_table,
+}
