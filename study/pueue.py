@@ -34,7 +34,7 @@ def tasks(spec: Spec, runner: Runner, todo: Todo) -> list[tuple[str, str, list[s
 
 
 def submit(spec: Spec, runner: Runner, todo: Todo, group: str) -> None:
-    """Add a study to a pueue group of its own; every cell waits for what is prepared, and that for what is before it.
+    """Add a study to a pueue group; every cell waits for what is prepared, and that for what is prepared before it.
 
     ValueError: pueue is not there, or it refused, with the mend.
     """
@@ -47,6 +47,7 @@ def submit(spec: Spec, runner: Runner, todo: Todo, group: str) -> None:
             "pueue is not on PATH, so nothing was queued: install it (https://github.com/Nukesor/pueue) and start "
             "`pueued -d`, or set QUEUE=local to run these jobs here"
         )
+    spec.write(runner.out)
     if group not in json.loads(call("group", "--json")):
         call("group", "add", group, "--parallel", str(runner.jobs))
     ids: list[str] = []

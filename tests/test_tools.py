@@ -82,6 +82,7 @@ def test_cells_are_queued_after_what_their_study_prepares_in_a_group_of_their_ow
     assert all(len(x) == 1 and x[0].startswith("why: Does the projection stop hacking") for x in labels)
     queue("queue-full", tmp_path, arms=("vanilla",), only_seeds=(42,))  # the group is there
     assert [c[0] for c in pueue()[9:]] == ["group", "add", "add"]
+    assert Spec.read(tmp_path / "queue-full" / "study.toml").name == "queue-full"  # by which the verdict reads the runs
 
 
 def test_a_queued_cell_is_the_command_that_runs_here_and_what_is_done_is_not_queued(pueue, tmp_path):
