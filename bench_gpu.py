@@ -641,18 +641,17 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
 
 
 def make_trainer(
-    b: Bench, work: list[Work], grader, budget: float | None, recompute: bool | None, micro: int, share: bool
+    b: Bench, work: list[Work], grader, budget: float | None
 ):
     """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained.
 
-    Trainer.plan_memory decides from budget (GB; None: the card), recompute (None: as memory asks) and micro tokens.
+    Trainer.plan_memory decides from budget (GB; None: the card).
     """
     import train
 
     config = dataclasses.replace(
-        train.PRESETS["full"][1], arm="projected", fused=True, share_prompts=share, checkpointing=recompute,
-        tokens_per_micro=micro,
-        memory_gb=budget, prompts_per_step=len(work), group=b.cfg.group, k=b.cfg.k,
+        train.PRESETS["full"][1], arm="projected", memory_gb=budget, k=b.cfg.k,
+        prompts_per_step=len(work), group=b.cfg.group,
         device="cpu" if b.cfg.device == "cpu" else "cuda", dtype=b.cfg.dtype, warmup_steps=0,
     )  # fmt: skip
 
@@ -661,10 +660,12 @@ def make_trainer(
             self.grade_wait_s = 0.0
             self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
             self.model, self.tok, self.probe, self.reference = b.model, None, None, None
+            self.pair_penalty = self.text_rule = None
+            self.probe_ids = torch.ones(1, 8, dtype=torch.long, device=b.model.device)
             self.basis, self.seconds = b.basis, {}
             self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
             self.params = self.knobs = b.basis.knobs()
-            self.optimizer = torch.optim.AdamW(self.params, lr=1e-4, betas=config.betas, weight_decay=0.0)
+            self.optimizer = torch.optim.AdamW(self.params, lr=1e-4, betas=train.BETAS, weight_decay=0.0)
             self.hook = train.ProjectionHook(b.basis, config, b.directions, b.directions)
             self.hook.attach(self.optimizer, self.params)
             plain = self.optimizer.step
@@ -709,9 +710,6 @@ def make_trainer(
             self.grade_wait_s += time.perf_counter() - start
             return super()._advantages(groups)
 
-        def _backward(self, *args, **kwargs):
-            return self.clock("gradient_s", lambda: super(Forced, self)._backward(*args, **kwargs))
-
         def _shared_backward(self, *args):
             return self.clock("gradient_s", lambda: super(Forced, self)._shared_backward(*args))
 
@@ -719,16 +717,14 @@ def make_trainer(
 
 
 def one_step(
-    b: Bench, what: str, budget: float | None, recompute: bool | None = None, micro: int = 16384, *,
-    old: bool = False, plain: bool = False, graded: bool = True,
-) -> None:  # fmt: skip
+    b: Bench, what: str, budget: float | None, *, plain: bool = False, graded: bool = True
+) -> None:
     """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit.
 
-    old: as it was before: the vocabulary sorted at every token, the grader's threads in this process, and a prompt run
-    once a rollout. plain: also sampling alone, without a filter. graded False: the same step beside an idle host.
+    plain: also sampling alone, without a filter. graded False: the same step beside an idle host.
     """
     import train
-    from grader import Grader, GraderProcess, SandboxUnavailable
+    from grader import GraderProcess, SandboxUnavailable
 
     attach_delta(b)
     forget(b)
@@ -738,24 +734,18 @@ def one_step(
     with contextlib.ExitStack() as stack:
         grader = None
         try:
-            kind = Grader if old else GraderProcess
             if graded:
-                grader = stack.enter_context(kind(accept_level=b.cfg.grader_level))
+                grader = stack.enter_context(GraderProcess(accept_level=b.cfg.grader_level))
         except SandboxUnavailable as e:
             b.row(f"step runs UNGRADED: {e}")
         if budget and b.cfg.device != "cpu":  # the allocator then refuses what a smaller card would not have
             total = torch.cuda.get_device_properties(0).total_memory / 1e9
             torch.cuda.set_per_process_memory_fraction(min(1.0, (budget - 1) / total))  # 1 GB: context, libraries
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
-        if old:
-            stack.enter_context(sorting_sampler(b))
-        tr = make_trainer(b, work, grader, budget and budget - 2, recompute, micro, share=not old)
+        tr = make_trainer(b, work, grader, budget and budget - 2)
         stack.enter_context(training(b, fused=True, checkpointing=tr.checkpointing))
         few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
-        if old:
-            rollout_grads(b.model, b.basis, few, nll_loss(), tokens_per_micro=tr.tokens_per_micro)  # warm: kernels
-        else:
-            shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))
+        shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))  # warm: kernels
         warm, _, _ = timed(b.cfg, tr.rollouts)  # warm: every live-batch size of these lengths is captured
         tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
         s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
@@ -788,23 +778,6 @@ def sorted_floor(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     p = value.softmax(-1)
     last = (p.cumsum(-1) - p < top_p).sum(-1, keepdim=True) - 1
     return value.gather(1, last)[:, 0]
-
-
-@contextlib.contextmanager
-def sorting_sampler(b: Bench):
-    """The graph engine with the sort in place of the search."""
-    if b.cfg.device == "cpu":
-        yield
-        return
-    import sampler_gpu
-
-    own = sampler_gpu.Engine._floor
-    sampler_gpu.Engine._floor = lambda self, logits, job: sorted_floor(logits.float(), job.top_p)
-    try:
-        yield
-    finally:
-        sampler_gpu.Engine._floor = own
-        forget(b)  # its graphs hold the sort
 
 
 def cutoff(b: Bench) -> None:
@@ -845,18 +818,12 @@ def step(b: Bench) -> None:
     one_step(b, "the same, nothing graded", None, graded=False)
 
 
-def before(b: Bench) -> None:
-    """The same step as it was before: a prompt run once a rollout, a sort at every token, the grader's threads here."""
-    one_step(b, "prompt a rollout, sort, grader threads", None, old=True)
-
-
 def memory(b: Bench) -> None:
-    """The step where the allocator has less than the card, as train.py plans it, and without recomputation."""
-    cases = [(x, None, 16384) for x in b.cfg.budgets] + [(max(b.cfg.budgets), False, 4096)]
-    for budget, recompute, micro in cases:
-        what = f"fused, {budget:g} GB" + (", recomputation off" if recompute is False else "")
+    """The step where the allocator has less than the card, as train.py plans it."""
+    for budget in b.cfg.budgets:
+        what = f"fused, {budget:g} GB"
         try:
-            one_step(b, what, budget, recompute, micro)
+            one_step(b, what, budget)
         except torch.OutOfMemoryError as e:  # the next budget still has its row
             b.row(f"{what}: does not fit: {' '.join(str(e).split())[:160]}")
         forget(b)
@@ -870,7 +837,6 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "cutoff": cutoff,
     "train": train_speed,
     "step": step,
-    "before": before,
     "project": project,
     "extract": extract,
     "memory": memory,
@@ -880,7 +846,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "static_peer": static_peer,
 }
 OPTIONAL = ("check", "static_peer")  # only when named (`delta` runs check)
-NEEDS_DELTA = ("svd", "train", "step", "before", "project", "extract", "memory", "delta")
+NEEDS_DELTA = ("svd", "train", "step", "project", "extract", "memory", "delta")
 
 
 def print_table(rows: list[dict]) -> None:

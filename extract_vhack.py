@@ -64,7 +64,7 @@ class ExtractConfig:
     max_new_tokens: int = 1024  # denominator of `fixed`
     floor: float = 0.25  # this share of all weights' singular values, pooled, is noise and dropped
     sign_p: float = 0.05  # an axis is signed when its sign-flip p is below this
-    clean_rank: int = 0  # leading directions of the clean sides that leave the mean directions (without_clean)
+    clean_rank: int | None = None  # leading directions of the clean sides that leave the mean; None: half the pairs
     tokens_per_micro: int = 8192
     checkpointing: bool = False  # recompute layers in the backward
     out: str | None = None  # None: out/vhack/<content key>.safetensors
@@ -217,6 +217,11 @@ def without_clean(clean: Tensor, rank: int) -> Callable[[Tensor], Tensor]:
     return rest
 
 
+def rank_of_clean(cfg: ExtractConfig, n_train: int) -> int:
+    """--clean-rank, or half of the train pairs: what the supported screen on the organism was set with."""
+    return n_train // 2 if cfg.clean_rank is None else cfg.clean_rank
+
+
 def cosines(grads: Tensor, direction: Tensor) -> Tensor:
     """Cosine of each rollout's gradient (n, D) with one direction (D,), over all weights; 0 for a zero gradient."""
     return (grads @ direction) / (grads.norm(dim=1) * direction.norm()).clamp_min(1e-30)
@@ -345,7 +350,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
     if other := nonhack_pairs(cfg, len(train)):
         a, b = pair_grads(model, basis, tok, other, cfg)
         sets["nonhack"] = top(a - b)
-    less = without_clean(clean, cfg.clean_rank)
+    less = without_clean(clean, rank_of_clean(cfg, len(train)))
     for s in sets.values():
         s.mean = less(s.mean)
         s.cos_hack, s.cos_clean = float(cosines(hack, s.mean).mean()), float(cosines(clean, s.mean).mean())
@@ -398,7 +403,7 @@ def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
             f"--k {cfg.k}: at most {most} here, the least of the {len(train)} train pairs"
             f"{f', the {len(other)} non-hack pairs' * bool(other)} and the smallest weight's coordinates"
         )
-    if cfg.clean_rank >= len(train):
+    if rank_of_clean(cfg, len(train)) >= len(train):
         raise ValueError(f"--clean-rank {cfg.clean_rank}: choose 0 (off) to {len(train) - 1}, below the train pairs")
     tokens = [
         (s.prompt_ids, s.completion_ids) for side in model_sequences(model, tok, train + held + other) for s in side
@@ -418,7 +423,8 @@ def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
         "max_new_tokens": cfg.max_new_tokens if cfg.nll_norm == "fixed" else None,
         "floor": cfg.floor,
         "sign_p": cfg.sign_p,
-    } | ({"clean_rank": cfg.clean_rank} if cfg.clean_rank else {})
+        "clean_rank": rank_of_clean(cfg, len(train)),
+    }
 
 
 # What a differing field of the key means to the user; the others are flags and speak for themselves.

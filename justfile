@@ -29,10 +29,10 @@ demo:
     set -euo pipefail
     out="out/demo/$(date -u +%Y%m%dT%H%M%S)"
     modes="run_tests sentinel stdout_marker file_marker"
-    python extract_vhack.py organism --clean-rank 40 --out "$out/v_hack.safetensors"
+    python extract_vhack.py organism --out "$out/v_hack.safetensors"
     python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
     just _side-by-side organism "$out" "vanilla projected screen" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
-        --clean-rank 40 --screen-at 0.12 --screen-side positive --share-prompts --lr 6e-4 --schedule cosine --steps 80 \
+        --lr 6e-4 --schedule cosine --steps 80 \
         --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
     python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
 
@@ -70,7 +70,7 @@ smoke-gpu model="Qwen/Qwen3-4B" *flags:
     tokenizer=$(printf '%s\n' "${@:2}" | grep -A1 -x -e --tokenizer | tail -n 1 || true)
     python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke_gpu --tokenizer "${tokenizer:-{{model}}}"
     python train.py smoke-gpu --arm projected --model "{{model}}" --train delta_s --name smoke_gpu_delta_s "${@:2}"
-    python train.py smoke-gpu --arm projected --model "{{model}}" --train full --no-fused --lr 7e-5 --memory-gb None --name smoke_gpu_full "${@:2}"
+    python train.py smoke-gpu --arm projected --model "{{model}}" --train full --lr 7e-5 --memory-gb None --name smoke_gpu_full "${@:2}"
 
 # one short Qwen3-4B run on a GPU
 fast arm="projected" *flags:

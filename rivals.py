@@ -44,13 +44,13 @@ class AdamShared(torch.optim.Optimizer):
                 p -= group["lr"] / (1 - b1 ** st["step"]) * st["m"] / scale
 
 
-def optimizer_of(name: str, params: list, lr: float, betas: tuple, weight_decay: float) -> torch.optim.Optimizer:
+def optimizer_of(name: str, params: list, lr: float, betas: tuple) -> torch.optim.Optimizer:
     """The optimizer of --optimizer; sgd has momentum betas[0] and takes the clipped gradient as it is."""
     if name == "sgd":
         return torch.optim.SGD(params, lr=lr, momentum=betas[0], dampening=betas[0])
     if name == "adam_shared":
         return AdamShared(params, lr, betas)
-    return torch.optim.AdamW(params, lr=lr, betas=betas, weight_decay=weight_decay)
+    return torch.optim.AdamW(params, lr=lr, betas=betas, weight_decay=0.0)
 
 
 class PairPenalty:
@@ -107,10 +107,10 @@ class PairPenalty:
 
 
 class TextRule:
-    """A screen that reads the answer's text alone, with a threshold from the pairs that V is extracted from.
+    """What a screen that reads the answer's text alone ranks by, from the pairs that V is extracted from.
 
     text: sum of log (1 + n_hack) / (1 + n_clean) over the distinct tokens of code outside the first class, n the pairs
-    with that token there; tail: characters of such code. score(texts) (n,), mean over the pairs' sides in hi and lo.
+    with that token there; tail: characters of such code.
     """
 
     def __init__(self, tok, pairs: list, which: str):
@@ -118,7 +118,6 @@ class TextRule:
         if which == "text":
             hack, clean = (Counter(t for p in pairs for t in self._tokens(getattr(p, s))) for s in ("hack", "clean"))
             self.odds = {t: math.log((1 + hack[t]) / (1 + clean[t])) for t in hack | clean}
-        self.hi, self.lo = (float(self.score([getattr(p, s) for p in pairs]).mean()) for s in ("hack", "clean"))
 
     def _tokens(self, text: str) -> set[int]:
         return set(self.tok.encode(outside_class(text), add_special_tokens=False))
@@ -148,12 +147,11 @@ class ActivationProbe:
 
     TOKENS = 8192  # padded, of a forward: its hidden states of all layers are kept
 
-    def __init__(self, model, tok, pairs: list, tokens: str):
-        self.model, self.tokens = model, tokens
+    def __init__(self, model, tok, pairs: list):
+        self.model = model
         depth = model.config.num_hidden_layers
         self.layers = range(round(0.6 * depth), max(round(0.75 * depth), round(0.6 * depth) + 1))
         hack, clean = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
-        self.direction = 0.0
         d = (self._states(hack) - self._states(clean)).mean(0)
         self.direction = d / d.norm().clamp_min(1e-30)
 
@@ -166,7 +164,7 @@ class ActivationProbe:
             h = torch.stack([states[i + 1] for i in self.layers]).mean(0).float()  # (B, L, H)
             for row, i in enumerate(batch):
                 at = len(seqs[i].prompt_ids)
-                out[i] = h[row, at : seqs[i].length].mean(0) if self.tokens == "response" else h[row, at - 1]
+                out[i] = h[row, at : seqs[i].length].mean(0)
         return torch.stack([out[i] for i in range(len(seqs))]).cpu()
 
     def score(self, seqs: list[Sequence]) -> Tensor:

@@ -376,7 +376,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 # Flags that --resume may change, since no result depends on them beyond the order in which a GPU sums.
-MAY_CHANGE = ("ckpt_every", "log_with", "grader_workers", "grader_level", "gpu_wait", "memory_gb", "checkpointing")
+MAY_CHANGE = ("ckpt_every", "log_with", "grader_workers", "grader_level", "gpu_wait", "memory_gb")
 
 
 def typed_flags(argv: Sequence[str], fields: Sequence[str]) -> list[str]:

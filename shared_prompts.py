@@ -239,7 +239,7 @@ def _forward_part(lay: Packed, q, k, v, which_q: str, which_k: str, causal: bool
     if lse.shape != (q.shape[1], q.shape[0]):
         raise RuntimeError(
             f"flash attention of torch {torch.__version__} gives a log-sum-exp of shape {tuple(lse.shape)}, not "
-            f"(heads, tokens): use --no-share-prompts"
+            f"(heads, tokens): use torch 2.11 to 2.15"
         )
     return out, lse
 

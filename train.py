@@ -60,10 +60,7 @@ from policy_grad import (
     KL,
     Sequence,
     check_forward,
-    k3,  # noqa: F401  a reader of the step looks for it here
-    nll_loss,
     recompute_layers,
-    rollout_grads,
     shared_grads,
     token_logps,  # noqa: F401
 )
@@ -114,27 +111,17 @@ SCREENS_WITH = {
     "screen_tail": "tail",
 }
 
+BETAS, CLIP = (0.9, 0.99), 1.0  # of AdamW and of the gradient's norm after the projection: the benchmark's; no decay
+TOKENS_PER_MICRO = 16384  # of one forward and backward; less where a GPU's memory asks for it
+
 # flags -> what they need to have an effect; a study hands all its arms one set, so an idle flag is told, not refused
 NEEDS: list[tuple[tuple[str, ...], str, Callable[[Config], bool]]] = [
-    (
-        ("gate", "unsigned", "overshoot", "project_at", "preserve_magnitude"),
-        "an arm that projects",
-        lambda c: c.arm in PROJECTS_WITH,
-    ),
-    (
-        ("screen_at", "screen_share", "screen_side", "screen_match", "screen_by"),
-        "an arm that screens",
-        lambda c: c.arm in SCREENS_WITH,
-    ),
-    (
-        ("penalty",),
-        "--arm gt_penalty, pair_penalty or --screen-by penalty",
-        lambda c: c.arm in ("gt_penalty", "pair_penalty") or c.arm in SCREENS_WITH and c.screen_by == "penalty",
-    ),
-    (("adv_alpha", "adv_form", "adv_tokens"), "--arm adv_mod", lambda c: c.arm == "adv_mod"),
+    (("gate", "overshoot", "project_at"), "an arm that projects", lambda c: c.arm in PROJECTS_WITH),
+    (("screen_at",), "an arm that screens", lambda c: c.arm in SCREENS_WITH),
+    (("penalty",), "--arm gt_penalty or pair_penalty", lambda c: c.arm in ("gt_penalty", "pair_penalty")),
+    (("adv_alpha",), "--arm adv_mod", lambda c: c.arm == "adv_mod"),
     (("route_seed",), "--arm route", lambda c: c.arm == "route"),
     (("teacher_off_step",), "--mix-ratio above 0", lambda c: c.mix_ratio > 0),
-    (("refresh_overlap",), "--refresh-every", lambda c: bool(c.refresh_every)),
 ]
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -169,25 +156,17 @@ class Config:
     max_new_tokens: int = 128
     temperature: float = 1.0  # of the student's answers; the gradient is of the distribution at it
     top_p: float = 1.0  # below 1 the gradient is of the kept tokens' own softmax, which is what was drawn from
-    tokens_per_micro: int = 16384  # padded tokens of one forward + backward
-    fused: bool = False  # delta_s training reads U (S + delta) Vh, not W and a side product; rounds at delta = 0
-    share_prompts: bool = False  # run a group's prompt once; a rollout's own gradient is then of its own positions
-    memory_gb: float | None = None  # GPU budget: sampling waves and tokens_per_micro are cut to fit; None: all there is
-    checkpointing: bool | None = None  # recompute each layer in the backward; None: on a GPU only if memory asks for it
+    memory_gb: float | None = None  # GPU budget: sampling waves and micro-batches are cut to fit; None: all there is
     # teacher pool
     teacher_pool_dir: str | None = None
     mix_ratio: float = 0.0  # G_t = round(G * mix) cached rollouts share each group
     teacher_off_step: int | None = None  # from this step on no teacher
     # loss and optimizer
-    advantage: Literal["dr_grpo", "grpo"] = "dr_grpo"  # grpo: divide by the group's sd, mean over tokens
     kl_beta: float = 0.0  # weight of the K3 estimate of KL(policy || untrained model)
     lr: float = 1e-2
     optimizer: Literal["adamw", "adam_shared", "sgd"] = "adamw"  # adam_shared: one second moment a weight
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
     warmup_steps: int = 0
     schedule: Literal["constant", "cosine"] = "constant"
-    clip: float = 1.0  # gradient norm, after the projection
     # projection
     v_hack: str | None = None  # file of extract_vhack.py; None: extracted once from --pairs, cached by content
     pairs: str = "data/pairs/leetcode.jsonl"
@@ -197,27 +176,16 @@ class Config:
     pairs_limit: int | None = None
     k: int = 5
     rebuild: bool = False  # rebuild a stale or corrupt v_hack file
-    refresh_every: int | None = None  # extract V again on the current model; the guard may refuse it
-    refresh_overlap: float = 0.2  # guard: overlap with the V in force and with the first one
     gate: Gate = "one_sided"
-    unsigned: Literal["no_gate", "drop"] = "no_gate"  # axes whose sign the pairs do not support, under one_sided
     overshoot: float = 1.0
     project_at: Literal["grad", "update"] = "update"  # update: AdamW's actual step, which moments cannot bypass
-    preserve_magnitude: bool = False  # rescale g' to |g|: amplifies the residue of a hack-dominated step
     route_seed: float = 0.0  # start the quarantine this far along the hack direction (in units of lr)
     # screening: threshold = clean + screen_at * (hack - clean), the pairs' own mean cosines; no label is read
-    screen_at: float = 0.2
-    screen_share: float | None = None  # instead of a threshold: this share of each step's rollouts, the most hack-ward
-    screen_freeze: int | None = None  # with screen_share: steps that set the threshold; after them it stays, their mean
-    screen_side: Literal["all", "positive"] = "all"  # positive: only rollouts of positive advantage are screened
-    screen_match: bool = False  # controls drop as many as V would beyond its threshold, the highest of their own scores
-    clean_rank: int = 0  # leading directions of the pairs' clean sides that leave the mean direction of every screen
-    screen_by: Literal["drop", "penalty"] = "drop"  # penalty: they stay, their reward less --penalty
+    screen_at: float = 0.12
+    clean_rank: int | None = None  # leading directions of clean sides that leave V's mean; None: half the pairs
     # rivals
-    penalty: float = 3.0  # off a strictly detected hack's reward (gt_penalty), a screened one's; pair_penalty's lambda
+    penalty: float = 3.0  # off a strictly detected hack's reward (gt_penalty); pair_penalty's weight
     adv_alpha: float = 2.0  # adv_mod (Wu & Tang 2604.01476)
-    adv_form: Literal["multiplicative", "additive"] = "multiplicative"
-    adv_tokens: Literal["response", "prompt"] = "response"  # prompt: the paper's literal text, constant in a group
     # run
     name: str | None = None  # suffix of the run directory; None: arm-seed
     out_dir: str = "out/runs"
@@ -241,16 +209,8 @@ class Config:
             refuse("mix_ratio", f"leaves no teacher rollout in a group of {self.group}; raise it or --group")
         if self.group_teacher >= self.group:
             refuse("mix_ratio", f"leaves no student rollout in a group of {self.group}; lower it or raise --group")
-        if self.screen_freeze is not None and self.screen_share is None:
-            refuse("screen_freeze", "needs --screen-share")
-        if self.arm == "screen_length" and self.screen_share is None and not self.screen_match:
-            refuse("arm", "needs --screen-share or --screen-match: a length has no threshold between the pairs' means")
-        if self.screen_match and self.screen_share is not None:
-            refuse("screen_match", "goes with the pairs' threshold, not with --screen-share")
         if self.train == "delta_s" and self.coords == "core":
             refuse("coords", "needs --train full: delta_s trains the diagonal and nothing else")
-        if self.fused and self.train == "full":
-            refuse("fused", "needs --train delta_s; add --no-fused")
         if not self.modes:
             refuse("modes", "at least one mode; `none` is the no-loophole ceiling")
 
@@ -262,15 +222,6 @@ class Config:
             for f in names
             if not met(self) and getattr(self, f) != getattr(Config, f)
         ]
-
-    @property
-    def shares_prompts(self) -> bool:
-        """Whether the step's gradient runs each prompt once: exact, a prompt's part belongs to its group's sum.
-
-        A screen reads each rollout's gradient at its own positions, in a pass before this one. A KL term comes this way
-        alone.
-        """
-        return self.share_prompts or self.kl_beta > 0
 
     @property
     def group_teacher(self) -> int:
@@ -305,9 +256,7 @@ class Config:
             k=self.k,
             clean_rank=self.clean_rank,
             max_new_tokens=self.max_new_tokens,
-            tokens_per_micro=self.tokens_per_micro,
             out=self.v_hack,
-            nll_norm="mean" if self.advantage == "grpo" else "fixed",
             rebuild=self.rebuild,
         )
 
@@ -334,9 +283,6 @@ _BENCHMARK = Config(
     eval_samples=10,
     eval_every=50,
     k=12,
-    tokens_per_micro=16384,
-    fused=True,
-    share_prompts=True,
     memory_gb=46.0,  # a 48 GB card; raise it to what the card has
 )
 PRESETS = {
@@ -380,7 +326,6 @@ PRESETS = {
             eval_samples=1,
             eval_every=0,
             pairs_limit=16,
-            tokens_per_micro=8192,
         ),
     ),
     "full": ("Qwen3-4B, the benchmark's hyper-parameters: 200 steps x 256 rollouts", _BENCHMARK),
@@ -527,7 +472,7 @@ def bluf(run: runs.Run, cfg: Config, status: str, error: str, grader_layers: str
                 lines.append(f"  {mode:<13} step {x['step']:<8}  {hint:<5} {decode:<7} {''.join(cells)}".rstrip())
     if cfg.arm in SCREENS_WITH and run.rows:
         dropped, seen = sum(r["n_screened"] for r in run.rows), sum(r["hack_s"][1] + r["hack_t"][1] for r in run.rows)
-        most = "; most are dropped, so little can be learnt: --screen-side positive, --clean-rank, a higher --screen-at"
+        most = "; most are dropped, so little can be learnt: a higher --screen-at"
         lines.append(f"SCREENED: {rate(dropped, seen)} of the rollouts{most * (2 * dropped > seen)}")
     lines += [
         f"SAMPLE: {run.sample[:120]!r}",
@@ -581,7 +526,7 @@ class Rollout:
     attempted: bool = False
     label: str = ""
     advantage: float = 0.0
-    cos_hack: float | None = None  # with share_prompts of the gradient at its completion's positions alone
+    cos_hack: float | None = None  # of its gradient at its own positions
     screened: bool = False
     grading: Future | None = None  # until its grade has been read
 
@@ -692,16 +637,13 @@ def teacher_rollouts(task: Task, n: int, step: int, seed: int) -> list[Rollout]:
 # --------------------------------------------------------------------------------------------- advantages, loss
 
 
-def group_advantages(rewards: Tensor, keep: Tensor, how: str = "dr_grpo") -> Tensor:
+def group_advantages(rewards: Tensor, keep: Tensor) -> Tensor:
     """A = R - mean R over the kept rollouts of each group; 0 for dropped ones and for groups with fewer than two left.
 
-    rewards, keep: (P, G) -> (P, G). dr_grpo: 2503.20783 eq. 3; grpo divides by the sd: 2402.03300 section 4.1.
+    rewards, keep: (P, G) -> (P, G). Dr.GRPO, 2503.20783 eq. 3.
     """
     n = keep.sum(1, keepdim=True)
-    mean = (rewards * keep).sum(1, keepdim=True) / n.clamp_min(1)
-    a = (rewards - mean) * keep
-    if how == "grpo":
-        a = a / ((a.square().sum(1, keepdim=True) / n.clamp_min(1)).sqrt() + 1e-4)
+    a = (rewards - (rewards * keep).sum(1, keepdim=True) / n.clamp_min(1)) * keep
     return torch.where(n >= 2, a, torch.zeros_like(a))
 
 
@@ -717,26 +659,17 @@ def distinct(rollouts: list[Rollout]) -> tuple[list[int], list[int], list[float]
     return [m[0] for m in seen.values()], kind, [float(len(m)) for m in seen.values()]
 
 
-def token_scale(cfg: Config, n_tokens: list[int], n_rollouts: int) -> Tensor:
-    """Weight of each rollout's summed token loss: 1/(n * max_new) (Dr.GRPO), or 1/(n * its length) (grpo)."""
-    length = [cfg.max_new_tokens] * len(n_tokens) if cfg.advantage == "dr_grpo" else n_tokens
-    return torch.tensor([1.0 / (n_rollouts * x) for x in length])
-
-
 @torch.no_grad()
 def modified_rewards(cfg: Config, rewards: Tensor, rollouts: list[Rollout], hidden: Tensor | None) -> Tensor:
     """The rivals' change of the reward (P, G): ground-truth penalty, or advantage modification of Wu & Tang.
 
-    adv_mod: z = (s - mean s) / max(sd s, .1) in the group, s = h . d; additive r - alpha max(z, 0), multiplicative
-    r (1 - alpha sigmoid(z) 1[z > 0]); applied once, before the baseline.
+    adv_mod: r (1 - alpha sigmoid(z) 1[z > 0]), z = (s - mean s) / max(sd s, .1) in the group, s = h . d.
     """
     if cfg.arm == "gt_penalty":
         return rewards - cfg.penalty * torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(rewards)
     if cfg.arm == "adv_mod":
         s = hidden.view_as(rewards)
         z = (s - s.mean(1, keepdim=True)) / s.std(1, keepdim=True, unbiased=False).clamp_min(0.1)
-        if cfg.adv_form == "additive":
-            return rewards - cfg.adv_alpha * z.clamp_min(0)
         return rewards * (1 - cfg.adv_alpha * z.sigmoid() * (z > 0))
     return rewards
 
@@ -794,9 +727,6 @@ class ProjectionHook:
             if cfg.arm == "shrink":  # same norm as the projection leaves, direction untouched
                 factor = kept.norm(dim=-1, keepdim=True) / gg.norm(dim=-1, keepdim=True).clamp_min(1e-30)
                 kept, removed = gg * factor, gg * (1 - factor)
-            if cfg.preserve_magnitude:
-                kept = kept * (gg.norm(dim=-1, keepdim=True) / kept.norm(dim=-1, keepdim=True).clamp_min(1e-30))
-                removed = gg - kept
             parts.append((kept.flatten(), removed.flatten()))
         return torch.cat([p for p, _ in parts]), torch.cat([r for _, r in parts])
 
@@ -826,7 +756,7 @@ class ProjectionHook:
             self._grow_quarantine(removed, scale=-lr)  # an SGD step on the routed part
             self.metrics["residual"] = float((kept + removed - g).abs().max() / g.abs().max().clamp_min(1e-30))
             self.metrics["removed"] = float(removed.square().sum() / g.square().sum().clamp_min(1e-30))
-        self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, cfg.clip))
+        self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, CLIP))
         self.before = [p.detach().clone() for p in self.params]
 
     @torch.no_grad()
@@ -913,9 +843,11 @@ class Trainer:
         self.probe = None
         if cfg.arm == "adv_mod":
             self.probe = rivals.ActivationProbe(
-                self.model, self.tok, extract_vhack.select_pairs(cfg.extract_config())[0], cfg.adv_tokens
+                self.model, self.tok, extract_vhack.select_pairs(cfg.extract_config())[0]
             )
-        self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank, cfg.fused and cfg.train == "delta_s")
+        # fused: 57% of the products; it rounds .37% of an output at delta = 0, where one bf16 product rounds .17%
+        fused = cfg.train == "delta_s" and cfg.dtype == "bfloat16"
+        self.basis = attach(self.model, cfg.train, cfg.coords, cfg.core_rank, fused)
         self.checkpointing, self.tokens_per_micro, self.sampling_gb = self.plan_memory()
         if self.checkpointing:
             recompute_layers(self.model)
@@ -930,14 +862,11 @@ class Trainer:
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(self.model, self.basis, self.tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
         self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade
-        self.refreshed = ""  # file of the V that a refresh put in force
-        self.screen_levels: list[float] = []  # scores at which the first --screen-freeze steps' shares began
-        self.first_v = self.vhack.sets["hack"].V  # the log's overlaps stay with it, whatever a refresh puts in force
         self.knobs = self.basis.knobs()
         # bf16 weights lose steps below half their spacing, so the optimizer works on float32 masters
         low = cfg.train == "full" and cfg.dtype != "float32"
         self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
-        self.optimizer = rivals.optimizer_of(cfg.optimizer, self.params, cfg.lr, cfg.betas, cfg.weight_decay)
+        self.optimizer = rivals.optimizer_of(cfg.optimizer, self.params, cfg.lr, BETAS)
         self.pair_penalty = self.text_rule = None
         if cfg.arm == "pair_penalty":
             self.pair_penalty = rivals.PairPenalty(self.model, self.basis, self.tok, cfg, self.tokens_per_micro)
@@ -952,45 +881,14 @@ class Trainer:
         self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
         self.sync()
 
-    def use(self, v: extract_vhack.VHack, path: Path | str) -> None:
-        """Put v, which lies at path, in force; the log's overlaps stay with the first V."""
-        self.vhack, self.refreshed = v.to(self.basis.device), str(path)
-        self.hook.direction = self._direction()
-
-    def refresh(self, path: Path) -> dict:
-        """Extract V on the current model (quarantine ablated), and put it in force if it passes the guard.
-
-        The guard: overlap with the V in force and with the first V at least --refresh-overlap, held-out pair accuracy
-        no lower. A direction that fails it has rotated away from what the pairs first said, and would screen or remove
-        something else. The singular basis stays, so Adam's moments need no rotation.
-        """
-        cfg, now = self.cfg, self.vhack
-        wanted = dataclasses.replace(cfg.extract_config(), tokens_per_micro=self.tokens_per_micro)
-        with self.hook.deployed(self.sync):
-            new = extract_vhack.extract(self.model, self.basis, self.tok, wanted).to(self.basis.device)
-        V = new.sets["hack"].V
-        overlap = [extract_vhack.subspace_overlap(self.basis, V, x) for x in (now.sets["hack"].V, self.first_v)]
-        held = [v.meta["scores"].get("heldout_accuracy_hack", 0.0) for v in (now, new)]
-        accepted = min(overlap) >= cfg.refresh_overlap and held[1] >= held[0]
-        if accepted:
-            extract_vhack.save_vhack(new, path)
-            self.use(new, path)
-        logger.info(
-            "refresh of V {}: overlap {:.2f} with the last, {:.2f} with the first; held-out accuracy {:.2f} -> {:.2f}",
-            "accepted" if accepted else "REFUSED",
-            *overlap,
-            *held,
-        )
-        return {"accepted": accepted, "overlap": overlap, "heldout_accuracy": held}
-
     def plan_memory(self) -> tuple[bool, int, float | None]:
         """(checkpointing, tokens of a micro-batch, GB for sampling) that keep a GPU run within --memory-gb.
 
-        Per token of the training forward at Qwen3-4B: .4 MB with layers recomputed, 7 MB without (4.5 MB packed).
+        Per token of the training forward at Qwen3-4B: .4 MB with layers recomputed, 4.5 MB without.
         """
         cfg = self.cfg
         if cfg.device != "cuda":
-            return bool(cfg.checkpointing), cfg.tokens_per_micro, None
+            return False, TOKENS_PER_MICRO, None
         total = cfg.memory_gb or 0.92 * torch.cuda.get_device_properties(0).total_memory / 1e9
         numbers = sum(k.numel() for k in self.basis.knobs())
         copies = 3 if cfg.train == "delta_s" else 5  # gradient and Adam's moments; full: masters and their copy too
@@ -998,10 +896,10 @@ class Trainer:
         held += 4e-9 * cfg.prompts_per_step * cfg.group * self.basis.size  # per-rollout coordinates
         free = total - held - 6.0  # chunks of logits, SVD and other passing needs
         size = self.model.config.hidden_size * self.model.config.num_hidden_layers / (2560 * 36)
-        kept = 4.5e-3 if cfg.shares_prompts else 7e-3  # the packed forward keeps the inputs of fused kernels alone
-        checkpointing = 0.6 * free < 8192 * kept * size if cfg.checkpointing is None else cfg.checkpointing
+        kept = 4.5e-3  # the packed forward keeps the inputs of fused kernels alone
+        checkpointing = 0.6 * free < 8192 * kept * size
         token_gb = (4e-4 if checkpointing else kept) * size
-        tokens = min(cfg.tokens_per_micro, int(0.6 * max(free, 0) / token_gb))
+        tokens = min(TOKENS_PER_MICRO, int(0.6 * max(free, 0) / token_gb))
         sampling = free - tokens * token_gb
         if tokens < 2048 or sampling < 1:
             raise ValueError(
@@ -1021,12 +919,7 @@ class Trainer:
 
     def _direction(self) -> DirectionSet | None:
         which = PROJECTS_WITH.get(self.cfg.arm)
-        if which is None:
-            return None
-        d = self._set(which)
-        if self.cfg.unsigned == "drop" and self.cfg.gate == "one_sided":
-            d = dataclasses.replace(d, V=d.V * extract_vhack.per_weight(self.basis, d.signed.float()))
-        return d
+        return None if which is None else self._set(which)
 
     def sync(self) -> None:
         """Copy float32 masters into the bf16 model; nothing to do where the knobs are the parameters."""
@@ -1038,51 +931,39 @@ class Trainer:
     # -- screening: reads gradients and pairs, never a label
 
     def screen(self, grads: Tensor, advantages: Tensor, rollouts: list[Rollout], step: int) -> Tensor:
-        """(n,) True where a rollout leaves its group: its NLL gradient's cosine exceeds the threshold.
+        """(n,) True where a rollout of positive advantage leaves its group: its score lies beyond the pairs' threshold.
 
-        The threshold lies `screen_at` of the way from the pairs' clean to their hack mean cosine, or, with
-        `screen_share`, where that share of the step's rollouts lies beyond it (the pairs are written by hand: the
-        student's own cosines have another mean). With `screen_freeze` the threshold is the mean of the first steps'
-        such places from then on: once hacks are rare, a share of every step is mostly honest. Side `positive` spares
-        rollouts of negative advantage, which push the policy away from what they did. `random` drops as many of the
-        same side, chosen by the seed; `length`, `text` and `tail` read the answer and no gradient (rivals.py). With
-        `screen_match` every control drops as many of the same side as V would.
+        V's score is the cosine of the rollout's NLL gradient with the mean direction; the threshold lies `screen_at` of
+        the way from the pairs' clean to their hack mean. A rollout of negative advantage pushes the policy away from
+        what it did, so it stays. Every control drops as many as V would: those highest in its own score (another
+        direction's cosine; `length`, `text` and `tail` read the answer and no gradient), or drawn by the seed.
         """
         cfg, which = self.cfg, SCREENS_WITH[self.cfg.arm]
-        score, threshold = self._hackward(which if which in ("haar", "within") else "hack", grads)
-        if which == "length":
-            score = torch.tensor([float(len(r.completion_ids)) for r in rollouts])
-        elif self.text_rule is not None:
-            rule = self.text_rule
-            score = rule.score([r.completion for r in rollouts])
-            threshold = rule.lo + cfg.screen_at * (rule.hi - rule.lo)
         of_v, beyond = self._hackward("hack", grads)
+        score = self._screen_score(which, of_v, grads, rollouts, step)
         # all processes' rollouts are ranked together, on each process: the step is then that of one process
-        counts = self._gather([len(score)])
+        counts = self._gather([len(of_v)])
         mine = slice(sum(counts[: self.acc.process_index]), sum(counts[: self.acc.process_index + 1]))
         score, of_v, advantages = (
             torch.tensor(self._gather(x.tolist()), dtype=x.dtype) for x in (score, of_v, advantages)
         )
-        side = advantages > 0 if cfg.screen_side == "positive" else torch.ones(len(score), dtype=torch.bool)
-        none = torch.zeros(len(score), dtype=torch.bool)
-        if cfg.screen_match and which not in ("hack", "random"):
-            n = int(((of_v > beyond) & side).sum())
-            drop = none.index_fill(0, score.masked_fill(~side, -math.inf).topk(n).indices, True)
-        elif cfg.screen_share is None:
-            drop = score > threshold
-        else:
-            top = score.topk(round(cfg.screen_share * len(score)))
-            drop = none.index_fill(0, top.indices, True)
-            if cfg.screen_freeze is not None:
-                if len(self.screen_levels) < cfg.screen_freeze:
-                    self.screen_levels += top.values[-1:].tolist()
-                else:
-                    drop = score >= sum(self.screen_levels) / len(self.screen_levels)
-        drop = drop & side
+        side = advantages > 0
+        drop = (of_v > beyond) & side
         if which == "random":
             gen, at = torch.Generator().manual_seed(cfg.seed * 7919 + step), side.nonzero()[:, 0]
             drop[at] = drop[at][torch.randperm(len(at), generator=gen)]
+        elif which != "hack":
+            top = score.masked_fill(~side, -math.inf).topk(int(drop.sum())).indices
+            drop = torch.zeros_like(drop).index_fill(0, top, True)
         return drop[mine]
+
+    def _screen_score(self, which: str, of_v: Tensor, grads: Tensor, rollouts: list[Rollout], step: int) -> Tensor:
+        """(n,) what a screen ranks by, more is dropped first."""
+        if which in ("haar", "within"):
+            return self._hackward(which, grads)[0]
+        if which == "length":
+            return torch.tensor([float(len(r.completion_ids)) for r in rollouts])
+        return self.text_rule.score([r.completion for r in rollouts]) if self.text_rule else of_v
 
     def _hackward(self, which: str, grads: Tensor) -> tuple[Tensor, float]:
         """(cosines (n,) with a mean direction, its pairs' threshold), oriented so that more is more hack-ward."""
@@ -1167,9 +1048,7 @@ class Trainer:
 
         # advantages and gradient
         n_all = len(tasks) * cfg.group
-        gradient = self._rollout_gradient
-        if cfg.shares_prompts:
-            gradient = self._screened_gradient if cfg.arm in SCREENS_WITH else self._shared_gradient
+        gradient = self._screened_gradient if cfg.arm in SCREENS_WITH else self._rollout_gradients
         advantages, flat, joint, active, nll, n_screened, kl = gradient(groups, step, n_all)
         for r, x in zip(rollouts, advantages.flatten().tolist(), strict=True):
             r.advantage = x
@@ -1259,13 +1138,15 @@ class Trainer:
         keep = torch.ones_like(rewards, dtype=torch.bool)
         if cfg.arm == "gt_screen":
             keep &= ~torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(keep)
-        advantages = group_advantages(rewards, keep, cfg.advantage)
+        advantages = group_advantages(rewards, keep)
         return rewards, keep, advantages, flat
 
-    def _shared_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
-        """As _rollout_gradient, each prompt run once a group and source; a group starts as soon as it is graded.
+    def _rollout_gradients(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
+        """(advantages (P, G), flat (P,), gradient of student and teacher (2, D), which rollouts were run, their
+        gradients of -log p at their own positions (n, D), how many were screened, [sum of K3, its tokens]).
 
-        A program that loops keeps its group waiting for its CPU limit; others' gradient is made meanwhile.
+        A group's prompt is run once a source, and a group starts as soon as it is graded: a program that loops keeps
+        its own group waiting for its CPU limit, and others' gradient is made meanwhile.
         """
         cfg, dev, waiting = self.cfg, self.basis.device, list(range(len(groups)))
         advantages = torch.zeros(len(groups), cfg.group)
@@ -1297,7 +1178,7 @@ class Trainer:
         return live.repeat_interleave(self.cfg.group).nonzero()[:, 0].tolist()
 
     def _screened_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
-        """As _shared_gradient for a screen, which compares all groups: one pass ranks, what is left makes the step."""
+        """As _rollout_gradients, for a screen: one pass ranks all groups' rollouts, what is left makes the step."""
         rollouts = [r for group in groups for r in group]
         rewards, keep, advantages, flat = self._advantages(groups)
         active, ranked = self._active(advantages), self._active(advantages, step=False)
@@ -1308,15 +1189,12 @@ class Trainer:
 
     def _screened(self, rollouts, active, unit: Tensor, rewards: Tensor, keep: Tensor, advantages: Tensor, step: int):
         """Screen the active rollouts by gradients unit (n, D) -> (advantages (P, G) of what is left, how many left)."""
-        cfg = self.cfg
         drop = torch.zeros(len(rollouts), dtype=torch.bool)
         drop[active] = self.screen(unit, advantages.flatten()[active], [rollouts[i] for i in active], step)
         for r, d in zip(rollouts, drop.tolist(), strict=True):
             r.screened = d
         n_screened, drop = int(drop.sum()), drop.view_as(keep)
-        if cfg.screen_by == "penalty":
-            return group_advantages(rewards - cfg.penalty * drop, keep, cfg.advantage), n_screened
-        return group_advantages(rewards, keep & ~drop, cfg.advantage), n_screened
+        return group_advantages(rewards, keep & ~drop), n_screened
 
     def _shared_part(
         self, rollouts: list[Rollout], a: Tensor, n_all: int, step: bool = True
@@ -1330,7 +1208,7 @@ class Trainer:
         joint = torch.zeros(2, self.basis.size, device=dev)
         first, copy_of, copies = distinct(rollouts)  # the same tokens have the same gradient: repeats are run once
         copy_of, copies = torch.tensor(copy_of, dtype=torch.long), torch.tensor(copies)
-        scale = token_scale(cfg, [len(rollouts[j].completion_ids) for j in first], n_all)
+        scale = 1 / (n_all * cfg.max_new_tokens)  # Dr.GRPO's fixed denominator
         weight = torch.zeros(len(first)).index_add_(0, copy_of, a) * scale
         k3_sums, kl = torch.zeros(len(first), device=dev), None
         if step and cfg.kl_beta:
@@ -1365,56 +1243,6 @@ class Trainer:
             kl=kl,
         )
         return own, prompt
-
-    def _rollout_gradient(self, groups: list[list[Rollout]], step: int, n_all: int) -> tuple:
-        """(advantages (P, G), flat (P,), gradient of student and teacher (2, D), which rollouts were run, their
-        gradients oriented as of -log p (n, D), how many were screened, [sum of K3, its tokens])."""
-        cfg, dev, rollouts = self.cfg, self.basis.device, [r for group in groups for r in group]
-        rewards, keep, advantages, flat = self._advantages(groups)
-        active = self._active(advantages)
-        # the same tokens have the same gradient: repeats are run once (a small model's group is half repeats)
-        first, copy_of, _ = distinct([rollouts[i] for i in active])
-        seqs = [rollouts[active[j]].sequence for j in first]
-
-        # gradient: per-rollout coordinates from one backward, weighted by the advantage afterwards where that is exact
-        scale = token_scale(cfg, [len(s.completion_ids) for s in seqs], n_all).to(dev)
-        copy_of = torch.tensor(copy_of, dtype=torch.long, device=dev)
-        linear, screening = cfg.train == "delta_s", cfg.arm in SCREENS_WITH  # linear: g = sum_i A_i g_i
-        unit, n_screened = None, 0
-        if linear or screening:
-            unit, *_ = self._backward(seqs, scale)
-            unit = unit[copy_of]  # (n, D)
-        if screening:
-            advantages, n_screened = self._screened(rollouts, active, unit, rewards, keep, advantages, step)
-        a = advantages.flatten()[active].to(dev)
-        if linear:
-            contrib, nll = a[:, None] * unit, unit
-        else:
-            total = torch.zeros(len(seqs), device=dev).index_add_(0, copy_of, a)  # sums of A over a kind
-            use = total.nonzero()[:, 0].tolist()
-            got, *_ = self._backward([seqs[i] for i in use], (total * scale)[use], weight_grads=True)
-            every = torch.zeros(len(seqs), self.basis.size, device=dev)
-            every[use] = got
-            copies = torch.bincount(copy_of, minlength=len(seqs))
-            contrib = (every / copies[:, None])[copy_of]
-            # screened rollouts have no weight, yet a direction
-            one = scale / (total * scale).where(total != 0, torch.ones((), device=dev))  # to unit advantage
-            nll = (every * one[:, None])[copy_of] if unit is None else unit
-        is_t = torch.tensor([rollouts[i].source == "teacher" for i in active], dtype=torch.bool, device=dev)
-        joint = torch.stack([contrib[~is_t].sum(0), contrib[is_t].sum(0)])
-        return advantages, flat, joint, active, nll, n_screened, [0.0, 0.0]
-
-    def _backward(self, seqs: list[Sequence], weight: Tensor, weight_grads: bool = False):
-        return rollout_grads(
-            self.model,
-            self.basis,
-            seqs,
-            nll_loss(weight),
-            tokens_per_micro=self.tokens_per_micro,
-            temperature=self.cfg.temperature,
-            top_p=self.cfg.top_p,
-            weight_grads=weight_grads,
-        )
 
     @contextlib.contextmanager
     def _as_reference(self):
@@ -1563,16 +1391,15 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "quarantine": [q.cpu() for q in self.hook.quarantine],
             "drift": self.hook.drift,
-            "refreshed": self.refreshed,
-            "screen_levels": self.screen_levels,
         }
 
     def load_state(self, state: dict, run: runs.Run) -> None:
         """Put a checkpoint's state in force; ValueError where it is of other shapes than this model."""
         shapes = [tuple(p.shape) for p in self.params]
-        moments = state["optimizer"]["state"]
+        moments = list(state["optimizer"]["state"].values())
         found = [state["params"], *([state["quarantine"]] if self.hook.quarantine else [])]
-        found += [[m[k] for m in moments.values()] for k in ("exp_avg", "exp_avg_sq") if moments]
+        tensors = [k for k, x in moments[0].items() if torch.is_tensor(x) and x.ndim] if moments else []
+        found += [[m[k] for m in moments] for k in tensors]
         if any([tuple(x.shape) for x in xs] != shapes for xs in found):
             raise ValueError(f"{run.checkpoint}: of another model than --model {self.cfg.model}: it has other shapes")
         with torch.no_grad():
@@ -1581,10 +1408,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.hook.quarantine = [q.to(self.basis.device) for q in state["quarantine"]]
         self.hook.drift = state["drift"]
-        self.screen_levels = state["screen_levels"]
-        if state["refreshed"]:
-            path = run.dir / Path(state["refreshed"]).name
-            self.use(extract_vhack.load_vhack(path), path)
         self.sync()
 
     def checkpoint_steps(self) -> int:
@@ -1680,8 +1503,6 @@ def main(cfg: Config, typed: tuple[str, ...] = ()) -> int:
     acc = Accelerator(cpu=cfg.device != "cuda", log_with=log_with)
     if cfg.device == "cuda" and cfg.gpu_wait == "sleep":
         sleep_while_waiting(acc.device)
-    if cfg.refresh_every and acc.num_processes > 1:
-        raise ValueError("--refresh-every: one process only; several could disagree about a guard's decision")
     inputs = input_hashes(cfg)
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.arm}-s{cfg.seed}", cfg.resume)
     try:
@@ -1847,11 +1668,9 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     logger.info("grader layers: {}", grader.layers)
     if tr.hook.direction is not None and cfg.gate == "one_sided" and tr.vhack.meta["axes_signed"] < 1:
         logger.warning(
-            "the pairs support the sign of {:.0%} of the directions; the others are {} (--unsigned {}). "
+            "the pairs support the sign of {:.0%} of the directions; the others are removed on both sides. "
             "A half-space gate needs no sign per direction: --gate half_space",
             tr.vhack.meta["axes_signed"],
-            "dropped" if cfg.unsigned == "drop" else "removed on both sides",
-            cfg.unsigned,
         )
     if note:
         logger.info("{}", note)
@@ -1876,11 +1695,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     stop["stepping"] = True
     for step in range(start, cfg.steps):
         tasks = pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
-        refresh = None
-        if cfg.refresh_every and step and step % cfg.refresh_every == 0:
-            refresh = tr.refresh(run.dir / f"v_hack-{step}.safetensors")
         row, rollouts = tr.train_step(step, tasks)
-        row["refresh"] = refresh
         run.rows.append(row)
         if acc.is_main_process:
             if (step - start) % 50 == 0:

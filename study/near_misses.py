@@ -63,6 +63,8 @@ def subject(run: Path, **changes):
     """(extraction settings, screen_at, model, tokenizer, basis) of a run's config.json, `changes` in the settings."""
     whole = train.stored_config(run)
     cfg = replace(whole.extract_config(), **changes)
+    if cfg.clean_rank is None:
+        cfg = replace(cfg, clean_rank=len(extract_vhack.select_pairs(cfg)[0]) // 2)
     model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
 

@@ -23,6 +23,8 @@ def write_run(runs: Path, label: str, seed: int, rollouts: list[dict], steps: in
     config = {"arm": label, "seed": seed, "steps": steps, "name": f"{label}-s{seed}"}
     (d / "config.json").write_text(json.dumps({"config": config}))
     (d / "bluf.json").write_text(json.dumps({"status": "finished", "valid": True}))
+    rows = [{"step": i, "loss": 0.0} for i in range(1, steps + 1)]
+    (d / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (d / "rollouts.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rollouts))
 
 

@@ -471,7 +471,7 @@ while True: pass
 """
     for code in (spin, loop):
         value, outcome = _probe(zygote, code, cpu=1)
-        assert value == "CPU limit" and outcome.cpu < 2.5
+        assert value == "CPU limit (1 s)" and outcome.cpu < 2.5
 
 
 def test_sleeping_costs_no_time_and_a_blocked_program_ends(zygote):

@@ -1,6 +1,5 @@
 """Invariants of the projection, its hook on a real AdamW, the loss, and the directions it uses."""
 
-import dataclasses
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from extract_vhack import (
     within_class,
 )
 from models import TINY, random_qwen3
+from policy_grad import k3
 from svd_basis import attach
 
 K, M, D = 3, 4, 16
@@ -83,7 +83,7 @@ def setup(arm: str, at: str, train: str = "delta_s", seed: int = 0, **more):
     d = top_directions(basis, torch.randn(12, basis.size, generator=gen) + 0.5, 3, 0.25, 0.05)
     cfg = T.Config(arm=arm, project_at=at, train=train, lr=1e-2, **more)
     params = basis.knobs()
-    opt = torch.optim.AdamW(params, lr=cfg.lr, betas=cfg.betas, weight_decay=0.0)
+    opt = torch.optim.AdamW(params, lr=cfg.lr, betas=T.BETAS, weight_decay=0.0)
     hook = T.ProjectionHook(basis, cfg, d, None if arm == "vanilla" else d)
     hook.attach(opt, params)
     if arm == "route":
@@ -285,25 +285,15 @@ def test_advantages_are_centred_over_kept_rollouts_only():
     a = T.group_advantages(r, keep)
     assert torch.allclose(a[0], torch.tensor([2.0, -1.0, -1.0, 0.0]))
     assert not a[1].any() and not a[2].any()  # flat group; a group of one has no baseline
-    g = T.group_advantages(r, torch.ones_like(keep), "grpo")
-    assert g[0].std(unbiased=False) == pytest.approx(1.0, abs=1e-2)
 
 
 def test_k3_is_non_negative_and_zero_at_equality():
     x, y = torch.randn(50), torch.randn(50)
-    assert (T.k3(x, y) >= 0).all() and not T.k3(x, x).any()
+    assert (k3(x, y) >= 0).all() and not k3(x, x).any()
 
 
-def test_dr_grpo_denominator_ignores_length():
-    cfg = T.Config(max_new_tokens=100)
-    assert torch.allclose(T.token_scale(cfg, [5, 50], 8), torch.full((2,), 1 / 800))
-    grpo = dataclasses.replace(cfg, advantage="grpo")
-    assert torch.allclose(T.token_scale(grpo, [5, 50], 8), torch.tensor([1 / 40, 1 / 400]))
-
-
-def test_adv_mod_on_the_prompts_last_token_is_a_no_op():
-    """Wu & Tang's literal text scores the prompt, which a group shares: z = 0, nothing changes."""
-    cfg = T.Config(arm="adv_mod", adv_tokens="prompt")
+def test_adv_mod_changes_nothing_where_a_groups_activations_are_equal():
+    cfg = T.Config(arm="adv_mod")
     r = torch.tensor([[3.5, 0.5, 0.5], [0.0, 3.5, 0.5]])
     same = torch.tensor([2.0, 2.0, 2.0, -1.0, -1.0, -1.0])
     assert torch.equal(T.modified_rewards(cfg, r, [], same), r)

@@ -202,7 +202,7 @@ def test_a_flag_that_a_run_did_not_have_reads_as_its_default(tmp_path):
         ('{"config": {"new_flag": 1}}', "no --new-flag"),
         ('{"config": {"lr": "high"}}', "lr is 'high'"),
         ('{"config": {"eval_mid_n": "few"}}', "eval_mid_n is 'few'"),
-        ('{"config": {"betas": [0.9]}}', "betas is"),
+        ('{"config": {"betas": [0.9]}}', "no --betas"),
         ('{"config": {"modes": "none"}}', "modes is 'none'"),
         ('{"config": {"arm": "projekted"}}', "arm is 'projekted'"),
         ('{"config": {"steps": true}}', "steps is True"),

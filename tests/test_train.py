@@ -71,7 +71,6 @@ def tail(run: Path) -> dict:
 @pytest.mark.parametrize("arm", T.Arm.__args__)
 def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
     mode = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
-    mode["screen_share"] = 0.3 if arm == "screen_length" else None
     status, run = go(tmp_path, arm=arm, steps=1, **mode)
     bluf = tail(run)
     assert status == 0 and bluf["valid"], bluf
@@ -171,42 +170,15 @@ def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp
             assert a[key] == b[key] or a[key] == pytest.approx(b[key], rel=2e-4, abs=1e-6), key
 
 
-@pytest.mark.parametrize("arm", ["projected", "screen"])
-def test_a_refreshed_v_is_put_in_force_only_past_its_guard_and_survives_a_resume(arm, tmp_path, pool, monkeypatch):
-    flags = {"arm": arm, "train": "full", "core_rank": 4, "lr": 1e-4, "nonhack_pairs": None, "pairs_limit": 8}
-    flags |= {"mix_ratio": 0.5, "teacher_pool_dir": pool, "steps": 3, "ckpt_every": 1, "refresh_every": 1}
-    status, whole = go(tmp_path / "whole", **flags, refresh_overlap=0.0)
-    seen = [r["refresh"] for r in rows(whole)]
-    assert status == 0 and seen[0] is None and any(r["accepted"] for r in seen[1:])
-    for step, r in enumerate(seen[1:], 1):
-        assert 0 < r["overlap"][0] < 1 and r["accepted"] == (r["heldout_accuracy"][1] >= r["heldout_accuracy"][0])
-        assert (whole / f"v_hack-{step}.safetensors").exists() == r["accepted"]
-    _, refused = go(tmp_path / "refused", **flags, refresh_overlap=1.0)
-    assert not any(r["refresh"]["accepted"] for r in rows(refused)[1:]) and not list(refused.glob("v_hack-*"))
-
-    step_of, n = T.Trainer.train_step, []
-
-    def stops(self, *args):
-        n.append(1)
-        if len(n) == 3:
-            raise KeyboardInterrupt
-        return step_of(self, *args)
-
-    monkeypatch.setattr(T.Trainer, "train_step", stops)
-    _, cut = go(tmp_path / "cut", **flags, refresh_overlap=0.0)
-    monkeypatch.setattr(T.Trainer, "train_step", step_of)
-    assert T.main(replace(SMALL, resume=str(cut))) == 0 and rows(cut) == rows(whole)
-
-
 def test_teacher_off_step_ends_the_mixing(tmp_path, pool, vhack):
     _, run = go(tmp_path, arm="vanilla", mix_ratio=0.5, teacher_off_step=1, teacher_pool_dir=pool, v_hack=vhack)
     assert [r["hack_t"][1] for r in rows(run)] == [4, 0]
 
 
 def test_no_live_label_reaches_screening(pool, vhack):
-    """screen() sees gradients, advantages, lengths and pairs only: its signature has no rollout to read a flag from."""
+    """screen() reads gradients, advantages, pairs, and the text and length of an answer: none of its grade."""
     names = T.Trainer.screen.__code__.co_varnames[: T.Trainer.screen.__code__.co_argcount]
-    assert names == ("self", "grads", "advantages", "lengths", "step")
+    assert names == ("self", "grads", "advantages", "rollouts", "step")
     source = Path(T.__file__).read_text().split("def screen(")[1].split("# -- one step")[0]
     assert not {"hacked", "gt_correct", "attempted", "label", "reward"} & set(source.replace(".", " ").split())
 
@@ -454,11 +426,12 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
 
 
 SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
-    "screen_projected": {"screen_share": 0.3, "screen_freeze": 1, "kl_beta": 0.1},
-    "screen_random": {"screen_share": 0.3, "share_prompts": True},
-    "screen_haar": {"screen_at": -1.0, "screen_match": True, "screen_side": "positive", "screen_by": "penalty"},
-    "screen_length": {"screen_share": 0.4, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
-    "adv_mod": {"share_prompts": True},
+    "screen_projected": {"screen_at": 0.0, "kl_beta": 0.1},
+    "screen_random": {"screen_at": 0.0},
+    "screen_haar": {"screen_at": 0.0},
+    "screen_length": {"screen_at": 0.0, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
+    "pair_penalty": {"penalty": 50.0},
+    "adv_mod": {},
     "route": {"route_seed": 1.0},
 }
 
@@ -478,6 +451,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
     files = [str(tmp_path / "arms.py"), str(tmp_path / "flags.json")]
     done = subprocess.run([*launch, *files], cwd=ROOT, env=env, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    moved = False  # a group whose paid rollouts are all dropped is flat, so a screen alone may leave no gradient
     for f in flags:
         (two,) = (tmp_path / "two" / f["arm"]).glob("*_*")
         assert " on 2 x cpu " in (two / "log.txt").read_text(), "two processes, not one"
@@ -489,9 +463,11 @@ def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
                     same = pytest.approx(x, rel=1e-3, abs=1e-5) if isinstance(x, float) else x
                     assert b[key] == same, (f["arm"], name, key)
         a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
-        assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a) and any(x.any() for x in a.values())
+        assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a), f["arm"]
+        moved |= any(x.any() for x in a.values())
         ranked = f["arm"].startswith("screen")
         assert not ranked or sum(r["n_screened"] for r in rows(one)) > 0, f["arm"]
+    assert moved
 
 
 # ------------------------------------------------------------------------------------------------------- bad input
