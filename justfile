@@ -183,9 +183,9 @@ bench-grader *flags:
 bench-gpu *flags:
     python bench_gpu.py "$@"
 
-# all tests
+# all tests, a file at a time on each of two cores
 test *flags:
-    python -m pytest -q "$@"
+    OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
 
 # ruff
 lint:

@@ -322,7 +322,11 @@ def test_malformed_row_is_named_by_file_and_line(tmp_path, small_pool, change, s
     assert "\n" not in str(refused.value) and "prompt_0000.jsonl.gz" in str(refused.value)
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"{}" * 99)[:-6], gzip.compress(b"\xff\xfe"), b"", None])
+# without time stamps: every process that collects a test must see the same parameters
+TORN, NO_TEXT = gzip.compress(b"{}" * 99, mtime=0)[:-6], gzip.compress(b"\xff\xfe", mtime=0)
+
+
+@pytest.mark.parametrize("data", [b"no gzip", TORN, NO_TEXT, b"", None])
 def test_corrupt_file_or_folder_of_its_name_is_named(tmp_path, data):
     path = tmp_path / "prompt_0003.jsonl.gz"
     path.mkdir() if data is None else path.write_bytes(data)
@@ -358,7 +362,7 @@ def test_missing_and_empty_pools_are_named_with_the_mend(tmp_path):
         pd.load_pool(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"is empty.*just pregen-teacher"):
         pd.load_pool(tmp_path)
-    (tmp_path / "prompt_0000.jsonl.gz").write_bytes(gzip.compress(b"\n"))
+    (tmp_path / "prompt_0000.jsonl.gz").write_bytes(gzip.compress(b"\n", mtime=0))
     with pytest.raises(ValueError, match="holds no rollouts"):
         pd.load_pool(tmp_path)
 
