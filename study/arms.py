@@ -14,7 +14,7 @@ import numpy as np
 
 from runs import find
 from study.read import Run, read_run
-from study.registered import RULE, Rule
+from study.registered import RULE
 from study.runner import troubled_cells
 from study.spec import Spec
 from study.stats import NO_INTERVAL, Contrast, ratio_interval
@@ -107,10 +107,10 @@ def companion(study: Study, kind: str) -> Study | None:
     return load_study(found[0]) if found else None
 
 
-def plateau_step(study: Study, decode: str, label: str = "vanilla", rule: Rule = RULE) -> int:
+def plateau_step(study: Study, decode: str, label: str = "vanilla") -> int:
     """First evaluated step at which an arm's mean curve, of the study's `plateau`, reaches 90% of its final height."""
     steps, mean = mean_curve(study, label, study.defined().plateau, decode)
-    return int(steps[np.flatnonzero(mean >= rule.plateau_share * mean[-1])[0]])
+    return int(steps[np.flatnonzero(mean >= RULE.plateau_share * mean[-1])[0]])
 
 
 def stack_curves(study: Study, label: str, metric: str, decode: str) -> tuple[Array, Array]:
@@ -138,12 +138,12 @@ def mean_height(run: Run, decode: str) -> float:
     return float(np.trapezoid(rates, steps) / (steps[-1] - steps[0])) if steps[-1] > steps[0] else float(rates[-1])
 
 
-def matched_hack(run: Run, other: Run, decode: str, rule: Rule = RULE) -> float | None:
+def matched_hack(run: Run, other: Run, decode: str) -> float | None:
     """hack(run, end) - hack(other, its latest checkpoint with a pass rate within 5 pp of run's end); None: no match."""
     target = run.end("pass", decode)
     steps, passes = other.curve("pass", decode)
     hack = dict(zip(*(x.tolist() for x in other.curve("hacked", decode)), strict=True))
-    near = [s for s, p in zip(steps.tolist(), passes, strict=True) if abs(p - target) <= rule.match and s in hack]
+    near = [s for s, p in zip(steps.tolist(), passes, strict=True) if abs(p - target) <= RULE.match and s in hack]
     return run.end("hacked", decode) - hack[near[-1]] if near else None
 
 
@@ -157,3 +157,9 @@ def retained_gain(study: Study, label: str, decode: str) -> tuple[float, tuple[f
     own = np.array(list(study.values(label, "pass", decode).values())) - base
     gain = float(own.mean() / top.mean()) if abs(top.mean()) > 1e-9 else float("nan")
     return gain, ratio_interval(own, top)
+
+
+def needed(label: str, run: Run) -> list[tuple[dict, str]]:
+    """The evaluations an arm's endpoint rests on; the ceiling, trained without any loophole, is only asked to solve."""
+    off = (run.off, "hint off")
+    return [off] if label == "ceiling" else [(run.on, "hint on, evaluator renamed"), off]

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.arms import Study
 from study.read import Run
-from study.registered import CONTROLS, Rule
+from study.registered import CONTROLS, RULE
 from study.settings import TEACHER, across_arms, code_differs, differing
 
 
@@ -41,13 +41,13 @@ def folds(lomo: Study, treatment: str) -> list[str]:
     return sorted({m for r in runs for m in r.config.get("modes") or () if m != "none"})
 
 
-def seed_faults(lomo: Study, labels: list[str], every: set[int], rule: Rule) -> list[str]:
+def seed_faults(lomo: Study, labels: list[str], every: set[int]) -> list[str]:
     """What is wrong with the seeds of a leave-one-mode-out study, whose folds all have the seeds `every`."""
     registered = set(lomo.defined().seeds_of(labels[0]))
-    out = [f"{len(every)} seeds of {rule.futility_seeds}"] if len(every) < rule.futility_seeds else []
+    out = [f"{len(every)} seeds of {RULE.futility_seeds}"] if len(every) < RULE.futility_seeds else []
     if every != registered:
         out.append(f"its seeds are not the registered ones: {sorted(every ^ registered)}")
-    out += [f"tuning seed {s}" for s in sorted(every) if s < rule.first_seed]
+    out += [f"tuning seed {s}" for s in sorted(every) if s < RULE.first_seed]
     out += [f"invalid: {r.label} seed {r.seed} ({', '.join(r.why)})" for r in lomo.invalid if r.label in labels]
     return out + [f"more than one valid run: {r.label} seed {r.seed}" for r in lomo.twice if r.label in labels]
 
@@ -69,7 +69,7 @@ def fold_faults(main: Study, lomo: Study, treatment: str, mode: str) -> list[str
     return out
 
 
-def lomo_faults(main: Study, lomo: Study, treatment: str, decode: str, rule: Rule) -> list[str]:
+def lomo_faults(main: Study, lomo: Study, treatment: str, decode: str) -> list[str]:
     """Why a leave-one-mode-out study is void; empty when it is not."""
     arms, modes = (treatment, CONTROLS[treatment][0]), folds(lomo, treatment)
     labels = [f"{m}/{a}" for m in modes for a in arms]
@@ -77,21 +77,21 @@ def lomo_faults(main: Study, lomo: Study, treatment: str, decode: str, rule: Rul
     every = set().union(*sets.values())
     if lacks := [f"{a} lacks {', '.join(map(str, sorted(every - s)))}" for a, s in sets.items() if s != every]:
         return ["unequal seed sets, " + "; ".join(lacks) + ", finish it"]
-    out = seed_faults(lomo, labels, every, rule)
+    out = seed_faults(lomo, labels, every)
     for mode in modes:
         out += fold_faults(main, lomo, treatment, mode)
     for label in labels:
         for s, r in lomo.arms[label].items():
             if decode not in r.on or decode not in r.off:
                 out.append(f"{label} seed {s}: no {decode} evaluation")
-            elif r.off[decode].n[-1] < rule.prompts:
+            elif r.off[decode].n[-1] < RULE.prompts:
                 out.append(f"{label} seed {s}: {r.off[decode].n[-1]} prompts (hint off)")
     if out:
         return out
     for a, s in itertools.product(arms, sorted(every)):
         n = {m: lomo.arms[f"{m}/{a}"][s].modes[decode].get(m, {"n": 0})["n"] for m in modes}
-        if sum(n.values()) < rule.prompts or min(n.values()) < rule.fold_prompts:
-            out.append(f"{a} seed {s}: unseen-mode prompts {n}, asked {rule.prompts} in all, {rule.fold_prompts} each")
+        if sum(n.values()) < RULE.prompts or min(n.values()) < RULE.fold_prompts:
+            out.append(f"{a} seed {s}: unseen-mode prompts {n}, asked {RULE.prompts} in all, {RULE.fold_prompts} each")
     return out
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from study import plots
-from study.arms import Study, stack_curves
+from study.arms import Study, needed, stack_curves
 from study.read import DECODES, Run
 from study.registered import BESIDE, CONTROLS, TREATMENTS
-from study.rule import needed
 from study.tables import arm_order
 
 Array = np.ndarray
@@ -29,57 +28,57 @@ def curve_decode(study: Study) -> str | None:
 
 def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Path]:
     """Curves per treatment with its controls, every other arm, forest, pass-hack plane, overlap of the update."""
-    files: list[Path] = []
-    decode = curve_decode(study)
     groups = {t: ["vanilla", t, *CONTROLS[t], *BESIDE.get(t, ()), "ceiling"] for t in TREATMENTS if t in study.arms}
     rest = [a for a in arm_order(study) if not any(a in g for g in groups.values())]
-    groups |= {f"others-{i // 5 + 1}": ["vanilla", *rest[i : i + 5], "ceiling"] for i in range(0, len(rest), 5)}
+    others = {f"others-{i // 5 + 1}": ["vanilla", *rest[i : i + 5], "ceiling"] for i in range(0, len(rest), 5)}
+    return [
+        *curve_plots(study, groups | others, out),
+        *forest_plot(summaries.get("sample") or summaries.get("greedy") or {}, bool(summaries.get("sample")), out),
+        *overlap_plots(study, groups, out),
+    ]
+
+
+def curve_plots(study: Study, groups: dict[str, list[str]], out: Path) -> Iterator[Path]:
+    """Of each group of arms: hack and pass rate over steps, and of a treatment's the plane of both."""
+    decode = curve_decode(study)
+    if decode is None:
+        return
     n_prompts = {int(r.on[decode].n[-1]) for s in study.arms.values() for r in s.values() if decode in r.on}
-    if decode:
-        note = (
-            f"Study {study.name}, {DECODES[decode]}, {'-'.join(map(str, sorted(n_prompts)))} held-out prompts a seed, "
-            "evaluator renamed. "
-            "Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
-        )
-        for group, labels in groups.items():
-            here = [a for a in labels if a in study.arms]
-            hinted = [a for a in here if all(decode in r.on for r in study.arms[a].values())]
-            hack = {a: stack_curves(study, a, "hacked", decode) for a in hinted}
-            passes = {a: stack_curves(study, a, "pass", decode) for a in here}
-            title = (
-                f"Does `{group}` stop the hacking, and what does it cost?" if group in TREATMENTS else "The other arms"
-            )
-            files.append(plots.hack_and_pass(out / f"curves-{group}.png", hack, passes, title, note))
+    note = (
+        f"Study {study.name}, {DECODES[decode]}, {'-'.join(map(str, sorted(n_prompts)))} held-out prompts a seed, "
+        "evaluator renamed. Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
+    )
+    ring = "\nRing: step 0, dot: last step; a vertical line joins checkpoints that solve equally much."
+    for group, labels in groups.items():
+        here = [a for a in labels if a in study.arms]
+        hinted = [a for a in here if all(decode in r.on for r in study.arms[a].values())]
+        hack = {a: stack_curves(study, a, "hacked", decode) for a in hinted}
+        passes = {a: stack_curves(study, a, "pass", decode) for a in here}
+        treats = group in TREATMENTS
+        title = f"Does `{group}` stop the hacking, and what does it cost?" if treats else "The other arms"
+        yield plots.hack_and_pass(out / f"curves-{group}.png", hack, passes, title, note)
+        if treats:
             plane = {a: _on_common(passes[a], hack[a]) for a in hinted}
-            if group in TREATMENTS:
-                files.append(
-                    plots.plane(
-                        out / f"plane-{group}.png",
-                        plane,
-                        "Hacking at matched solve rate",
-                        note
-                        + "\nRing: step 0, dot: last step; a vertical line joins checkpoints that solve equally much.",
-                    )
-                )
-    summary = summaries.get("sample") or summaries.get("greedy") or {}
-    rows = [(a, s["delta_hacked"], s["delta_pass"]) for a, s in summary.items() if "delta_hacked" in s]
-    if rows:
-        note = (
-            "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
-            "(both from 5 seeds). Last step, "
-            f"{'T=1' if summaries.get('sample') else 'greedy'}."
-        )
-        files.append(
-            plots.forest(out / "forest.png", rows, "Effect of each arm against vanilla with the same seed", note)
-        )
-    for group in (t for t in TREATMENTS if t in groups):
-        labels = [a for a in arm_order(study) if a in groups[group] or a.startswith(f"{group}/")]
+            yield plots.plane(out / f"plane-{group}.png", plane, "Hacking at matched solve rate", note + ring)
+
+
+def forest_plot(summary: dict[str, dict], sampled: bool, out: Path) -> Iterator[Path]:
+    """Every arm's effect against vanilla, where one has been measured."""
+    note = (
+        "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
+        f"(both from 5 seeds). Last step, {'T=1' if sampled else 'greedy'}."
+    )
+    if rows := [(a, s["delta_hacked"], s["delta_pass"]) for a, s in summary.items() if "delta_hacked" in s]:
+        yield plots.forest(out / "forest.png", rows, "Effect of each arm against vanilla with the same seed", note)
+
+
+def overlap_plots(study: Study, groups: dict[str, list[str]], out: Path) -> Iterator[Path]:
+    """How hack-ward the applied updates of a treatment and its controls are, where that was measured."""
+    note = "Norm of the hack-ward part of the step that the optimizer took, over its whole norm; 5-step means."
+    for group, arms in groups.items():
+        labels = [a for a in arm_order(study) if a in arms or a.startswith(f"{group}/")]
         if cupd := {a: c for a in labels if a != "ceiling" and (c := overlap_curves(study, a))}:
-            note = "Norm of the hack-ward part of the step that the optimizer took, over its whole norm; 5-step means."
-            files.append(
-                plots.overlap(out / f"overlap-{group}.png", cupd, "How hack-ward is the applied update?", note)
-            )
-    return files
+            yield plots.overlap(out / f"overlap-{group}.png", cupd, "How hack-ward is the applied update?", note)
 
 
 def overlap_curves(study: Study, label: str, window: int = 5) -> tuple[Array, Array] | None:

@@ -8,13 +8,13 @@ import numpy as np
 
 from study.arms import Study
 from study.read import Run
-from study.registered import BESIDE, CONTROLS, IN_WORDS, Rule
+from study.registered import BESIDE, CONTROLS, IN_WORDS, RULE
 from study.settings import differing
 from study.stats import MIN_SEEDS
 from study.words import interval, pp, some
 
 
-def controls_as_good(study: Study, treatment: str, decode: str, rule: Rule) -> list[str]:
+def controls_as_good(study: Study, treatment: str, decode: str) -> list[str]:
     """Each control that does as well as the treatment, in words, and each later one that was not run beside it."""
     ours = study.arms.get(treatment, {})
     out, lacking, have = [], [], {s for s, r in ours.items() if decode in r.on}
@@ -29,7 +29,7 @@ def controls_as_good(study: Study, treatment: str, decode: str, rule: Rule) -> l
             out.append(f"not held against {IN_WORDS[c]} (its setting differs, {some(other, 1)})")
             continue
         gap = study.contrast(c, treatment, "hacked", decode)
-        if gap.mean < rule.control_gap:
+        if gap.mean < RULE.control_gap:
             out.append(f"no better than {IN_WORDS[c]} ({c} hacks {pp(gap.mean)} {interval(gap.t_ci)}, n={gap.n})")
     if lacking:
         out.append(f"not held against {', '.join(lacking)} (not run on its seeds)")

@@ -14,11 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
-from study.arms import Study, mean_curve, plateau_step, retained_gain
+from study.arms import Study, mean_curve, needed, plateau_step, retained_gain
 from study.companions import lomo_faults, teacher_faults, unseen_gaps
 from study.notes import controls_as_good, remarks
 from study.read import Run
-from study.registered import BESIDE, CONTROLS, RULE, Rule
+from study.registered import BESIDE, CONTROLS, RULE
 from study.settings import across_arms
 from study.stats import Contrast, holm, tost
 from study.words import both, interval, pp, share, some
@@ -50,12 +50,6 @@ class Verdict:
         return f"{self.word.upper()}{by}: {self.text}" + "".join(f"; NOTE: {n}" for n in self.notes)
 
 
-def needed(label: str, run: Run) -> list[tuple[dict, str]]:
-    """The evaluations an arm's endpoint rests on; the ceiling, trained without any loophole, is only asked to solve."""
-    off = (run.off, "hint off")
-    return [off] if label == "ceiling" else [(run.on, "hint on, evaluator renamed"), off]
-
-
 @dataclass(frozen=True)
 class Companion:
     """What a companion study says: its text, whether S6 has its half, and whether it falsifies (None: it cannot)."""
@@ -75,7 +69,6 @@ class Case:
     study: Study
     treatment: str
     decode: str
-    rule: Rule = RULE
     deciding: tuple[str, ...] = ()
     mix0: Companion = Companion("mix-0 study not run")
     lomo: Companion = Companion("leave-one-mode-out study not run")
@@ -115,7 +108,7 @@ class Case:
 
     @cached_property
     def plateau(self) -> int:
-        return plateau_step(self.study, self.decode, rule=self.rule)
+        return plateau_step(self.study, self.decode)
 
     @cached_property
     def at_plateau(self) -> float:
@@ -136,8 +129,8 @@ class Case:
     @cached_property
     def not_beaten(self) -> str:
         """Controls that do about as well as the treatment; empty when all are beaten."""
-        rule, p = self.rule, self.holm_p
-        left = [c for c, g in self.gaps.items() if g.mean < rule.control_gap or p[c] >= rule.alpha]
+        p = self.holm_p
+        left = [c for c, g in self.gaps.items() if g.mean < RULE.control_gap or p[c] >= RULE.alpha]
         return f"not beaten: {', '.join(left)}" if left else ""
 
 
@@ -165,8 +158,8 @@ def supports(name: str):
 
 @voids("V1")
 def seeds_are_not_the_registered(c: Case) -> Answer:
-    seeds, rule, registered = c.seeds, c.rule, set(c.study.defined().seeds)
-    few = [f"{a} {len(s)}/{rule.seeds}" for a, s in seeds.items() if len(s) < rule.seeds]
+    seeds, registered = c.seeds, set(c.study.defined().seeds)
+    few = [f"{a} {len(s)}/{RULE.seeds}" for a, s in seeds.items() if len(s) < RULE.seeds]
     unequal = [f"{a} {sorted(s ^ seeds['vanilla'])}" for a, s in seeds.items() if s != seeds["vanilla"]]
     every = set().union(*seeds.values())
     out = ["too few seeds: " + ", ".join(few)] if few else []
@@ -176,8 +169,8 @@ def seeds_are_not_the_registered(c: Case) -> Answer:
         out.append(f"seeds that study.toml does not register: {extra}")
     if not few and not unequal and (lacking := sorted(registered - every)):
         out.append(f"registered seeds that were not run: {lacking}")
-    if tuning := sorted(s for s in every if s < rule.first_seed):
-        out.append(f"seeds of tuning and pilots (below {rule.first_seed}): {tuning}")
+    if tuning := sorted(s for s in every if s < RULE.first_seed):
+        out.append(f"seeds of tuning and pilots (below {RULE.first_seed}): {tuning}")
     return bool(out), "; ".join(out) or f"{len(seeds['vanilla'])} paired seeds in all {len(seeds)} deciding arms"
 
 
@@ -200,22 +193,22 @@ def arms_differ_beyond_their_method(c: Case) -> Answer:
 @voids("V4", Case.paired)
 def an_endpoint_rests_on_few_or_other_prompts(c: Case) -> Answer:
     bad = [x for a in c.deciding for r in c.runs(a) for x in prompt_faults(c, a, r)]
-    text = f"too few prompts (asked: {c.rule.prompts}) or other ones: {some(bad)}"
-    return bool(bad), text if bad else f"every endpoint on >= {c.rule.prompts} prompts"
+    text = f"too few prompts (asked: {RULE.prompts}) or other ones: {some(bad)}"
+    return bool(bad), text if bad else f"every endpoint on >= {RULE.prompts} prompts"
 
 
 @voids("V5", Case.evaluated)
 def vanilla_hardly_hacks(c: Case) -> Answer:
     van = np.array(list(c.study.values("vanilla", "hacked", c.decode).values()))
-    k, out = int((van > c.rule.breakout).sum()), pp(c.rule.breakout, False)
-    few = van.mean() < c.rule.vanilla_hack or k < c.rule.vanilla_breakouts * len(van)
+    k, out = int((van > RULE.breakout).sum()), pp(RULE.breakout, False)
+    few = van.mean() < RULE.vanilla_hack or k < RULE.vanilla_breakouts * len(van)
     return bool(few), f"vanilla hacks {pp(van.mean(), False)} on average, {k}/{len(van)} seeds above {out}"
 
 
 @voids("V6", Case.evaluated)
 def vanilla_hacks_from_the_start(c: Case) -> Answer:
     start = float(np.mean([r.start("hacked", c.decode) for r in c.runs("vanilla")]))
-    return start > c.rule.start_hack, f"hack rate at step 0 {pp(start, False)}"
+    return start > RULE.start_hack, f"hack rate at step 0 {pp(start, False)}"
 
 
 @voids("V7", Case.complete)
@@ -223,7 +216,7 @@ def there_is_nothing_to_learn(c: Case) -> Answer:
     base = float(np.mean([r.start("pass", c.decode) for r in c.runs("vanilla")]))
     top = float(np.mean(list(c.study.values("ceiling", "pass", c.decode).values())))
     text = f"no-loophole ceiling {pp(top, False)}, step 0 {pp(base, False)}: {pp(top - base)} to learn"
-    return top - base < c.rule.ceiling_gain, text
+    return top - base < RULE.ceiling_gain, text
 
 
 @voids("V8", Case.complete)
@@ -231,7 +224,7 @@ def training_ends_before_three_plateaus(c: Case) -> Answer:
     last, metric = min(int(r.off[c.decode].step[-1]) for a in c.deciding for r in c.runs(a)), c.study.defined().plateau
     times = f"{last / max(c.plateau, 1):.1f}x"
     text = f"vanilla plateau ({metric}) at step {c.plateau}, trained to {last} ({times})"
-    return last < c.rule.plateau_times * c.plateau, text
+    return last < RULE.plateau_times * c.plateau, text
 
 
 def prompt_faults(c: Case, label: str, r: Run) -> list[str]:
@@ -239,8 +232,8 @@ def prompt_faults(c: Case, label: str, r: Run) -> list[str]:
     out, own, van = [], needed(label, r), needed("vanilla", c.study.arms["vanilla"][r.seed])
     for (side, name), (other, _) in zip(own, van[-len(own) :], strict=True):
         n = side[c.decode].n if c.decode in side else np.zeros(1, int)
-        if n[-1] < c.rule.prompts or label == "vanilla" and n[0] < c.rule.prompts:
-            at = "" if n[-1] < c.rule.prompts else " at step 0"
+        if n[-1] < RULE.prompts or label == "vanilla" and n[0] < RULE.prompts:
+            at = "" if n[-1] < RULE.prompts else " at step 0"
             out.append(f"{label} seed {r.seed}: {min(n[0], n[-1]) if at else n[-1]}{at} ({name})")
         elif c.decode in other:
             sizes = [{m: k["n"] for m, k in x[c.decode].modes[-1].items()} for x in (side, other)]
@@ -259,14 +252,14 @@ def void_clauses(c: Case) -> list[Clause]:
 
 @falsifies("F1")
 def delta_is_too_small(c: Case) -> Answer:
-    holds = c.delta.mean > c.rule.floor
+    holds = c.delta.mean > RULE.floor
     text = f"Delta {pp(c.delta.mean)} at the end, {pp(c.at_plateau)} at the vanilla plateau (step {c.plateau})"
-    return holds, text + " (delay, not prevention)" * (holds and c.at_plateau <= c.rule.floor)
+    return holds, text + " (delay, not prevention)" * (holds and c.at_plateau <= RULE.floor)
 
 
 @falsifies("F2")
 def pass_rate_falls(c: Case) -> Answer:
-    return c.passes.mean < c.rule.pass_fall, f"pass {pp(c.passes.mean)} {interval(c.passes.t_ci)}"
+    return c.passes.mean < RULE.pass_fall, f"pass {pp(c.passes.mean)} {interval(c.passes.t_ci)}"
 
 
 @falsifies("F3")
@@ -285,7 +278,7 @@ def a_control_is_not_beaten(c: Case) -> Answer:
 @falsifies("F5")
 def attempts_do_not_fall(c: Case) -> Answer:
     attempts = c.contrast(c.treatment, "vanilla", "attempted")
-    return attempts.mean > c.rule.floor, f"attempt rate {pp(attempts.mean)} {interval(attempts.t_ci)}"
+    return attempts.mean > RULE.floor, f"attempt rate {pp(attempts.mean)} {interval(attempts.t_ci)}"
 
 
 @falsifies("F6")
@@ -303,25 +296,25 @@ def an_unseen_mode_falls_only_with_capability(c: Case) -> Answer | None:
 
 @supports("S1")
 def delta_is_large(c: Case) -> Answer:
-    return c.delta.mean <= c.rule.h1, f"Delta {pp(c.delta.mean)}"
+    return c.delta.mean <= RULE.h1, f"Delta {pp(c.delta.mean)}"
 
 
 @supports("S2")
 def delta_is_certain(c: Case) -> Answer:
-    return c.delta.upper < c.rule.floor, f"95% t {interval(c.delta.t_ci)}, BCa {interval(c.delta.bca_ci)}"
+    return c.delta.upper < RULE.floor, f"95% t {interval(c.delta.t_ci)}, BCa {interval(c.delta.bca_ci)}"
 
 
 @supports("S3")
 def pass_rate_holds(c: Case) -> Answer:
-    lower, upper = tost(c.passes.diffs, c.rule.pass_margin)
-    rises = ", rises: equivalence not shown above" if upper >= c.rule.alpha else ""
-    return lower < c.rule.alpha, f"pass {pp(c.passes.mean)}, p not lower by 10 pp {lower:.4f}{rises}"
+    lower, upper = tost(c.passes.diffs, RULE.pass_margin)
+    rises = ", rises: equivalence not shown above" if upper >= RULE.alpha else ""
+    return lower < RULE.alpha, f"pass {pp(c.passes.mean)}, p not lower by 10 pp {lower:.4f}{rises}"
 
 
 @supports("S4")
 def gain_is_retained(c: Case) -> Answer:
     gain, ci = retained_gain(c.study, c.treatment, c.decode)
-    return gain >= c.rule.retained, f"retained gain {gain:.2f} {share(ci)}"
+    return gain >= RULE.retained, f"retained gain {gain:.2f} {share(ci)}"
 
 
 @supports("S5")
@@ -337,31 +330,31 @@ def it_holds_without_a_teacher_and_for_unseen_modes(c: Case) -> Answer:
 # ---------------------------------------------------------------- companions: F6, F7 and S6
 
 
-def judge_mix0(main: Study, mix0: Study | None, treatment: str, decode: str, rule: Rule = RULE) -> Companion:
+def judge_mix0(main: Study, mix0: Study | None, treatment: str, decode: str) -> Companion:
     """F6 and the first half of S6: the same study without a teacher."""
     arms = ("vanilla", treatment)
     if mix0 is None or not set(arms) <= set(mix0.arms):
         return Case.mix0
-    case = Case(mix0, treatment, decode, rule, arms)
+    case = Case(mix0, treatment, decode, arms)
     faults = [f"{x.id}: {x.text}" for x in void_clauses(case) if x.holds] + teacher_faults(main, mix0, treatment)
     if faults:
         return Companion(f"mix-0 study void: {some(faults)}")
     delta = case.delta
-    merit = delta.mean <= rule.floor and delta.p_less < rule.alpha
-    return Companion(f"mix-0: Delta {pp(delta.mean)} p {delta.p_less:.4f} n={delta.n}", merit, delta.mean > rule.floor)
+    merit = delta.mean <= RULE.floor and delta.p_less < RULE.alpha
+    return Companion(f"mix-0: Delta {pp(delta.mean)} p {delta.p_less:.4f} n={delta.n}", merit, delta.mean > RULE.floor)
 
 
-def judge_lomo(main: Study, lomo: Study | None, treatment: str, decode: str, rule: Rule = RULE) -> Companion:
+def judge_lomo(main: Study, lomo: Study | None, treatment: str, decode: str) -> Companion:
     """F7 and the second half of S6: in every fold the mode that V never saw is hacked less than under Haar's."""
     if lomo is None or not any(a.endswith("/" + treatment) for a in lomo.arms):
         return Case.lomo
-    if faults := lomo_faults(main, lomo, treatment, decode, rule):
+    if faults := lomo_faults(main, lomo, treatment, decode):
         return Companion(f"leave-one-mode-out study void: {some(faults)}")
     gaps, lost = unseen_gaps(lomo, treatment, decode)
     text = "unseen mode, gap to Haar and pass: " + ", ".join(f"{m} {pp(gaps[m])} {pp(lost[m])}" for m in gaps)
-    small = [m for m, gap in gaps.items() if gap < rule.control_gap]
-    text += f"; gap below {pp(rule.control_gap, False)} in {', '.join(small)}" if small else ""
-    with_pass = any(gaps[m] >= rule.control_gap and lost[m] < rule.pass_fall for m in gaps)
+    small = [m for m, gap in gaps.items() if gap < RULE.control_gap]
+    text += f"; gap below {pp(RULE.control_gap, False)} in {', '.join(small)}" if small else ""
+    with_pass = any(gaps[m] >= RULE.control_gap and lost[m] < RULE.pass_fall for m in gaps)
     return Companion(text, not small and not with_pass, with_pass)
 
 
@@ -373,7 +366,7 @@ def decide(
         return Verdict(treatment, decode, "not run", "", f"no run of {treatment} in {study.dir}", ())
     case = Case(study, treatment, decode)
     clauses = void_clauses(case)
-    notes = (*controls_as_good(study, treatment, decode, RULE), *remarks(study, treatment))
+    notes = (*controls_as_good(study, treatment, decode), *remarks(study, treatment))
 
     def verdict(word: str, deciding: str, text: str) -> Verdict:
         return Verdict(treatment, decode, word, deciding, text, tuple(clauses), notes)

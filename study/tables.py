@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from loguru import logger
 
-from study.arms import Study, matched_hack, mean_height, retained_gain, step_to
+from study.arms import Study, matched_hack, mean_height, needed, retained_gain, step_to
 from study.read import COUNTS, Run
 from study.registered import CONTROLS, RULE
-from study.rule import needed
 from study.stats import Contrast, fisher, t_interval, tost
 from study.words import both, interval, share, table
 

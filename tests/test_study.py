@@ -922,7 +922,7 @@ def test_a_control_that_does_as_well_is_in_the_first_line(tmp_path):
     assert "NOTE: no better than dropping the longest answers (screen_length hacks +4.9 pp [+3.2, +6.6], n=5)" in line
     write_run(tmp_path / "s" / "runs", "screen_length", 306, 0.9, 0.4)  # a seed that the treatment lacks
     study = arms.load_study(tmp_path / "s")
-    (said,) = notes.controls_as_good(study, "screen", "sample", RULE)
+    (said,) = notes.controls_as_good(study, "screen", "sample")
     assert said.startswith("not held against dropping the longest answers, dropping answers with code after the class")
     assert "not held against" in rule.decide(study, "screen").line
 
@@ -1128,6 +1128,8 @@ def test_spec_states_the_numbers_of_the_rule_in_code():
     ):
         assert text in spec, text
     assert all(f"`{a}`" in spec for controls in CONTROLS.values() for a in controls)
+    clauses = re.findall(r"^\| ([VFS]\d) \|", spec.partition("## Amendments")[0], re.M)
+    assert clauses == [*rule.VOIDS, *rule.FALSIFIES, *rule.SUPPORTS]  # a reader lays the two side by side
 
 
 # ---------------------------------------------------------------- near misses
