@@ -90,8 +90,6 @@ TABLE: dict[str, Range] = {
     # when: steps
     "ckpt_every": count(0),  # 0: only the last
     "eval_every": count(0),  # 0: only at the start and the end
-    "refresh_every": count(),
-    "screen_freeze": count(),
     "steps": count(1, 10_000_000),
     "step": count(0, 10_000_000),
     "teacher_off_step": count(1, 10_000_000),  # without a teacher from the start: --mix-ratio 0
@@ -137,14 +135,12 @@ TABLE: dict[str, Range] = {
     "index": count(0),
     "k": count(1, 100_000),
     "overshoot": Range(0, 100),
-    "refresh_overlap": SHARE,
     "route_seed": Range(0, 1e6),
     "sign_p": Range(0, 1, open_low=True),
     # screens and rivals
     "adv_alpha": Range(0, 1e4),
     "penalty": Range(0, 1e4),
     "screen_at": Range(-1e4, 1e4),  # below 0: a threshold under the clean mean, above 1: beyond the hack mean
-    "screen_share": Range(0, 1, open_low=True, open_high=True),
     # data of the organism and the substrate
     "benign": SHARE,
     "rank": count(1, 4096),

@@ -221,6 +221,11 @@ class Basis:
         """(..., D) -> one view (..., m, d) per group of equally sized weights."""
         return [flat[..., o : o + m * d].unflatten(-1, (m, d)) for o, m, d in self.groups]
 
+    def energy(self, V: Tensor, g: Tensor) -> float:
+        """|V g|^2 of flat g (D,) for rows V (k, D), orthonormal or zero within each weight."""
+        parts = zip(self.split(V), self.split(g), strict=True)
+        return float(sum(torch.einsum("kmd,md->km", v, x).square().sum() for v, x in parts))
+
     @torch.no_grad()
     def coords_of(self, name: str, matrix: Tensor) -> Tensor:
         """Coordinates (d,) of a weight-space matrix (out, in), or of a delta vector (r,), which is its own."""

@@ -735,8 +735,7 @@ class ProjectionHook:
 
     def energy_in_v(self, g: Tensor) -> float:
         """|V g|^2: the squared norm of flat g (D,) inside the span of the measured hack V."""
-        parts = zip(self.basis.split(g), self.basis.split(self.measure.V), strict=True)
-        return float(sum(torch.einsum("kmd,md->km", V, gg).square().sum() for gg, V in parts))
+        return self.basis.energy(self.measure.V, g)
 
     def overlap(self, g: Tensor) -> float:
         """|relu(V g)| / |g| over all weights, against the measured hack V."""

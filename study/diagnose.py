@@ -29,10 +29,7 @@ BANK = 20  # earlier hack gradients
 
 def share(basis, V: torch.Tensor, g: torch.Tensor) -> float:
     """|V g|^2 / |g|^2 for rows V (k, D) orthonormal within each weight."""
-    inside = sum(
-        torch.einsum("kmd,md->km", v, x).square().sum() for v, x in zip(basis.split(V), basis.split(g), strict=True)
-    )
-    return float(inside / g.square().sum().clamp_min(1e-30))
+    return basis.energy(V, g) / max(float(g.square().sum()), 1e-30)
 
 
 def directions(tr: train.Trainer) -> dict[tuple[str, int], torch.Tensor]:
