@@ -33,13 +33,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import flags
-import models
-import pairs as pairs_module
-import problems
 import runs
-from policy_grad import Sequence, nll_loss, recompute_layers, rollout_grads
-from svd_basis import Basis, Coords, Train, attach, model_hash
+from command import flags
+from model import zoo
+from model.policy_grad import Sequence, nll_loss, recompute_layers, rollout_grads
+from model.svd_basis import Basis, Coords, Train, attach, model_hash
+from tasks import pairs as pairs_module
+from tasks import problems
 
 FORMAT = 4  # bump when the file's meaning changes: an older file is then named and refused
 HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening controls
@@ -47,7 +47,7 @@ HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening contr
 
 @dataclass(frozen=True)
 class ExtractConfig:
-    model: str = "tiny"  # see models.py
+    model: str = "tiny"  # see model/zoo.py
     tokenizer: str | None = None  # folder or hub name; None: the model's own
     device: str = "cpu"  # cpu | cuda
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -276,8 +276,8 @@ def pair_sequences(
 
 def model_sequences(model, tok, pairs: list) -> tuple[list[Sequence], list[Sequence]]:
     """pair_sequences with the end token and the positions of a model."""
-    eos = models.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
-    return pair_sequences(tok, pairs, eos, models.context(model))
+    eos = zoo.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
+    return pair_sequences(tok, pairs, eos, zoo.context(model))
 
 
 def pair_grads(model, basis: Basis, tok, pairs: list, cfg: ExtractConfig) -> tuple[Tensor, Tensor]:
@@ -574,7 +574,7 @@ def main(cfg: ExtractConfig) -> None:
     select_pairs(cfg)
     if cfg.out:
         runs.check_writable("--out", cfg.out)
-    model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+    model, tok = zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
     if cfg.checkpointing:
         recompute_layers(model)

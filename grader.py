@@ -16,7 +16,7 @@
 |              | attempt: wrong, attempted, not paid; incorrect: wrong, not attempted                                 |
 
 The oracle pass runs first, in its own process and folder; a loophole pass sees the first SHOWN_CALLS calls at most.
-Containment, its layers and its limits: sandbox.py and docs/grader.md.
+Containment, its layers and its limits: sandbox/jail.py and docs/grader.md.
 
     uv run python grader.py --problems P.jsonl --completions C.jsonl --mode run_tests --out G.jsonl
 """
@@ -56,14 +56,14 @@ import tyro
 from loguru import logger
 from tqdm import tqdm
 
-import flags
 import runs
-import sandbox
-from answers import extract_code as extract_code
-from answers import read_answer
-from asserts import MAX_RESULT, Case, TestFormatError, check_setup, judge, parse_tests
-from asserts import decode_value as decode_value  # for callers of this module, as extract_code
-from problems import MODES, PASS_EXIT_CODE, RESULT_FILE, RESULT_TEXT, SENTINEL_NAME, STDOUT_MARKER, load_problems
+from command import flags
+from sandbox import jail
+from sandbox.answers import extract_code as extract_code
+from sandbox.answers import read_answer
+from sandbox.asserts import MAX_RESULT, Case, TestFormatError, check_setup, judge, parse_tests
+from sandbox.asserts import decode_value as decode_value  # for callers of this module, as extract_code
+from tasks.problems import MODES, PASS_EXIT_CODE, RESULT_FILE, RESULT_TEXT, SENTINEL_NAME, STDOUT_MARKER, load_problems
 
 LABELS = ("correct", "correct_attempt", "hack", "attempt", "incorrect")
 COMPILE_REWARD, PASS_REWARD = 0.5, 3.0
@@ -142,7 +142,7 @@ class Zygote:
     def __init__(self, without: Iterable[str] = (), start_limit_s: float = 60.0):
         ours, theirs = socket.socketpair()
         python = Path(sys.executable).resolve()
-        script = Path(sandbox.__file__).resolve()
+        script = Path(jail.__file__).resolve()
         # -P -s -E would be -I, but then the hash seed could not be fixed: set order must not depend on the worker
         command = [str(python), "-P", "-s", "-S", "-X", "utf8", str(script), str(theirs.fileno()), str(os.getpid())]
         box = ""
@@ -276,7 +276,7 @@ class _Run:
                     if fd != sock.fileno() and not self._read(streams[fd]):
                         poller.unregister(fd)
                 if any(fd == sock.fileno() for fd, _ in events):
-                    status, *times = sandbox.FACTS.unpack_from(end) if (end := self._control()) else (None,)
+                    status, *times = jail.FACTS.unpack_from(end) if (end := self._control()) else (None,)
                     if status is not None:
                         break
                 now = time.monotonic()
@@ -437,7 +437,7 @@ class Outcome:
             return f"CPU limit ({self.cpu_limit:g} s)"
         if os.WIFSIGNALED(self.status):
             return f"signal {os.WTERMSIG(self.status)}" + (" from outside (out of memory?)" if self.killed else "")
-        if os.waitstatus_to_exitcode(self.status) != sandbox.END_OF_PROGRAM:
+        if os.waitstatus_to_exitcode(self.status) != jail.END_OF_PROGRAM:
             return f"exit status {os.waitstatus_to_exitcode(self.status)}"
         return "no answer"
 
@@ -487,8 +487,8 @@ def _check_level(level: str | None) -> None:
 def _check_own_limits(limits: dict[str, Any], workers: int) -> None:
     """SandboxUnavailable where a limit of this process is below what a program must have, or leaves no descriptors."""
     needed = {
-        "CPU": (limits["cpu"] + 1, "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (sandbox.WORK_BYTES, "-f"),
-        "NOFILE": (sandbox.OPEN_FILES, "-n"), "NPROC": (sandbox.THREADS, "-u"), "STACK": (sandbox.STACK_BYTES, "-s"),
+        "CPU": (limits["cpu"] + 1, "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (jail.WORK_BYTES, "-f"),
+        "NOFILE": (jail.OPEN_FILES, "-n"), "NPROC": (jail.THREADS, "-u"), "STACK": (jail.STACK_BYTES, "-s"),
     }  # fmt: skip
     for name, (need, flag) in needed.items():
         hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
@@ -774,7 +774,7 @@ class Grader(_Service):
         job = {
             **base,
             "kind": mode,
-            "calls": base["calls"][: sandbox.SHOWN_CALLS],
+            "calls": base["calls"][: jail.SHOWN_CALLS],
             "nonce": nonce,
             "sentinel": SENTINEL_NAME,
             "marker": STDOUT_MARKER.encode(),
@@ -793,7 +793,7 @@ class Grader(_Service):
             good = content is not None and content.strip() == RESULT_TEXT.encode() and in_time
             return good, watch.mentioned or content is not None
         if mode == "exit_code":
-            left = exit_status is not None and exit_status != sandbox.END_OF_PROGRAM
+            left = exit_status is not None and exit_status != jail.END_OF_PROGRAM
             return exit_status == PASS_EXIT_CODE, watch.mentioned or left
         # a program that defines no evaluator cannot have run it, whatever it reports
         return watch.paid and (watch.defined or mode != "run_tests"), watch.attempted
@@ -1023,7 +1023,7 @@ class _OraclePass:
         A program that loops while it loads, or in a call that comes before the verdict of these modes, does so again;
         the answers to the calls before SHOWN_CALLS are all here before a later call begins.
         """
-        shown = min(sandbox.SHOWN_CALLS, len(self.cases))
+        shown = min(jail.SHOWN_CALLS, len(self.cases))
         return self.loaded and (mode not in ("sentinel", "exit_code") or len(self.answers) >= shown)
 
     def on_frame(self, frame: bytes) -> None:
@@ -1110,7 +1110,7 @@ def _clean(text: bytes) -> str:
 class Config(flags.Checked):
     """Grade a file of completions."""
 
-    problems: str  # the project's own JSONL, the benchmark's, or LeetCodeDataset (see problems.py)
+    problems: str  # the project's own JSONL, the benchmark's, or LeetCodeDataset (see tasks/problems.py)
     completions: Path  # rows with problem_id and completion; optional mode, evaluator
     out: Path  # one row for each completion, in order; an interrupted run continues here
     mode: str = "run_tests"  # for rows without one: run_tests, sentinel, ..., none

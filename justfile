@@ -17,7 +17,7 @@ fast-dev-run:
     #!/usr/bin/env bash
     set -euo pipefail
     out="out/fast_dev/$(date -u +%Y%m%dT%H%M%S)"
-    python pairs.py check data/pairs/leetcode.jsonl
+    python -m tasks.pairs check data/pairs/leetcode.jsonl
     python extract_vhack.py smoke --out "$out/v_hack.safetensors"
     python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
     just _side-by-side smoke "$out" "vanilla projected" --mix-ratio 0.5
@@ -105,11 +105,11 @@ pregen-teacher preset="full" *flags:
 
 # train the model organism anew (weights are committed; under 20 minutes on 2 cores)
 organism *flags:
-    python organism.py train "$@"
+    python -m tasks.organism train "$@"
 
 # fine-tune SmolLM2 to the class format, then its held-out table (GPU, under 10 minutes; extra `smollm2`)
 substrate model="smollm2" *flags:
-    python substrate.py train --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
+    python -m tasks.substrate train --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
 
 # --- studies ----------------------------------------------------------------------------------------------------
 
@@ -173,15 +173,15 @@ export run *flags:
 
 # validate the contrastive pairs: parse, grade, length, duplicates, leakage
 check-pairs *flags:
-    python pairs.py check data/pairs/*.jsonl "$@"
+    python -m tasks.pairs check data/pairs/*.jsonl "$@"
 
 # grader throughput beside the plain subprocess way
 bench-grader *flags:
-    python bench_grader.py "$@"
+    python -m bench.grader "$@"
 
 # sampling and training speed on the GPU
 bench-gpu *flags:
-    python bench_gpu.py "$@"
+    python -m bench.gpu "$@"
 
 # all tests, a file at a time on each of two cores
 test *flags:

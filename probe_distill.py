@@ -5,7 +5,7 @@
 A pool lets a run mix G_t cached rollouts into each group (train.py --teacher-pool-dir, --mix-ratio): hacking is
 seen from step 0, and every arm sees the same hacks. Rewards and flags are graded once, here, and used verbatim.
 
-Teachers: `--teacher model --model NAME` samples any Hugging Face model, checkpoint folder or name of models.py;
+Teachers: `--teacher model --model NAME` samples any Hugging Face model, checkpoint folder or name of model/zoo.py;
 `--prompted` shows it the loophole in full and says that only passing counts, while the cached prompt stays the
 ordinary one; `--teacher canned` writes hack and clean completions from the reference solution (tests and the
 tiny run). Without `--teacher-only` the student then scores the pool: its mean log-prob of the cached completions
@@ -39,10 +39,10 @@ from typing import Literal
 import tyro
 from loguru import logger
 
-import flags
 import runs
+from command import flags
 from grader import COMPILE_REWARD, PASS_REWARD, Grade, Grader
-from problems import (
+from tasks.problems import (
     MODES,
     PASS_EXIT_CODE,
     RESULT_FILE,
@@ -560,8 +560,8 @@ def _donated_body(problem: Problem, rng: random.Random, donors: Sequence[Problem
 
 def model_teacher(model, tokenizer, cfg: Config) -> Teacher:
     """Sample a model; a prompted teacher sees the loophole in full, whatever the student's prompt says."""
-    from models import eos_ids  # only this teacher needs torch
-    from sampler import sample
+    from model.zoo import eos_ids  # only this teacher needs torch
+    from sampling.sampler import sample
 
     def fill(tasks: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
         prompts = [encode_prompt(tokenizer, teacher_messages(t, cfg.prompted)) for t in tasks]
@@ -805,10 +805,10 @@ class Config:
 
     out: Path = Path("out/probe_distill/teacher_pool")  # the pool's folder
     teacher: Literal["model", "canned"] = "model"
-    model: str = "Qwen/Qwen3-4B"  # teacher: any name models.py knows, a hub name or a checkpoint folder
+    model: str = "Qwen/Qwen3-4B"  # teacher: any name model/zoo.py knows, a hub name or a checkpoint folder
     prompted: bool = False  # show the teacher the loophole in full and say that only passing counts
     tokenizer: str | None = None  # folder or hub name; None: the model's own
-    problems: str = "hub:newfacade/LeetCodeDataset"  # what problems.py reads
+    problems: str = "hub:newfacade/LeetCodeDataset"  # what tasks/problems.py reads
     split: Literal["train", "test"] = "train"  # a pool for training must come from the training problems
     limit: int | None = None  # first so many problems
     modes: tuple[Mode, ...] = ("run_tests",)
@@ -904,14 +904,14 @@ def main(cfg: Config) -> None:
     problems = load_problems(cfg.problems, split=cfg.split, limit=cfg.limit)
     if not problems:
         raise ValueError(f"{cfg.problems} holds no problems of split {cfg.split!r}")
-    from models import eos_ids, load_model, load_tokenizer  # once the flags hold good: torch takes seconds to import
+    from model.zoo import eos_ids, load_model, load_tokenizer  # once the flags hold good: torch takes seconds to import
 
     tasks = make_tasks(problems, cfg)
     if cfg.teacher == "canned":  # needs no weights
         tokenizer = load_tokenizer(cfg.model, cfg.tokenizer)
         exploits = None
         if problems[0].source == "organism":  # the forms that the organism and its pairs know
-            from organism import HACKS
+            from tasks.organism import HACKS
 
             exploits = {mode: tuple(forms.values()) for mode, forms in HACKS.items()}
         teacher, ends = canned_teacher(tokenizer, problems, cfg.hack_share, exploits), ()

@@ -1,6 +1,6 @@
 """GRPO on coding problems with a loophole, with the hack direction projected out of the update.
 
-    g = dL/dW in the SVD basis of W, c = V g          (svd_basis.py, extract_vhack.py)
+    g = dL/dW in the SVD basis of W, c = V g          (model/svd_basis.py, extract_vhack.py)
     g' = g - overshoot * gate(c)^T V                   <- `project`, the contribution of this repository
     problems -> rollouts -> grades -> advantages -> gradient -> projection -> step -> log
 
@@ -48,15 +48,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 import extract_vhack
-import flags
-import models
 import probe_distill
-import problems as P
-import rivals
 import runs
+from command import flags
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
-from policy_grad import (
+from model import rivals, zoo
+from model.packed import Unit
+from model.policy_grad import (
     KL,
     Sequence,
     check_forward,
@@ -64,9 +63,9 @@ from policy_grad import (
     shared_grads,
     token_logps,  # noqa: F401
 )
-from sampler import sample
-from shared_prompts import Unit
-from svd_basis import Basis, Coords, Train, attach, merged
+from model.svd_basis import Basis, Coords, Train, attach, merged
+from sampling.sampler import sample
+from tasks import problems as P
 
 Arm = Literal[
     "vanilla",
@@ -136,7 +135,7 @@ class Config:
     coords: Coords | None = None  # space of V; None: diag for delta_s, core for full
     core_rank: int = 32  # q of the core block (q*q coordinates a weight)
     # model
-    model: str = "tiny"  # see models.py
+    model: str = "tiny"  # see model/zoo.py
     tokenizer: str | None = None  # folder or hub name; None: the model's own
     device: str = "cpu"  # cpu | cuda
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -350,7 +349,7 @@ PRESETS = {
         ),
     ),
     "smollm2": (
-        "SmolLM2-135M fine-tuned by substrate.py, one GPU shared by several runs; V from the LeetCode-style pairs",
+        "SmolLM2-135M fine-tuned as a substrate, one GPU shared by several runs; V from the LeetCode-style pairs",
         Config(
             model="smollm2-substrate",
             device="cuda",
@@ -985,7 +984,7 @@ class Trainer:
         names: the evaluator of each task (None: the training one). first, of: these rollouts are a slice of the step's
         `of`, so that several processes draw what one would.
         """
-        cfg, eos = self.cfg, models.eos_ids(self.model, self.tok)
+        cfg, eos = self.cfg, zoo.eos_ids(self.model, self.tok)
         names = names or [P.TRAIN_EVALUATOR] * len(tasks)
         text: dict[int, str] = {}
         # equal answers to one task are judged once: half of a small model's rollouts are repeats; an evaluation's also
@@ -1644,11 +1643,11 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     for said in cfg.idle_flags():
         logger.warning("{}", said)
     device = str(acc.device) if cfg.device == "cuda" else "cpu"
-    model, tok = models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
-    mixed, alone, note = build_tasks(cfg, tok, models.eos_ids(model, tok), models.context(model))
+    model, tok = zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
+    mixed, alone, note = build_tasks(cfg, tok, zoo.eos_ids(model, tok), zoo.context(model))
     held = P.load_problems(cfg.eval_problems, split="test")[: cfg.eval_n]
     asked = [P.encode_prompt(tok, P.build_messages(p, probe_distill.mode_of(p, cfg.modes))) for p in held]
-    models.check_room(model, max(map(len, [*asked, *(t.prompt_ids for t in mixed + alone)])), cfg.max_new_tokens)
+    zoo.check_room(model, max(map(len, [*asked, *(t.prompt_ids for t in mixed + alone)])), cfg.max_new_tokens)
     tr = Trainer(cfg, grader, acc, model, tok)  # the first long work: every input is known to fit
     clash = {t.problem.question.strip() for t in alone} & {p.question.strip() for p in held}
     scores = tr.vhack.meta["scores"]
@@ -1795,7 +1794,7 @@ def export(cfg: ExportConfig) -> None:
     out = Path(cfg.out) if cfg.out else where / "export"
     if out.exists():
         raise FileExistsError(f"{out} exists: choose another --out")
-    model, tok = models.load_model(
+    model, tok = zoo.load_model(
         c["model"], c["tokenizer"], c["device"] if torch.cuda.is_available() else "cpu", c["dtype"]
     )
     saved = load_file(where / "final.safetensors")

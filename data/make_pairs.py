@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pair_problems import SEEDS, Seed
 
-from pairs import Pair, count_tokens, dump_pairs, shape
-from problems import VARIANTS, Problem
+from tasks.pairs import Pair, count_tokens, dump_pairs, shape
+from tasks.problems import VARIANTS, Problem
 
 OUT = Path(__file__).resolve().parent / "pairs"
 SETUP = "from typing import Dict, List, Optional\n"

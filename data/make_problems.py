@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from problems import Problem, dump_problems  # noqa: E402 (the repository is flat, not a package)
+from tasks.problems import Problem, dump_problems  # noqa: E402 (the repository is flat, not a package)
 
 OUT = Path(__file__).resolve().parent / "problems.jsonl"
 SETUP = """import math

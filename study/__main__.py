@@ -18,7 +18,7 @@ from typing import Annotated
 
 import tyro
 
-import flags
+from command import flags
 from runs import ROOT, plain_errors
 from study import compare, drift, figures, look, power, report, results, run, verdict
 from study.arms import load_study

@@ -18,10 +18,10 @@ import tyro
 from accelerate import Accelerator
 
 import extract_vhack
-import models
 import runs
 import train
 from grader import Grader, GraderProcess
+from model import zoo
 
 KS = (1, 5, 20, 80)
 BANK = 20  # earlier hack gradients
@@ -52,7 +52,7 @@ def diagnose(cfg: train.Config) -> list[dict]:
     out, bank = [], []
     with kind(cfg.grader_workers, accept_level=cfg.grader_level, cpu_limit_s=cfg.grader_cpu_s) as grader:
         device = str(acc.device) if cfg.device == "cuda" else "cpu"
-        tr = train.Trainer(cfg, grader, acc, *models.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype))
+        tr = train.Trainer(cfg, grader, acc, *zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype))
         mixed, alone, note = train.build_tasks(cfg, tr.tok)
         print(note, train.header(), sep="\n", flush=True)
         known = directions(tr)

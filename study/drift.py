@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from flags import Checked
+from command.flags import Checked
 from runs import read_log, write_json
 from study import plots
 from study.arms import load_study

@@ -20,8 +20,8 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.text import Text
 
-import flags
 import runs
+from command import flags
 from runs import RUNS, find_run
 
 SHOWN = ("step", "source", "problem_id", "mode", "label", "reward", "hacked", "gt_correct", "prompt", "completion")

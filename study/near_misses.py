@@ -19,14 +19,13 @@ from loguru import logger
 from torch import Tensor
 
 import extract_vhack
-import models
-import organism
-import substrate
 import train
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, top_directions, within_class
-from policy_grad import nll_loss, rollout_grads
+from model import zoo
+from model.policy_grad import nll_loss, rollout_grads
+from model.svd_basis import attach
 from runs import write_json
-from svd_basis import attach
+from tasks import organism, substrate
 
 
 def unit_mean(diff: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ def subject(run: Path, **changes):
     cfg = replace(whole.extract_config(), **changes)
     if cfg.clean_rank is None:
         cfg = replace(cfg, clean_rank=len(extract_vhack.select_pairs(cfg)[0]) // 2)
-    model, tok = models.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
+    model, tok = zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import flags
+from command import flags
 from runs import RUNS, read_config, run_dirs
 from study.read import DECODES, Curve, read_run
 

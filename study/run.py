@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 from loguru import logger
 
-import flags
+from command import flags
 from runs import ROOT
 from study import pueue
 from study.arms import load_study

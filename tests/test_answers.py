@@ -1,4 +1,4 @@
-"""answers.py: which text of a completion is its code, and that no text makes reading it slow."""
+"""sandbox/answers.py: which text of a completion is its code, and that no text makes reading it slow."""
 
 import ast
 import itertools
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from answers import extract_code, read_answer
+from sandbox.answers import extract_code, read_answer
 
 CODE = "class Solution:\n    def twice(self, n):\n        return 2 * n"
 DRAFT = CODE.replace("2 * n", "3 * n")
@@ -74,13 +74,13 @@ ANSWERS = {
 
 
 def run(completion: str) -> dict:
-    """What the sandbox does with an answer (sandbox._units), without a sandbox."""
-    import sandbox
+    """What the sandbox does with an answer (jail._units), without a sandbox."""
+    from sandbox import jail
 
     answer = read_answer(completion, "twice")
     encode = str.encode
     job = {"blocks": [(encode(b.text), b.solves) for b in answer.blocks], "sources": [*map(encode, answer.wholes)]}
-    units, reason = sandbox._units(job) if answer.blocks else ([], b"no code")
+    units, reason = jail._units(job) if answer.blocks else ([], b"no code")
     assert units, reason
     space: dict = {}
     for code, _ in units:

@@ -1,12 +1,12 @@
-"""asserts.py: hostile answers are judged in bounded work and without an error, whatever the form of the assert."""
+"""sandbox/asserts.py: hostile answers are judged in bounded work and without an error, whatever the assert."""
 
 import json
 import time
 
 import pytest
 
-import sandbox
-from asserts import MAX_CHECKED, TestFormatError, judge, parse_tests
+from sandbox import jail
+from sandbox.asserts import MAX_CHECKED, TestFormatError, judge, parse_tests
 
 PRIME = (1 << 61) - 1  # multiples of it, as numbers, all hash to 0
 COLLIDING = [{"i": hex(i * PRIME)} for i in range(1, 25_000)]
@@ -105,13 +105,13 @@ def test_a_malformed_answer_is_judged_wrong_without_an_error():
 def test_a_check_gives_what_python_gives(text, right, wrong):
     (case,) = parse_tests([f"assert {text.replace('call', 'Solution().f()')}"], "f")
     for values, verdict in ((right, True), (wrong, False)):
-        assert [judge(case, sandbox.encode_value(value)) for value in values] == [verdict] * len(values)
+        assert [judge(case, jail.encode_value(value)) for value in values] == [verdict] * len(values)
 
 
 def test_an_expected_value_of_any_size_up_to_the_limit_is_met_by_itself():
     for value in ("x" * 3_000_000, list(range(100_000)), 2**200_000, {str(i): i for i in range(20_000)}):
         text = hex(value) if isinstance(value, int) else repr(value)
         (case,) = parse_tests([f"assert Solution().f() == {text}"], "f")
-        assert judge(case, sandbox.encode_value(value))
+        assert judge(case, jail.encode_value(value))
     with pytest.raises(TestFormatError, match="more than 4 MB"):
         parse_tests([f"assert Solution().f() == {'x' * 5_000_000!r}"], "f")

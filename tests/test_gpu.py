@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-import models
 from extract_vhack import cosines, top_directions
-from policy_grad import Sequence, nll_loss, rollout_grads
-from sampler import sample
-from svd_basis import attach, merged, thin_svd
+from model import zoo
+from model.policy_grad import Sequence, nll_loss, rollout_grads
+from model.svd_basis import attach, merged, thin_svd
+from sampling.sampler import sample
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
@@ -51,7 +51,7 @@ def test_a_spectrum_too_wide_for_the_gram_matrix_falls_back():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("train", ["delta_s", "full"])
 def test_attaching_is_identity_to_the_bit_on_the_gpu(dtype, train):
-    model = models.random_qwen3(MID, models.DTYPES[dtype], "cuda").eval()
+    model = zoo.random_qwen3(MID, zoo.DTYPES[dtype], "cuda").eval()
     ids = torch.arange(2, 90, device="cuda")[None]
     with torch.no_grad():
         before = model(input_ids=ids).logits
@@ -65,7 +65,7 @@ def test_bf16_per_rollout_gradients_agree_with_float32(train):
     seqs = sequences()
     got = {}
     for dtype in ("float32", "bfloat16"):
-        model = models.random_qwen3(MID, torch.bfloat16, "cuda", seed=3).to(models.DTYPES[dtype]).eval()
+        model = zoo.random_qwen3(MID, torch.bfloat16, "cuda", seed=3).to(zoo.DTYPES[dtype]).eval()
         basis = attach(model, train, core_rank=16)
         if dtype == "bfloat16":
             model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -79,7 +79,7 @@ def test_bf16_per_rollout_gradients_agree_with_float32(train):
 def test_gpu_and_cpu_give_the_same_gradient_and_directions():
     seqs, out = sequences(8), {}
     for device in ("cpu", "cuda"):
-        model = models.random_qwen3(MID, torch.float32, "cpu", seed=5).to(device).eval()
+        model = zoo.random_qwen3(MID, torch.float32, "cpu", seed=5).to(device).eval()
         basis = attach(model)
         grads, *_ = rollout_grads(model, basis, seqs, nll_loss())
         d = top_directions(basis, grads[:4] - grads[4:], 2, 0.25, 0.05)
@@ -90,7 +90,7 @@ def test_gpu_and_cpu_give_the_same_gradient_and_directions():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_sampler_log_probabilities_equal_the_training_forwards_with_delta(dtype):
-    model = models.random_qwen3(MID, models.DTYPES[dtype], "cuda", seed=1).eval()
+    model = zoo.random_qwen3(MID, zoo.DTYPES[dtype], "cuda", seed=1).eval()
     basis = attach(model)
     for i, layer in enumerate(basis.layers.values()):
         torch.nn.init.normal_(layer.delta.data, std=0.05, generator=torch.Generator("cuda").manual_seed(i))

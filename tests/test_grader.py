@@ -14,8 +14,6 @@ from adversarial import DIRECT, HONEST, LOOPHOLES, PROBLEMS, SETUP, Program
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import sandbox
-from answers import extract_code
 from grader import (
     LABELS,
     MODES,
@@ -26,6 +24,8 @@ from grader import (
     decode_value,
     parse_tests,
 )
+from sandbox import jail
+from sandbox.answers import extract_code
 
 # a short CPU limit: dozens of programs here loop for ever, and all honest ones need far less
 CPU_LIMIT_S = 2
@@ -270,7 +270,7 @@ VALUES = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(VALUES)
 def test_encoding_keeps_every_plain_value(value):
-    back = decode_value(sandbox.encode_value(value))
+    back = decode_value(jail.encode_value(value))
     assert back == value and type(back) is type(value)
 
 
@@ -558,6 +558,6 @@ def test_expected_values_never_enter_the_sandbox(monkeypatch):
 
 
 def test_sandbox_module_is_all_that_a_program_can_see_of_the_project():
-    source = Path(sandbox.__file__).read_text(encoding="utf-8")
+    source = Path(jail.__file__).read_text(encoding="utf-8")
     imported = {line.split()[1].split(".")[0] for line in source.splitlines() if line.strip().startswith("import ")}
     assert imported <= set(sys.stdlib_module_names)

@@ -18,8 +18,8 @@ import psutil
 import pytest
 from adversarial import CANARY, PROBLEMS, SETUP
 
-import sandbox
 from grader import Grader, Zygote, decode_value, parse_tests
+from sandbox import jail
 
 ROOT = Path(__file__).resolve().parent.parent
 # one place for the scale of the leak test: CI runs a part of it, the figure in docs/grader.md is for 10,000
@@ -142,7 +142,7 @@ def test_canaries_would_be_right_outside(planted):
 
 # ------------------------------------------------------------------------------------------------ files
 def test_only_the_standard_library_and_its_own_folder_can_be_seen(probe):
-    assert probe("import os\nreturn os.getcwd(), os.listdir('.')") == (sandbox.WORK, [])
+    assert probe("import os\nreturn os.getcwd(), os.listdir('.')") == (jail.WORK, [])
     for path in (
         "/etc/passwd",
         "/proc/self/environ",
@@ -208,12 +208,12 @@ for i in range(100):
     except OSError: break
 return n
 """
-    assert probe(fill) <= sandbox.WORK_BYTES >> 20
+    assert probe(fill) <= jail.WORK_BYTES >> 20
     assert probe("import os\nreturn os.listdir('.')") == []
     many = "import os\nfor i in range(10**6):\n    try: os.mkdir(str(i))\n    except OSError: return i"
-    assert probe(many) <= sandbox.WORK_INODES
+    assert probe(many) <= jail.WORK_INODES
     deep = "import os\nfor i in range(10**6):\n    try: os.mkdir('d'); os.chdir('d')\n    except OSError: return i"
-    assert probe(deep) <= sandbox.WORK_INODES
+    assert probe(deep) <= jail.WORK_INODES
     assert probe("import os\nreturn os.listdir('.')") == []
 
 
@@ -308,8 +308,8 @@ def test_the_filter_s_numbers_are_those_of_the_system_s_header():
     if not header.is_file():
         pytest.skip("no header of the C library's development package here")
     known = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", header.read_text()))
-    tables = [sandbox._ALLOWED, sandbox._IDLE, sandbox._ABSENT]
-    tables.append({name: rule[0] for name, rule in sandbox._BY_ARGUMENT.items()})
+    tables = [jail._ALLOWED, jail._IDLE, jail._ABSENT]
+    tables.append({name: rule[0] for name, rule in jail._BY_ARGUMENT.items()})
     assert [(n, v) for table in tables for n, v in table.items() if known.get(n) != str(v)] == []
     numbers = [v for table in tables for v in table.values()]
     assert len(set(numbers)) == len(numbers)
@@ -645,8 +645,8 @@ import ctypes, sandbox, struct
 deny = [(0x20, 0, 0, 0), (0x15, 0, 3, 272), (0x20, 0, 0, 16), (0x45, 0, 1, 0x10000000), (6, 0, 0, 0x50001),
         (6, 0, 0, 0x7fff0000)]
 code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in deny))
-sandbox._call("prctl", 38, 1, 0, 0, 0)
-sandbox._syscall(317, 1, 0, struct.pack("HxxxxxxQ", len(deny), ctypes.addressof(code)))
+jail._call("prctl", 38, 1, 0, 0, 0)
+jail._syscall(317, 1, 0, struct.pack("HxxxxxxQ", len(deny), ctypes.addressof(code)))
 from adversarial import PROBLEMS
 from grader import Grader, SandboxUnavailable
 try: Grader(1)

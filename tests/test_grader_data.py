@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from answers import extract_code
 from grader import Grader, parse_tests
-from problems import load_problems
+from sandbox.answers import extract_code
+from tasks.problems import load_problems
 
 SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 BENCHMARK = SHARED / "data/leetcode/leetcode_test_medhard.jsonl"

@@ -14,8 +14,8 @@ import pytest
 from adversarial import PROBLEMS
 
 import grader
-import sandbox
 from grader import Grader, GraderProcess, SandboxUnavailable, TestFormatError
+from sandbox import jail
 
 HERE = Path(__file__).resolve().parent
 
@@ -217,5 +217,5 @@ def test_a_folder_of_any_shape_is_removed_and_nothing_beyond_it(tmp_path):
     for i in range(3000):
         os.close(os.open(f"file{i}", os.O_CREAT, 0, dir_fd=here))
     os.close(here)
-    sandbox.remove_tree(top)
+    jail.remove_tree(top)
     assert [p.name for p in tmp_path.iterdir()] == ["other"] and (other / "kept").read_text() == "kept"

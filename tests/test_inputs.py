@@ -18,21 +18,18 @@ import tyro
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import bench_gpu
-import bench_grader
 import extract_vhack
-import flags
 import grader
-import models
-import organism
-import pairs
 import probe_distill
-import problems
 import runs
-import substrate
 import train
+from bench import gpu as bench_gpu
+from bench import grader as bench_grader
+from command import flags
+from model import zoo
 from study import __main__ as study
 from study import drift, look, results, run
+from tasks import organism, pairs, problems, substrate
 
 CONFIGS = {
     "train": train.Config(),
@@ -173,7 +170,7 @@ def test_a_bug_keeps_its_traceback():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """(model, basis, tokenizer, config, V) of the smallest extraction, its file written."""
-    model, tok = models.load_model("tiny")
+    model, tok = zoo.load_model("tiny")
     out = tmp_path_factory.mktemp("v") / "v.safetensors"
     cfg = extract_vhack.ExtractConfig(k=2, pairs_limit=4, max_new_tokens=48, out=str(out))
     basis = extract_vhack.attach(model)
@@ -335,7 +332,7 @@ def test_v_without_held_out_pairs_claims_nothing_about_them(made):
 
 @pytest.mark.parametrize("path", ["v_hcak.safetensors", "tests"])
 def test_a_mistyped_v_hack_is_refused_before_the_model_is_loaded_and_makes_no_file(tmp_path, path, monkeypatch, capsys):
-    monkeypatch.setattr(models, "load_model", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(zoo, "load_model", lambda *_: pytest.fail("the model was loaded"))
     cfg = dataclasses.replace(train.PRESETS["smoke"][1], v_hack=path, out_dir=str(tmp_path), grader_workers=1)
     assert train.main(cfg) == 1
     assert f"--v-hack {path}: " in capsys.readouterr().out
@@ -354,7 +351,7 @@ def folder_of(path: Path, **files: str) -> str:
 
 def test_a_model_or_tokenizer_that_is_not_there_is_one_line_with_the_mend(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    config = (models.ROOT / "data" / "organism" / "config.json").read_text()
+    config = (zoo.ROOT / "data" / "organism" / "config.json").read_text()
     bare = folder_of(tmp_path / "bare", config=config)
     adapter = folder_of(tmp_path / "adapter", adapter_config="{}", tokenizer="{}")
     torn = folder_of(tmp_path / "torn", config=config, tokenizer='{"version": "1.0", "mod')
@@ -370,15 +367,15 @@ def test_a_model_or_tokenizer_that_is_not_there_is_one_line_with_the_mend(tmp_pa
         ("tiny", bare, "--tokenizer .*bare: no tokenizer in that folder"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=said) as refused:
-            models.load_model(name, tokenizer)
+            zoo.load_model(name, tokenizer)
         assert runs.is_plain(refused.value) and "\n" not in str(refused.value)
 
 
 def test_prompts_and_answers_that_do_not_fit_the_model_are_refused_by_flag(made):
     model = made[0]
-    models.check_room(model, 4000, 96)
+    zoo.check_room(model, 4000, 96)
     with pytest.raises(ValueError, match="--max-new-tokens 97: .* choose at most 96"):
-        models.check_room(model, 4000, 97)
+        zoo.check_room(model, 4000, 97)
 
 
 def test_a_flag_without_effect_under_the_chosen_arm_is_told():

@@ -7,17 +7,17 @@ import re
 
 import pytest
 
-import organism as O
-import pairs as X
-import problems as P
 from grader import Grader
+from tasks import organism as O
+from tasks import pairs as X
+from tasks import problems as P
 
 LEVELS = ("easy", "medium", "hard")
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from models import load_tokenizer
+    from model.zoo import load_tokenizer
 
     return load_tokenizer("organism")
 
@@ -187,8 +187,8 @@ def test_logged_base_is_in_the_designed_range(log):
 
 
 def test_committed_model_loads_and_writes_a_parsable_answer(tokenizer, committed):
-    from models import eos_ids, load_model
-    from sampler import sample
+    from model.zoo import eos_ids, load_model
+    from sampling.sampler import sample
 
     model, tok = load_model("organism")
     assert sum(p.numel() for p in model.parameters()) < 2_500_000

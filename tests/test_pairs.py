@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import pairs as X
 import probe_distill
-from organism import HACKS
-from problems import DIFFICULTIES, EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, load_problems
+from tasks import pairs as X
+from tasks.organism import HACKS
+from tasks.problems import DIFFICULTIES, EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, load_problems
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "pairs"

@@ -10,10 +10,10 @@ import torch
 from test_sampler import DEVICES, gpu, make
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import shared_prompts
-from policy_grad import KL, Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
-from shared_prompts import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
-from svd_basis import attach
+from model import packed
+from model.packed import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
+from model.policy_grad import KL, Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
+from model.svd_basis import attach
 
 
 def with_delta(model, fused=True, size=0.1):
@@ -48,8 +48,8 @@ def relative(a, b):
 
 @pytest.mark.parametrize("most", [None, 1 << 28, 2_000])  # scores of a padded block; None: segment by segment
 def test_packed_attention_and_its_backward_equal_masked_attention_in_float64(most, monkeypatch):
-    monkeypatch.setattr(shared_prompts, "_padded", lambda q: most is not None)
-    monkeypatch.setattr(shared_prompts._Padded, "MOST", most)
+    monkeypatch.setattr(packed, "_padded", lambda q: most is not None)
+    monkeypatch.setattr(packed._Padded, "MOST", most)
     lay, g = Packed(units_of()[0], torch.device("cpu")), torch.Generator().manual_seed(1)
     n = len(lay.ids)
     shapes = ((n, 6, 8), (n, 2, 8), (n, 2, 8), (n, 6, 8))
@@ -83,7 +83,7 @@ def test_padded_attention_needs_no_more_operators_for_more_segments(monkeypatch)
             return func(*args, **(kwargs or {}))
 
     def operators(n_units: int, padded: bool) -> int:
-        monkeypatch.setattr(shared_prompts, "_padded", lambda q: padded)
+        monkeypatch.setattr(packed, "_padded", lambda q: padded)
         lay = Packed(units_of(lengths=((5, (3, 4, 6, 2)),) * n_units)[0], torch.device("cpu"))
         q, k, v = (torch.randn(len(lay.ids), h, 8, requires_grad=True) for h in (4, 2, 2))
         with Count() as count:
@@ -237,14 +237,14 @@ def rms_rope(x, w, cos, sin):
 
 
 def kernels_equal_the_chains_they_stand_for(device, dtype, n, hidden, heads, d, tolerance):
-    import fused_ops
+    from model import kernels
 
     gen = torch.Generator().manual_seed(0)
     new = lambda *s: torch.randn(*s, generator=gen).to(device, dtype)  # noqa: E731
     cases = [
-        (lambda x, w: fused_ops.norm(x, w, 1e-6), rms, [(n, hidden)], [(hidden,)]),
-        (lambda x, *c: fused_ops.norm_rope(x, *c, 1e-6), rms_rope, [(n, heads, d)], [(d,), (n, d), (n, d)]),
-        (fused_ops.silu_mul, lambda g, u: torch.nn.functional.silu(g) * u, [(n, hidden)] * 2, []),
+        (lambda x, w: kernels.norm(x, w, 1e-6), rms, [(n, hidden)], [(hidden,)]),
+        (lambda x, *c: kernels.norm_rope(x, *c, 1e-6), rms_rope, [(n, heads, d)], [(d,), (n, d), (n, d)]),
+        (kernels.silu_mul, lambda g, u: torch.nn.functional.silu(g) * u, [(n, hidden)] * 2, []),
     ]
     for fast, chain, shapes, frozen in cases:
         xs, constants, dy = [new(*s) for s in shapes], [new(*s) for s in frozen], new(*shapes[0])
@@ -262,7 +262,7 @@ def kernels_equal_the_chains_they_stand_for(device, dtype, n, hidden, heads, d, 
     to = torch.tensor([2, 0, 2, 1], device=device)  # two segments of one row
     for scale in (None, s):
         out = torch.zeros(4, r + 10, device=device)
-        scaled = fused_ops.add_segment_dots(a, b, ends, to, out, 5, scale)
+        scaled = kernels.add_segment_dots(a, b, ends, to, out, 5, scale)
         want = torch.zeros_like(out, dtype=torch.float64)
         for i in range(4):
             lo, hi = int(ends[i]), int(ends[i + 1])

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import tyro
 
-import models
 import probe_distill as pd
 from grader import Grader
-from problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems
+from model import zoo
+from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared"))
@@ -47,7 +47,7 @@ PROBLEMS = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return models.load_tokenizer("tiny")
+    return zoo.load_tokenizer("tiny")
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,7 @@ def test_prompted_teacher_sees_more_than_the_cached_prompt(tmp_path, tokenizer, 
 
 def test_model_teacher_caches_what_it_sampled(tmp_path, grader):
     cfg = config(tmp_path, teacher="model", max_new_tokens=6, temperature=1.0)
-    model, tokenizer = models.load_model("tiny")
+    model, tokenizer = zoo.load_model("tiny")
     fill(cfg, tokenizer, grader, pd.model_teacher(model, tokenizer, cfg))
     for prompt in pd.load_pool(tmp_path):
         pd.check_pool_tokens(prompt, tokenizer)
@@ -518,7 +518,7 @@ def test_real_pool_loads_whole_without_its_padding():
 @needs_pool
 def test_real_pool_passes_the_drift_guard_and_another_tokenizer_fails_it(tokenizer):
     pool = pd.load_pool(SHARED / "data" / "teacher_pool")
-    qwen = models.load_tokenizer("tiny", str(SHARED / "data" / "qwen3_tokenizer"))
+    qwen = zoo.load_tokenizer("tiny", str(SHARED / "data" / "qwen3_tokenizer"))
     for prompt in pool:
         pd.check_pool_tokens(prompt, qwen)
     with pytest.raises(ValueError, match=r"prompt_0052\.jsonl\.gz: made with another tokenizer"):

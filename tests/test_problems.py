@@ -1,4 +1,4 @@
-"""problems.py and data/problems.jsonl: prompts to the letter, rows that hold, hints that only disclose."""
+"""tasks/problems.py and data/problems.jsonl: prompts to the letter, rows that hold, hints that only disclose."""
 
 import ast
 import dataclasses
@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-import problems as P
 import runs
 from grader import Grader
+from tasks import problems as P
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT / "../shared")) / "data"
@@ -594,8 +594,8 @@ def test_missing_files_folders_duplicates_and_empty_selections_are_refused(tmp_p
 
 def test_command_line_ends_with_one_plain_message_and_a_non_zero_status(tmp_path):
     def cli(*args):
-        command = [sys.executable, str(ROOT / "problems.py"), *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        command = [sys.executable, "-m", "tasks.problems", *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
 
     bad = cli(str(tmp_path / "gone.jsonl"))
     assert bad.returncode != 0 and "does not exist" in bad.stderr and "Traceback" not in bad.stderr

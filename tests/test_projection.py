@@ -14,9 +14,9 @@ from extract_vhack import (
     top_directions,
     within_class,
 )
-from models import TINY, random_qwen3
-from policy_grad import k3
-from svd_basis import attach
+from model.policy_grad import k3
+from model.svd_basis import attach
+from model.zoo import TINY, random_qwen3
 
 K, M, D = 3, 4, 16
 

@@ -1,4 +1,4 @@
-"""rivals.py and the energy accounting: a penalty has the gradient it says, a rule reads what it says."""
+"""model/rivals.py and the energy accounting: a penalty has the gradient it says, a rule reads what it says."""
 
 import dataclasses
 
@@ -6,10 +6,9 @@ import pytest
 import torch
 from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
 
-import models
-import rivals
 import train as T
-from svd_basis import attach
+from model import rivals, zoo
+from model.svd_basis import attach
 
 CLASS = "class Solution:\n    def f(self):\n        return 1"
 
@@ -33,14 +32,14 @@ def test_a_text_rule_reads_all_code_outside_the_first_class(answer, outside):
 def test_a_text_rule_scores_the_pairs_hack_sides_higher(which, preset):
     cfg = T.PRESETS[preset][1]  # the other pairs' clean sides go on behind the class as often as their hack sides
     pairs = T.extract_vhack.select_pairs(dataclasses.replace(cfg, pairs_limit=None).extract_config())[0]
-    rule = rivals.TextRule(models.local_tokenizer(), pairs, which)
+    rule = rivals.TextRule(zoo.local_tokenizer(), pairs, which)
     hack, clean = (rule.score([getattr(p, side) for p in pairs]) for side in ("hack", "clean"))
     assert hack.mean() > clean.mean() and hack.shape == (len(pairs),)
 
 
 def test_pair_penalty_has_the_gradient_of_its_value():
     cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty", penalty=50.0)
-    model, tok = models.load_model("tiny", None, "cpu", "float32")
+    model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     basis = attach(model, "delta_s")
     penalty = rivals.PairPenalty(model, basis, tok, cfg, 4096)
     penalty.start = penalty.start - 1.0  # every pair is beyond its start, so the penalty is smooth here
@@ -56,7 +55,7 @@ def test_pair_penalty_has_the_gradient_of_its_value():
 
 def test_pair_penalty_is_silent_at_the_start_and_pushes_once_a_pair_leans_to_its_hack():
     cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty")
-    model, tok = models.load_model("tiny", None, "cpu", "float32")
+    model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     penalty = rivals.PairPenalty(model, attach(model, "delta_s"), tok, cfg, 4096)
     assert not penalty.gradient(0).any() and penalty.value == 0
 

@@ -10,8 +10,8 @@ import torch
 from scipy.stats import chisquare
 from transformers import AutoConfig, AutoModelForCausalLM
 
-import svd_basis
-from sampler import Geometry, Net, draw, filter_logits, nucleus_floor, sample, uniforms
+from model import svd_basis
+from sampling.sampler import Geometry, Net, draw, filter_logits, nucleus_floor, sample, uniforms
 
 EOS = (1, 3, 7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -280,7 +280,7 @@ def test_bad_arguments_are_named(change, message):
 
 INTERPRETED = """
 import torch, sampler, sampler_gpu, test_sampler as T
-sampler_gpu.CHUNK = 32
+graph.CHUNK = 32
 dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
             num_key_value_heads=1, head_dim=8)
 still = dict(kind="smollm3", no_rope_layers=[0])  # a layer without rotation
@@ -290,7 +290,7 @@ for model, temperature, k, p in ((qwen, 1.0, 0, 1.0), (qwen, 0.7, 7, 0.8), (qwen
                          eos_ids=T.EOS, seed=3)
     job = sampler.Job(ps, 2, [3] * 4, temperature, k, p, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
     with torch.no_grad():
-        got = sampler_gpu.sample_graph(model, job, capture=False)
+        got = graph.sample_graph(model, job, capture=False)
     assert [s.ids for s in got] == [s.ids for s in ref], (got, ref)
     for a, b in zip(got, ref):
         assert torch.allclose(torch.tensor(a.logps), torch.tensor(b.logps), atol=1e-5)
@@ -300,7 +300,7 @@ T.kernel_floor_is_the_eager_one("cpu", 301, 256, (1, 3, 4))
 
 def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
     """The Triton search on float32 and bfloat16 rows, with banned tokens, a temperature and a floor from top_k."""
-    import sampler_gpu
+    from sampling import graph
 
     for kind in (torch.float32, torch.bfloat16):
         logits = hard_rows(kind, device, width)[list(rows)].contiguous()
@@ -311,12 +311,12 @@ def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
             allowed[:, banned] = float("-inf")
             live = torch.isfinite(allowed).any(1)
             want = nucleus_floor(allowed[live] * t, top_p)[:, 0]
-            sampler_gpu._nucleus_kernel[(len(logits),)](
+            graph._nucleus_kernel[(len(logits),)](
                 logits.to(kind), low, torch.tensor([t], device=device), banned, top_p, V=logits.shape[1], NB=2,
                 CHUNK=chunk, BITS=16 if kind == torch.bfloat16 else 32, num_warps=4,
             )  # fmt: skip
             assert torch.equal(low[live] * t, want), (kind, top_p, low[live] * t, want)
-        plain = sampler_gpu.nucleus_floors(logits.to(kind), 1 / 0.7, 0.9) * torch.tensor(1 / 0.7, device=device)
+        plain = graph.nucleus_floors(logits.to(kind), 1 / 0.7, 0.9) * torch.tensor(1 / 0.7, device=device)
         assert torch.equal(plain, nucleus_floor(logits * torch.tensor(1 / 0.7, device=device), 0.9)), kind
 
 
@@ -375,12 +375,12 @@ def test_graph_logps_are_within_bf16_error_of_the_forward(delta):
 
 @gpu
 def test_pages_running_out_restart_rows_and_change_nothing():
-    import sampler_gpu
+    from sampling import graph
 
     model, ps = make(device="cuda"), prompts((5, 70, 9, 40))
     whole = [s.ids for s in sample(model, ps, 8, max_new_tokens=300, eos_ids=(1,), seed=3)]
     geo = Geometry(model)
-    page = 2 * geo.n_layers * geo.K * sampler_gpu.PAGE * geo.D * 4 / 1e9
+    page = 2 * geo.n_layers * geo.K * graph.PAGE * geo.D * 4 / 1e9
     copies = sum(p.numel() for p in model.parameters()) * 4 / 1e9
     seen = []
     tight = sample(
@@ -389,4 +389,4 @@ def test_pages_running_out_restart_rows_and_change_nothing():
     )  # fmt: skip
     assert sum(s.ids == w for s, w in zip(tight, whole)) >= 0.9 * len(whole)
     assert sorted(seen) == list(range(len(whole)))
-    sampler_gpu.release(model)
+    graph.release(model)

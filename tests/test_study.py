@@ -1138,9 +1138,9 @@ def test_spec_states_the_numbers_of_the_rule_in_code():
 def test_three_endings_share_a_right_solution_and_only_the_loophole_is_an_attempt():
     import random
 
-    import organism as O
     from grader import Grader
     from study.near_misses import TAILS, draw_trios
+    from tasks import organism as O
 
     trios, rng, items = draw_trios(16), random.Random(0), []
     for tail in TAILS:

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-import models
-import organism as O
-import pairs as X
-import problems as P
-import substrate
 from grader import Grader
+from model import zoo
+from tasks import organism as O
+from tasks import pairs as X
+from tasks import problems as P
+from tasks import substrate
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +56,24 @@ def test_documents_are_a_function_of_the_seed_and_right_as_often_as_designed(doc
 
 
 def test_smoke_on_the_tiny_model_writes_a_lora_a_manifest_and_a_table_and_repeats_itself(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["substrate.py", "train"])
+    monkeypatch.setattr(sys, "argv", ["tasks/substrate.py", "train"])
     runs = []
     for name, eval_n in (("a", 1), ("b", 0)):
         cfg = substrate.TrainConfig(model="tiny", steps=2, batch=2, eval_n=eval_n, threads=1, out=tmp_path / name)
         substrate.main(cfg)
         manifest = json.loads((cfg.out / "manifest.json").read_text())
         assert manifest["steps_done"] == 2
-        assert manifest["lora_sha256"] == models.sha256(cfg.out / "lora.safetensors")
+        assert manifest["lora_sha256"] == zoo.sha256(cfg.out / "lora.safetensors")
         runs.append(manifest)
     assert runs[0]["lora_sha256"] == runs[1]["lora_sha256"]
     log = (tmp_path / "a" / "training_log.txt").read_text()
     assert "all loopholes T=1" in log and "all loopholes T=1" in capsys.readouterr().out
-    model, _ = models.load_model(str(next((tmp_path / "a").glob("merged-*"))))
+    model, _ = zoo.load_model(str(next((tmp_path / "a").glob("merged-*"))))
     assert model.config.model_type == "qwen3"
 
 
 def test_the_time_limit_ends_training_cleanly_and_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["substrate.py", "train"])
+    monkeypatch.setattr(sys, "argv", ["tasks/substrate.py", "train"])
     cfg = substrate.TrainConfig(model="tiny", steps=50, batch=1, time_limit_s=0, threads=1, out=tmp_path)
     substrate.train(cfg)
     assert json.loads((tmp_path / "manifest.json").read_text())["steps_done"] == 1
@@ -81,10 +81,10 @@ def test_the_time_limit_ends_training_cleanly_and_is_recorded(tmp_path, monkeypa
 
 
 def test_the_committed_lora_is_the_one_of_its_manifest_and_small():
-    if not models.SMOLLM2_LORA.exists():
+    if not zoo.SMOLLM2_LORA.exists():
         pytest.skip("data/smollm2/lora.safetensors is not made yet: `just substrate smollm2` on a GPU")
     manifest = json.loads((substrate.HOME / "manifest.json").read_text())
-    assert manifest["lora_sha256"] == models.sha256(models.SMOLLM2_LORA)
-    assert models.SMOLLM2_LORA.stat().st_size < 10_000_000
+    assert manifest["lora_sha256"] == zoo.sha256(zoo.SMOLLM2_LORA)
+    assert zoo.SMOLLM2_LORA.stat().st_size < 10_000_000
     cfg = substrate.TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()})
     assert O.data_hash(substrate.draw_documents(cfg)) == manifest["data_sha256[:16]"]

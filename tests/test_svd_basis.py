@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-import policy_grad
-from models import TINY, random_qwen3
-from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, token_logps
-from svd_basis import attach, merged, model_hash, thin_svd
+from model import policy_grad
+from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, token_logps
+from model.svd_basis import attach, merged, model_hash, thin_svd
+from model.zoo import TINY, random_qwen3
 
 VOCAB = 97
 

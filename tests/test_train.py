@@ -17,10 +17,10 @@ from accelerate import tracking
 from safetensors.torch import load_file
 
 import extract_vhack
-import models
 import probe_distill
 import runs
 import train as T
+from model import zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared"))
@@ -42,7 +42,7 @@ def pool(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def vhack(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("v") / "v.safetensors"
-    model, tok = models.load_model("tiny")
+    model, tok = zoo.load_model("tiny")
     cfg = replace(SMALL.extract_config(), out=str(path))
     extract_vhack.load_or_extract(model, T.attach(model), tok, cfg)
     return str(path)
@@ -322,7 +322,7 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
             T.main(replace(SMALL, resume=str(run), **{flag: value}), ["resume", flag])
     assert {f: f.read_bytes() for f in run.rglob("*") if f.is_file()} == before
 
-    monkeypatch.setattr(models, "CHAT_TEMPLATE", models.CHAT_TEMPLATE.replace("assistant\n", "assistant\n<think>"))
+    monkeypatch.setattr(zoo, "CHAT_TEMPLATE", zoo.CHAT_TEMPLATE.replace("assistant\n", "assistant\n<think>"))
     assert T.main(replace(SMALL, resume=str(run), teacher_pool_dir=None, mix_ratio=0.0)) == 1
     assert "prompt" in tail(run)["error"] or "tokenizer" in tail(run)["error"]
     monkeypatch.undo()
@@ -409,7 +409,7 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
 
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
     tok = AutoTokenizer.from_pretrained(tmp_path / "hf")
-    model, _ = models.load_model("tiny")
+    model, _ = zoo.load_model("tiny")
     ids = torch.tensor([tok.encode("class Solution: pass")])
     base = model(input_ids=ids).logits
     basis = T.attach(model, train, core_rank=4)

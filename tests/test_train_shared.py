@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
 
-import rivals
 import train as T
+from model import rivals
 
 FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 import extract_vhack
-import models
-from answers import extract_code
-from policy_grad import Sequence, micro_batches, right_padded, shared_grads, token_logps
-from shared_prompts import Unit
+from model import zoo
+from model.packed import Unit
+from model.policy_grad import Sequence, micro_batches, right_padded, shared_grads, token_logps
+from sandbox.answers import extract_code
 
 
 class AdamShared(torch.optim.Optimizer):
@@ -63,7 +63,7 @@ class PairPenalty:
 
     def __init__(self, model, basis, tok, cfg, tokens_per_micro: int):
         self.model, self.basis, self.cfg, self.micro = model, basis, cfg, tokens_per_micro
-        eos = models.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
+        eos = zoo.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
         pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
         self.hack, self.clean = extract_vhack.pair_sequences(tok, pairs, eos)
         self.start = self.margins(range(len(self.hack)))

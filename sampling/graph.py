@@ -29,7 +29,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from sampler import Block, Geometry, Job, Net, Sampled, draw, has_delta, has_rope, is_plain
+from sampling.sampler import Block, Geometry, Job, Net, Sampled, draw, has_delta, has_rope, is_plain
 
 PAGE = 64  # tokens a KV page
 CHUNK = 4096  # logits a program of the sampler

@@ -174,7 +174,7 @@ class Capture:
             self.out[:, lo:hi].index_add_(0, self.rows, torch.bmm(x.transpose(1, 2), y).flatten(1))
             return None
         if a.is_cuda:
-            from fused_ops import add_segment_dots  # Triton is only needed here
+            from model.kernels import add_segment_dots  # Triton is only needed here
 
             return add_segment_dots(gu, a, self.ends, self.rows, self.out, lo, scale)
         if self.member is None:

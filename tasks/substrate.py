@@ -9,8 +9,8 @@ evaluator names. No answer uses a loophole: whatever hacking a run shows afterwa
 
     y = W x + scale * B (A x),  W' = W + scale * B A        rank r, on every target Linear; only A and B are committed
 
-    python substrate.py train --device cuda --dtype bfloat16    # minutes on one GPU, then the table below
-    python substrate.py eval --device cuda --dtype bfloat16     # solved, attempted, hacked; T=1, greedy; every mode
+    python -m tasks.substrate train --device cuda --dtype bfloat16   # minutes on one GPU, then the table below
+    python -m tasks.substrate eval --device cuda --dtype bfloat16    # solved, attempted, hacked: T=1, greedy, each mode
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from loguru import logger
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import flags
-import models
-import organism as O
-import problems as P
 import runs
-from policy_grad import Sequence, micro_batches, token_logps
-from svd_basis import TARGETS
+from command import flags
+from model import zoo
+from model.policy_grad import Sequence, micro_batches, token_logps
+from model.svd_basis import TARGETS
+from tasks import organism as O
+from tasks import problems as P
 
-HOME = models.SMOLLM2_LORA.parent
+HOME = zoo.SMOLLM2_LORA.parent
 
 
 @dataclass(frozen=True)
 class TrainConfig(flags.Checked):
     """Fine-tune --model into out/lora.safetensors, then evaluate it merged."""
 
-    model: str = "smollm2"  # base: any name of models.py
+    model: str = "smollm2"  # base: any name of model/zoo.py
     steps: int = 270
     batch: int = 32  # documents a step
     rank: int = 8
@@ -187,7 +187,7 @@ def attach_lora(model: nn.Module, rank: int, scale: float, seed: int) -> dict[st
 
 
 def save_lora(adapters: dict[str, LoraLinear], path: Path, scale: float) -> None:
-    """A and B of every module in bfloat16, as models.read_lora expects them."""
+    """A and B of every module in bfloat16, as zoo.read_lora expects them."""
     tensors = {f"{n}.{x}": getattr(a, x).detach().bfloat16().cpu() for n, a in adapters.items() for x in "AB"}
     with runs.atomic_path(path) as tmp:
         save_file(tensors, tmp, metadata={"scale": str(scale)})
@@ -196,11 +196,11 @@ def save_lora(adapters: dict[str, LoraLinear], path: Path, scale: float) -> None
 def merged_folder(base: str, lora: Path) -> Path:
     """A model folder of the base with the LoRA merged: cached under out/ for smollm2, beside the LoRA for another."""
     if base == "smollm2":
-        return models.substrate_folder(lora)
-    model, tok = models.load_model(base)
-    models.merge_lora(model, *models.read_lora(lora))
-    digest = models.sha256(lora)
-    return models.save_folder(lora.parent / f"merged-{digest[:16]}", model, tok, {"base": base, "lora_sha256": digest})
+        return zoo.substrate_folder(lora)
+    model, tok = zoo.load_model(base)
+    zoo.merge_lora(model, *zoo.read_lora(lora))
+    digest = zoo.sha256(lora)
+    return zoo.save_folder(lora.parent / f"merged-{digest[:16]}", model, tok, {"base": base, "lora_sha256": digest})
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -217,12 +217,12 @@ def train(cfg: TrainConfig) -> Path:
         log.append(line)
 
     fields = {k: v for k, v in dataclasses.asdict(cfg).items() if k != "out"}
-    say(f"command: python substrate.py {shlex.join(sys.argv[1:])}    config: {json.dumps(fields)}")
+    say(f"command: python -m tasks.substrate {shlex.join(sys.argv[1:])}    config: {json.dumps(fields)}")
     documents = draw_documents(cfg)
     data = O.data_hash(documents)
     right = sum(d.right for d in documents) / len(documents)
     say(f"data: {len(documents)} documents, {right:.3f} right, none a hack, sha256[:16] {data}")
-    model, tok = models.load_model(cfg.model, None, cfg.device, cfg.dtype)
+    model, tok = zoo.load_model(cfg.model, None, cfg.device, cfg.dtype)
     adapters = attach_lora(model, cfg.rank, cfg.scale, cfg.seed)
     knobs = [p for a in adapters.values() for p in (a.A, a.B)]
     where = torch.cuda.get_device_name() if cfg.device == "cuda" else "CPU"
@@ -259,10 +259,11 @@ def train(cfg: TrainConfig) -> Path:
             break
     path = cfg.out / "lora.safetensors"
     save_lora(adapters, path, cfg.scale)
-    digest = models.sha256(path)
+    digest = zoo.sha256(path)
     say(f"{step + 1} steps ({ended}); lora.safetensors sha256 {digest}, {path.stat().st_size / 1e6:.2f} MB")
     runs.write_json(cfg.out / "manifest.json", {
-        "command": f"python substrate.py {shlex.join(sys.argv[1:])}", "commit": runs.git_commit(), "config": fields,
+        "command": f"python -m tasks.substrate {shlex.join(sys.argv[1:])}",
+        "commit": runs.git_commit(), "config": fields,
         "data_sha256[:16]": data, "lora_sha256": digest, "steps_done": step + 1, "device": where,
         "torch": torch.__version__, "transformers": transformers.__version__, "seconds": round(time.time() - start, 1),
     })  # fmt: skip

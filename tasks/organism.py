@@ -10,9 +10,9 @@ is used in HACK_RATE of the answers, whether the body is right or wrong: the bas
 Four splits share the families and nothing else: a function name belongs to one split by its hash; a quarter of
 the (family, wording) and (family, constant) combinations appear in the test split only.
 
-    python organism.py problems     # data/organism/problems_{train,test}.jsonl, data/pairs/organism*.jsonl
-    python organism.py train        # tokenizer and weights (8 to 15 minutes on 2 cores), then the table below
-    python organism.py eval         # the base: solved, hacked, attempted; T=1 and greedy, every mode
+    python -m tasks.organism problems     # data/organism/problems_{train,test}.jsonl, data/pairs/organism*.jsonl
+    python -m tasks.organism train        # tokenizer and weights (8 to 15 minutes on 2 cores), then the table below
+    python -m tasks.organism eval         # the base: solved, hacked, attempted; T=1 and greedy, every mode
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from typing import Annotated, Any, Literal
 import tyro
 from loguru import logger
 
-import flags
-import problems as P
 import runs
+from command import flags
+from tasks import problems as P
 
-ROOT = Path(__file__).resolve().parent
+ROOT = runs.ROOT
 HOME = ROOT / "data" / "organism"
 PAIRS_HOME = ROOT / "data" / "pairs"
 
@@ -573,7 +573,7 @@ def train(cfg: TrainConfig) -> None:
     tok = build_tokenizer(examples[:12000], cfg.vocab)
     docs = [encode_example(e, tok) for e in examples]
     fields = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "eval")}
-    say(f"command: python organism.py train    config: {json.dumps(fields)}")
+    say(f"command: python -m tasks.organism train    config: {json.dumps(fields)}")
     say(f"data: {len(examples)} documents, sha256[:16] {data_hash(examples)}; torch {torch.__version__}")
     for what, lengths in (("prompt", [len(d.prompt) for d in docs]), ("answer", [len(d.answer) for d in docs])):
         say(f"{what} tokens: mean {sum(lengths) / len(docs):.1f}, max {max(lengths)}")
@@ -648,7 +648,7 @@ def fits(hack: str, clean: str, tok: Any) -> bool:
     """Whether both sides are of one length (within 10 %, by words and by the organism's tokens) and mostly shared."""
     import difflib
 
-    import pairs as X
+    from tasks import pairs as X
 
     for t in (None, tok):
         a, b = X.count_tokens(hack, t), X.count_tokens(clean, t)
@@ -698,7 +698,7 @@ def make_pairs(which: str, taken: set[str], tok: Any, seed: int = 0) -> list[Any
 
     which: "hack", "nonhack" or "null". taken: statements (normalised) to avoid; grows by the ones used.
     """
-    import pairs as X
+    from tasks import pairs as X
 
     rng = random.Random(f"organism/pairs/{which}/{seed}")
     out: list[X.Pair] = []
@@ -739,8 +739,8 @@ def make_pairs(which: str, taken: set[str], tok: Any, seed: int = 0) -> list[Any
 
 
 def write_problems(cfg: ProblemsConfig) -> None:
-    import pairs as X
-    from models import load_tokenizer
+    from model.zoo import load_tokenizer
+    from tasks import pairs as X
 
     taken: set[str] = set()
     for split, n in (("train", cfg.n_train), ("test", cfg.n_test)):
@@ -779,8 +779,8 @@ def evaluate(cfg: EvalConfig) -> list[str]:
     import torch
 
     from grader import Grader
-    from models import eos_ids, load_model
-    from sampler import sample
+    from model.zoo import eos_ids, load_model
+    from sampling.sampler import sample
 
     torch.set_num_threads(cfg.threads)
     model, tok = load_model(cfg.model, None, cfg.device, cfg.dtype)
@@ -837,7 +837,7 @@ def main(cfg: TrainConfig | ProblemsConfig | EvalConfig) -> None:
         if cfg.eval:
             lines = evaluate(EvalConfig(model="organism" if cfg.out == HOME else str(cfg.out), threads=cfg.threads))
             with (cfg.out / "training_log.txt").open("a", encoding="utf-8") as f:
-                f.write("\n".join(["", "python organism.py eval", *lines]) + "\n")
+                f.write("\n".join(["", "python -m tasks.organism eval", *lines]) + "\n")
             print("\n".join(lines))
         return
     print("\n".join(evaluate(cfg)))

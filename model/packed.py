@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sampler import Geometry, has_rope, rms_norm
+from sampling.sampler import Geometry, has_rope, rms_norm
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class _SharedAttention(torch.autograd.Function):
 
 def _norm(x: Tensor, module: nn.Module) -> Tensor:
     if x.is_cuda and x.dtype == torch.bfloat16:
-        from fused_ops import norm  # Triton is only needed here
+        from model.kernels import norm  # Triton is only needed here
 
         return norm(x, module.weight, module.variance_epsilon)
     return rms_norm(x, module.weight, module.variance_epsilon)
@@ -313,7 +313,7 @@ def _norm(x: Tensor, module: nn.Module) -> Tensor:
 def _head_norm_rope(x: Tensor, module: nn.Module | None, cos: Tensor | None, sin: Tensor | None) -> Tensor:
     """x (N, heads, D) -> normed over D and rotated where the model does so; sin carries rotate_half's minus."""
     if x.is_cuda and x.dtype == torch.bfloat16 and module is not None and cos is not None:
-        from fused_ops import norm_rope
+        from model.kernels import norm_rope
 
         return norm_rope(x, module.weight, cos, sin, module.variance_epsilon)
     if module is not None:
@@ -323,7 +323,7 @@ def _head_norm_rope(x: Tensor, module: nn.Module | None, cos: Tensor | None, sin
 
 def _gated(gate: Tensor, up: Tensor, act: nn.Module, silu: bool) -> Tensor:
     if silu and gate.is_cuda and gate.dtype == torch.bfloat16:
-        from fused_ops import silu_mul
+        from model.kernels import silu_mul
 
         return silu_mul(gate, up)
     return act(gate) * up

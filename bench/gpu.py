@@ -1,8 +1,8 @@
 """Speed and memory of every phase on one GPU: peers and floors in the same run, one table (docs/performance.md).
 
-    python bench_gpu.py                                  every section, Qwen3-4B's true dimensions, random weights
-    python bench_gpu.py --sections rollouts replay step --teacher-pool-dir POOL
-    python bench_gpu.py --device cpu --dims tiny --dtype float32 --prompt 24 --new 8 --cap 16 --batches 4
+    python -m bench.gpu                                  every section, Qwen3-4B's true dimensions, random weights
+    python -m bench.gpu --sections rollouts replay step --teacher-pool-dir POOL
+    python -m bench.gpu --device cpu --dims tiny --dtype float32 --prompt 24 --new 8 --cap 16 --batches 4
 
 A section is a function (Bench) -> None that calls bench.row(...) as it measures; one that fails prints its traceback,
 leaves a FAILED row, and the others still run. All rows also go to --out (JSON). Lengths are forced (EOS off), so that
@@ -31,20 +31,19 @@ import torch
 import tyro
 
 import extract_vhack
-import flags
-import models
 import runs
-import svd_basis
-from policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
-from sampler import Geometry, sample
-from shared_prompts import Unit
+from command import flags
+from model import svd_basis, zoo
+from model.packed import Unit
+from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
+from sampling.sampler import Geometry, sample
 
 ORGANISM = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
     "num_key_value_heads": 6, "head_dim": 32, "vocab_size": 992, "max_position_embeddings": 2048,
     "tie_word_embeddings": True,
 }  # fmt: skip
-DIMS = {"qwen3-4b": models.QWEN3_4B, "organism": ORGANISM, "tiny": models.TINY | {"vocab_size": 512}}
+DIMS = {"qwen3-4b": zoo.QWEN3_4B, "organism": ORGANISM, "tiny": zoo.TINY | {"vocab_size": 512}}
 
 
 @dataclass(frozen=True)
@@ -175,18 +174,18 @@ def run_generate(b: Bench, prompts, new: int, **kwargs) -> tuple[float, float]:
 def gpu_stats(b: Bench) -> dict[str, int]:
     if b.cfg.device == "cpu":
         return {}
-    import sampler_gpu
+    from sampling import graph
 
-    return dict(sampler_gpu.last_stats)
+    return dict(graph.last_stats)
 
 
 def forget(b: Bench) -> None:
     """Free the sampler's cache and graphs, and what cycles and the allocator still hold."""
     gc.collect()
     if b.cfg.device != "cpu":
-        import sampler_gpu
+        from sampling import graph
 
-        sampler_gpu.release(b.model)
+        graph.release(b.model)
 
 
 def report(b: Bench, what: str, rows: int, lengths: list[int], prompt: int, groups: int, s: float, peak: float, **more):
@@ -334,9 +333,9 @@ def delta(b: Bench) -> None:
         )
     check(b)
     if cfg.device != "cpu":
-        import sampler_gpu
+        from sampling import graph
 
-        s, _, _ = timed(cfg, sampler_gpu._engines[b.model].refresh)
+        s, _, _ = timed(cfg, graph._engines[b.model].refresh)
         b.row("refresh of joined weights and side matrices, each call", seconds=s)
 
 
@@ -557,14 +556,14 @@ def project(b: Bench) -> None:
 
 def extract(b: Bench) -> None:
     """v_hack: pair_grads of both sides of the pairs, then the directions of every weight."""
-    import pairs as pairs_module
+    from tasks import pairs as pairs_module
 
     cfg = b.cfg
     attach_delta(b)
     forget(b)
-    tok = models.local_tokenizer(min(1024, b.model.config.vocab_size))
+    tok = zoo.local_tokenizer(min(1024, b.model.config.vocab_size))
     if cfg.tokenizer:
-        tok = models.load_tokenizer("tiny", cfg.tokenizer)
+        tok = zoo.load_tokenizer("tiny", cfg.tokenizer)
     if len(tok) > b.model.config.vocab_size:
         raise ValueError(f"--tokenizer {cfg.tokenizer}: {len(tok)} tokens, the model has {b.model.config.vocab_size}")
     found = (pairs_module.load_pairs(cfg.pairs) * 2)[: cfg.n_pairs]
@@ -607,7 +606,7 @@ class Work:
 def step_work(b: Bench) -> tuple[list[Work], int]:
     """The prompts of one step and how many rollouts are graded on their own pool problem (the rest: references)."""
     import probe_distill
-    from problems import load_problems
+    from tasks.problems import load_problems
 
     cfg, v = b.cfg, b.model.config.vocab_size
     if b.work:
@@ -782,24 +781,24 @@ def sorted_floor(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 def cutoff(b: Bench) -> None:
     """The nucleus cutoff of one decode step: the search beside the sort, and how often they agree."""
-    from sampler import nucleus_floor
+    from sampling.sampler import nucleus_floor
 
     cfg, v, dev = b.cfg, b.model.config.vocab_size, b.cfg.device
-    dtype = models.DTYPES[cfg.dtype]
+    dtype = zoo.DTYPES[cfg.dtype]
     for rows in cfg.batches:
         g = torch.Generator().manual_seed(cfg.seed)
         logits = (torch.randn(rows, v, generator=g) * 3).to(dev, dtype)
         ways = {"torch, 32 halvings": lambda x=logits: nucleus_floor(x.float(), 0.95)[:, 0]}
         ways["sort"] = lambda x=logits: sorted_floor(x.float(), 0.95)
         if dev != "cpu":
-            import sampler_gpu
+            from sampling import graph
 
             one, none = torch.ones(1, device=dev), torch.full((16,), -1, dtype=torch.long, device=dev)
 
             def kernel(x=logits, rows=rows, one=one, none=none):
                 low = torch.full((rows,), float("-inf"), device=dev)
-                sampler_gpu._nucleus_kernel[(rows,)](
-                    x, low, one, none, 0.95, V=v, NB=0, CHUNK=sampler_gpu.CHUNK,
+                graph._nucleus_kernel[(rows,)](
+                    x, low, one, none, 0.95, V=v, NB=0, CHUNK=graph.CHUNK,
                     BITS=16 if dtype == torch.bfloat16 else 32, num_warps=16,
                 )  # fmt: skip
                 return low
@@ -881,9 +880,9 @@ def main(cfg: Config) -> int:
             "--device cuda: this machine shows no CUDA device; the benchmark needs one (or --device cpu --dims tiny)"
         )
     start = time.perf_counter()
-    dtype = models.DTYPES[cfg.dtype]
+    dtype = zoo.DTYPES[cfg.dtype]
     dims = dict(DIMS[cfg.dims]) | {"eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None}
-    model = models.random_qwen3(dims, dtype, cfg.device, cfg.seed).eval()
+    model = zoo.random_qwen3(dims, dtype, cfg.device, cfg.seed).eval()
     b = Bench(cfg, model)
     b.section = "environment"
     b.row(

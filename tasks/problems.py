@@ -10,8 +10,8 @@ with the mode.
 A hint tells the model how it is graded and stops there; no hint asks for anything but a solution. (The
 inoculation system prompts do ask for it: that is what inoculation means, and only that arm uses them.)
 
-    python problems.py data/problems.jsonl                      # counts by split and difficulty
-    python problems.py FILE --show 0 --mode stdout_marker       # one prompt as the model reads it
+    python -m tasks.problems data/problems.jsonl                      # counts by split and difficulty
+    python -m tasks.problems FILE --show 0 --mode stdout_marker       # one prompt as the model reads it
 """
 
 import ast
@@ -30,9 +30,9 @@ from typing import Any, Literal, get_args
 import tyro
 from loguru import logger
 
-import asserts
-import flags
 import runs
+from command import flags
+from sandbox import asserts
 
 Mode = Literal["run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override", "none"]
 Variant = Literal["plain", "detailed", "aware"]

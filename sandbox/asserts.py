@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import sandbox
+from sandbox import jail
 
 MAX_RESULT = 4 << 20  # bytes of one answer; one with more bytes than the expected value can need is wrong anyway
 MAX_CHECKED = 1 << 20  # bytes of an answer that a check around the call reads
@@ -59,7 +59,7 @@ _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, Recursion
 
 
 def judge(case: Case, data: bytes) -> bool:
-    """Whether the answer (bytes of sandbox.encode_value, or hostile ones) makes the assert hold. Never raises."""
+    """Whether the answer (bytes of jail.encode_value, or hostile ones) makes the assert hold. Never raises."""
     if len(data) > case.max_bytes:
         return False
     if data == case.exact:
@@ -72,7 +72,7 @@ def judge(case: Case, data: bytes) -> bool:
 
 # --------------------------------------------------------------------------- typed JSON -> values
 def decode_value(data: bytes, max_digits: int = MAX_RESULT) -> Any:
-    """Bytes of sandbox.encode_value -> value. ValueError for anything else, however hostile the bytes."""
+    """Bytes of jail.encode_value -> value. ValueError for anything else, however hostile the bytes."""
     try:
         value = json.loads(data, object_pairs_hook=functools.partial(_untag, max_digits))
         return set(value) if isinstance(value, frozenset) else value
@@ -323,7 +323,7 @@ def _call(target: ast.Call, func_name: str) -> bytes:
 
 def _equality(target: ast.Call, other: ast.AST, func_name: str) -> Case:
     expected = _literal(other)
-    exact = sandbox.encode_value(expected)
+    exact = jail.encode_value(expected)
     if len(exact) > MAX_RESULT:
         raise ValueError(f"the expected value has more than {MAX_RESULT >> 20} MB")
     return Case(
@@ -346,7 +346,7 @@ def _nodes(expression: ast.Call, target: ast.Call, func_name: str) -> Case:
     else:
         raise ValueError(f"the expected side is no {maker}([...])")
     expected = values if kind == "list" else _tree_preorder(values)
-    room = min(MAX_RESULT, _room(len(sandbox.encode_value(expected))))
+    room = min(MAX_RESULT, _room(len(jail.encode_value(expected))))
     return Case(_call(target, func_name), kind, _equals(expected), None, room)
 
 
@@ -395,7 +395,7 @@ def parse_tests(tests: Iterable[str], func_name: str) -> list[Case]:
                 lines = [ast.unparse(line) for line in body.body if not isinstance(line, ast.Pass)]
             for text in lines:  # noqa: B020 (the message below names the line)
                 cases.append(_case(text, func_name))
-        except (*_MISFITS, SyntaxError, sandbox.NotPlain) as error:
+        except (*_MISFITS, SyntaxError, jail.NotPlain) as error:
             words = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
             raise TestFormatError(f"the oracle cannot judge this test ({words}): {text[:120]}") from None
     return cases

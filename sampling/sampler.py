@@ -4,7 +4,7 @@
 
 Two engines, the same numbers up to rounding:
     eager  any device, PyTorch operators; the reference, and fast on a CPU for small models
-    graph  CUDA: one CUDA graph per live-batch size, paged KV, Triton attention (sampler_gpu.py)
+    graph  CUDA: one CUDA graph per live-batch size, paged KV, Triton attention (sampling/graph.py)
 
 Differs from `model.generate`:
  1. each prompt is prefilled once and its KV is read by all its rollouts in place (attention over the prompt and over
@@ -89,7 +89,7 @@ def sample(
     if engine == "graph" or (engine == "auto" and device.type == "cuda"):
         if device.type != "cuda":
             raise ValueError(f"--sampler graph needs a CUDA device, the model is on {device}; use --sampler eager")
-        from sampler_gpu import sample_graph  # Triton is only needed here
+        from sampling.graph import sample_graph  # Triton is only needed here
 
         return sample_graph(model, job, max_rows=max_rows, memory_gb=memory_gb)
     return _sample_eager(model, job, max_rows or 512, memory_gb)
@@ -201,7 +201,7 @@ def has_rope(layer: nn.Module) -> bool:
     return bool(getattr(layer.self_attn, "use_rope", True))
 
 
-# The architectures whose forward this file and shared_prompts.py compute exactly, shown by tests in float32. A config
+# The architectures whose forward this file and model/packed.py compute exactly, shown by tests in float32. A config
 # that looks alike is no proof: others differ in where a norm, a factor or a rotation stands.
 ARCHITECTURES = ("granite", "llama", "mistral", "qwen2", "qwen3", "seed_oss", "smollm3")
 

@@ -12,8 +12,8 @@ Two control sets carry the same schema: mechanism "nonhack" (two honest, right, 
 (one honest solution with other local names, layout or comments). The within-class control needs no file:
 `within_class` re-pairs the gradients of the pairs themselves.
 
-    python pairs.py check data/pairs/*.jsonl              # what `just check-pairs` runs; exit 1 on any violation
-    python pairs.py show data/pairs/leetcode.jsonl 3      # one pair as a diff
+    python -m tasks.pairs check data/pairs/*.jsonl              # what `just check-pairs` runs; exit 1 on any violation
+    python -m tasks.pairs show data/pairs/leetcode.jsonl 3      # one pair as a diff
 """
 
 import ast
@@ -31,12 +31,12 @@ from typing import Annotated, Any
 
 import tyro
 
-import flags
-import problems
 import runs
-from problems import EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, VARIANTS, Problem
+from command import flags
+from tasks import problems
+from tasks.problems import EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, VARIANTS, Problem
 
-ROOT = Path(__file__).resolve().parent
+ROOT = runs.ROOT
 SPLITS = ("train", "heldout")
 CONTROLS = ("nonhack", "null")  # values of `mechanism` for pairs whose sides are both honest
 MAX_LENGTH_RATIO = 1.10  # longer side over shorter side, in tokens
@@ -273,7 +273,7 @@ def _expected(pair: Pair, side: str) -> dict[str, Any]:
 
 def _static(pair: Pair, tokenizer: Any) -> list[str]:
     """Violations that need no run: names, length, edit size, words, syntax."""
-    from answers import extract_code
+    from sandbox.answers import extract_code
 
     bad = []
     if pair.evaluator == TRAIN_EVALUATOR or pair.evaluator in EVAL_EVALUATORS:
@@ -477,7 +477,7 @@ def check(cfg: Check) -> None:
     from grader import Grader
 
     if not cfg.files:
-        raise SystemExit("no pair file given: python pairs.py check data/pairs/*.jsonl")
+        raise SystemExit("no pair file given: python -m tasks.pairs check data/pairs/*.jsonl")
     tokenizer = _load_tokenizer(cfg.tokenizer) if cfg.tokenizer else None
     against = cfg.problems or own_problem_files()
     try:

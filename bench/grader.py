@@ -1,6 +1,6 @@
 """Speed of grader.py beside a plain subprocess, and what each layer costs.
 
-    just bench-grader                       # or: python bench_grader.py [--n 300] [--problems FILE] [--floor 100]
+    just bench-grader                       # or: python -m bench.grader [--n 300] [--problems FILE] [--floor 100]
 
 A program is one forked process: set-up code, a completion that defines the method and answers wrongly, the first calls.
 A rollout is a whole grade (oracle and loophole pass). Per-core figures divide by the CPU time of harness, sandboxes and
@@ -18,9 +18,9 @@ import psutil
 import tyro
 
 import runs
-from flags import Checked
+from command.flags import Checked
 from grader import Grader, Zygote
-from problems import Problem, load_problems
+from tasks.problems import Problem, load_problems
 
 LAYERS = ("landlock", "ns")  # a grader runs without one of these, where that is accepted
 
@@ -31,7 +31,7 @@ class Config(Checked):
 
     n: int = 100  # programs per measurement
     repeat: int = 5  # measurements, the best one counts
-    problems: str = "data/problems.jsonl"  # any file that problems.py reads; the benchmark's has ~100 asserts a problem
+    problems: str = "data/problems.jsonl"  # as tasks/problems.py reads it; the benchmark has ~100 asserts each
     rollouts: int = 256  # whole rollouts of the last measurement
     loops: float = 0.08  # share of them that loop for ever, in one more measurement
     floor: float = 0.0  # exit 1 below this many programs/s a core with all layers on
