@@ -279,7 +279,8 @@ def test_bad_arguments_are_named(change, message):
 
 
 INTERPRETED = """
-import torch, sampler, sampler_gpu, test_sampler as T
+import torch, test_sampler as T
+from sampling import graph, sampler
 graph.CHUNK = 32
 dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
             num_key_value_heads=1, head_dim=8)
