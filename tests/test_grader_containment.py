@@ -641,7 +641,8 @@ def test_a_caller_that_owns_the_host_s_devices_keeps_them_as_they_are():
 NO_USER_NAMESPACE = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
-import ctypes, sandbox, struct
+import ctypes, struct
+from sandbox import jail
 deny = [(0x20, 0, 0, 0), (0x15, 0, 3, 272), (0x20, 0, 0, 16), (0x45, 0, 1, 0x10000000), (6, 0, 0, 0x50001),
         (6, 0, 0, 0x7fff0000)]
 code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in deny))
