@@ -190,3 +190,7 @@ test *flags:
 # ruff
 lint:
     ruff check .
+
+# budgets of the code beside today's figures; exit code 1 beyond them
+loc:
+    @python -m bench.loc
