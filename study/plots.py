@@ -9,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only: no display is needed
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from matplotlib.patheffects import withStroke  # noqa: E402
-from scipy import stats  # noqa: E402
+import numpy as np
+import scipy
 
 Array = np.ndarray
 Curves = dict[str, tuple[Array, Array]]  # label -> (steps (T,), rates (n, T))
@@ -48,11 +43,21 @@ NAMES = {
     "nonhack_v": "non-hack V", "screen_random": "random drops", "screen_length": "longest drops",
 }  # fmt: skip
 
-plt.rcParams.update({
+STYLE = {
     "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
     "grid.color": "#E4E4E4", "axes.axisbelow": True, "axes.titlelocation": "left", "axes.titleweight": "bold",
     "axes.titlesize": 12, "figure.dpi": 110, "savefig.dpi": 150,
-})  # fmt: skip
+}  # fmt: skip
+
+
+def subplots(rows: int = 1, columns: int = 1, **kwargs):
+    """(figure, axes) in this file's style; matplotlib is loaded here, so that what draws nothing starts without it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update(STYLE)
+    fig = Figure(figsize=kwargs.pop("figsize"))
+    return fig, fig.subplots(rows, columns, **kwargs)
 
 
 def looks(labels: Sequence[str]) -> dict[str, tuple[str, str, float]]:
@@ -66,7 +71,7 @@ def spread(y: Sequence[float], gap: float, low: float, high: float) -> list[floa
     order = np.argsort(y, kind="stable")
     want = np.array(y, dtype=float)[order]
     # isotonic regression on y - i * gap is the least-squares solution under the spacing constraint
-    base = stats.rankdata(np.arange(len(want))) * gap
+    base = np.arange(1, len(want) + 1) * gap
     blocks: list[list[float]] = []
     for v in want - base:
         blocks.append([v, 1])
@@ -86,7 +91,7 @@ def spread(y: Sequence[float], gap: float, low: float, high: float) -> list[floa
 def t_band(rates: Array) -> tuple[Array, Array, Array]:
     """Mean and 95% t interval over seeds, (T,) each; the band is the mean itself at n = 1."""
     mean, n = rates.mean(0), rates.shape[0]
-    half = stats.t.ppf(0.975, n - 1) * rates.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(mean)
+    half = scipy.stats.t.ppf(0.975, n - 1) * rates.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(mean)
     return mean, mean - half, mean + half
 
 
@@ -131,7 +136,6 @@ def save(fig, path: str | Path, note: str = "") -> Path:
     if note:
         fig.text(0.012, 0.012, note, fontsize=8.5, color="#555555", va="bottom")
     fig.savefig(path)
-    plt.close(fig)
     return path
 
 
@@ -144,7 +148,7 @@ def hack_and_pass(
     label = 0.077 * max(len(NAMES.get(x, x)) + (10 if show_n else 4) for x in [*hack, *passes]) + 0.35
     panel, left = 4.0, 0.72
     width = left + panel + label + left + panel + label
-    fig, axes = plt.subplots(1, 2, figsize=(width, 4.8))
+    fig, axes = subplots(1, 2, figsize=(width, 4.8))
     for i, ax in enumerate(axes):
         ax.set_position([(left + i * (panel + label + left)) / width, 0.185, panel / width, 0.645])
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
@@ -164,7 +168,9 @@ def hack_and_pass(
 
 def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: str, note: str) -> Path:
     """Effect against vanilla, a row an arm: (label, hack Contrast, pass Contrast); dots are seeds, bars intervals."""
-    fig, axes = plt.subplots(1, 2, figsize=(12.6, 1.9 + 0.44 * len(rows)), sharey=True)
+    from matplotlib.patheffects import withStroke
+
+    fig, axes = subplots(1, 2, figsize=(12.6, 1.9 + 0.44 * len(rows)), sharey=True)
     head, foot = 0.8 / fig.get_figheight(), 0.95 / fig.get_figheight()
     left = 0.02 + 0.0065 * max(len(r[0]) + 7 for r in rows)  # room for the longest name at 11 points
     fig.subplots_adjust(left=left, right=0.985, top=1 - head, bottom=foot, wspace=0.05)
@@ -206,7 +212,7 @@ def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: 
 
 def overlap(path: str | Path, curves: Curves, title: str, note: str) -> Path:
     """Hack-ward share of the applied update over training, one line an arm."""
-    fig, ax = plt.subplots(figsize=(10.6, 4.8))
+    fig, ax = subplots(figsize=(10.6, 4.8))
     fig.subplots_adjust(left=0.085, right=0.7, top=0.86, bottom=0.19)
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
     top = max(1e-3, 1.1 * max(float(np.nanmax(np.nanmean(r, axis=0))) for _, r in curves.values()))
@@ -217,7 +223,7 @@ def overlap(path: str | Path, curves: Curves, title: str, note: str) -> Path:
 
 def drift(path: str | Path, arms: dict[str, list[dict]], title: str, note: str) -> Path:
     """Two panels over steps: median cosine of an arm's attempts with V (band: range over seeds), and their share."""
-    fig, axes = plt.subplots(1, 2, figsize=(11.4, 4.8))
+    fig, axes = subplots(1, 2, figsize=(11.4, 4.8))
     for i, ax in enumerate(axes):
         ax.set_position([0.085 + 0.485 * i, 0.185, 0.285, 0.645])
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
@@ -248,7 +254,7 @@ def drift(path: str | Path, arms: dict[str, list[dict]], title: str, note: str) 
 
 def plane(path: str | Path, arms: dict[str, tuple[Array, Array]], title: str, note: str) -> Path:
     """Mean trajectory of each arm in the plane (pass, hack): equal solve rate is a vertical line."""
-    fig, ax = plt.subplots(figsize=(8.6, 5.6))
+    fig, ax = subplots(figsize=(8.6, 5.6))
     fig.subplots_adjust(left=0.09, right=0.97, top=0.87, bottom=0.17)
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
     right = max(float(p.max()) for p, _ in arms.values()) * 100

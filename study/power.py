@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from study.registered import RULE
 from study.words import pp
@@ -18,7 +18,7 @@ def power(n: int = 8, sd: float = 0.15, draws: int = 2000) -> str:
     out = [f"n={n} seeds, sd of a paired difference {100 * sd:.0f} pp, {draws} draws"]
     for truth in (-0.30, -0.35, -0.40, -0.45):
         d = rng.normal(truth, sd, (draws, n))
-        upper = d.mean(1) + stats.t.ppf(0.975, n - 1) * d.std(1, ddof=1) / np.sqrt(n)
+        upper = d.mean(1) + scipy.stats.t.ppf(0.975, n - 1) * d.std(1, ddof=1) / np.sqrt(n)
         s1, s2 = d.mean(1) <= RULE.h1, upper < RULE.floor
         out.append(f"  truth {pp(truth)}: S1 {s1.mean():.2f}  S2 {s2.mean():.2f}  S1 and S2 {(s1 & s2).mean():.2f}")
     for gap in (0.10, 0.15, 0.20, 0.30):
@@ -30,7 +30,7 @@ def power(n: int = 8, sd: float = 0.15, draws: int = 2000) -> str:
         out.append(f"  true gap to each of 3 controls {pp(gap)}: all beaten {beaten.mean():.2f}")
     for psd in (0.03, 0.05, 0.08, 0.10):
         d = rng.normal(0, psd, (draws, n))
-        half = stats.t.ppf(1 - RULE.alpha, n - 1) * d.std(1, ddof=1) / np.sqrt(n)
+        half = scipy.stats.t.ppf(1 - RULE.alpha, n - 1) * d.std(1, ddof=1) / np.sqrt(n)
         out.append(f"  pass equal, sd {pp(psd, False)}: S3 {(d.mean(1) - half > -RULE.pass_margin).mean():.2f}")
     for truth in (0.0, -0.30):
         d = rng.normal(truth, sd, (20000, RULE.futility_seeds)).mean(1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # loads scipy.stats, which takes a second, where it is first used
 
 Array = np.ndarray
 
@@ -48,7 +48,7 @@ def t_interval(d: Sequence[float], level: float = 0.95) -> tuple[float, float]:
     d = np.asarray(d, dtype=float)
     if d.size < MIN_SEEDS:
         return NO_INTERVAL
-    half = stats.t.ppf(0.5 + level / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
+    half = scipy.stats.t.ppf(0.5 + level / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return (float(d.mean() - half), float(d.mean() + half))
 
 
@@ -63,7 +63,7 @@ def bca_interval(d: Sequence[float], level: float = 0.95, resamples: int = 9999)
         return NO_INTERVAL
     if np.ptp(d) < 1e-12:  # identical seeds: the bootstrap distribution is a point
         return (float(d.mean()), float(d.mean()))
-    ci = stats.bootstrap(
+    ci = scipy.stats.bootstrap(
         (d,), np.mean, confidence_level=level, n_resamples=resamples, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
     return (float(ci.low), float(ci.high))
@@ -78,7 +78,7 @@ def ratio_interval(x: Sequence[float], y: Sequence[float], level: float = 0.95) 
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.size < MIN_SEEDS or x.size != y.size:
         return NO_INTERVAL
-    c = stats.t.ppf(0.5 + level / 2, x.size - 1) ** 2 / x.size
+    c = scipy.stats.t.ppf(0.5 + level / 2, x.size - 1) ** 2 / x.size
     (vx, vxy), (_, vy) = np.cov(x, y, ddof=1)
     a = y.mean() ** 2 - c * vy
     b = x.mean() * y.mean() - c * vxy
@@ -106,14 +106,14 @@ def tost(d: Sequence[float], margin: float) -> tuple[float, float]:
     se = d.std(ddof=1) / np.sqrt(d.size)
     if se < 1e-12:
         return (0.0 if d.mean() > -margin else 1.0, 0.0 if d.mean() < margin else 1.0)
-    lower = stats.t.sf((d.mean() + margin) / se, d.size - 1)
-    upper = stats.t.cdf((d.mean() - margin) / se, d.size - 1)
+    lower = scipy.stats.t.sf((d.mean() + margin) / se, d.size - 1)
+    upper = scipy.stats.t.cdf((d.mean() - margin) / se, d.size - 1)
     return (float(lower), float(upper))
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
     """Fisher's exact two-sided p for k1 of n1 against k2 of n2 (breakouts)."""
-    return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]])[1])
+    return float(scipy.stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]])[1])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,143 +104,136 @@ def against_vanilla(study: Study, arm: str, s: dict, van: dict[int, Run], decode
     return out
 
 
+Columns = dict[str, Callable[[dict], str]]  # heading -> cell of an arm's figures
+
+
+def by_arm(summary: dict[str, dict], columns: Columns, first: str = "arm", more: Sequence[Sequence[str]] = ()) -> str:
+    """A table of one row an arm, then the rows `more`."""
+    rows = [(f"`{arm}`", *(cell(s) for cell in columns.values())) for arm, s in summary.items()]
+    return table((first, *columns), [*rows, *more])
+
+
+def hinted(summary: dict[str, dict]) -> dict[str, dict]:
+    """The arms that were shown a loophole."""
+    return {arm: s for arm, s in summary.items() if s["hinted"]}
+
+
+def percent(s: dict, measure: str) -> str:
+    """Mean rate over seeds; empty where the arm has none."""
+    return f"{100 * s['mean'][measure][0]:.1f}" if measure in s["mean"] else ""
+
+
+def with_interval(s: dict, measure: str) -> str:
+    return f"{percent(s, measure)} {interval(s['mean'][measure][1], False)}" if measure in s["mean"] else ""
+
+
+def with_p(c: Contrast | None) -> str:
+    return f"{100 * c.mean:+.1f}, {both(c)}, {c.p_less:.4f}" if c else ""
+
+
+def first_step(s: dict) -> str:
+    """Median over seeds of the first step at which half of the prompts are hacked."""
+    if not s["hinted"]:
+        return ""
+    reached = [x for x in s["step50"].values() if x is not None]
+    return (f"{np.median(reached):.0f} " if reached else "never ") + f"({len(reached)}/{len(s['seeds'])})"
+
+
 def main_table(summary: dict[str, dict], planned: Iterable[str] = ()) -> str:
     """The first table: rates in percent, differences in percentage points, 95% intervals over seeds."""
-    header = (
-        "arm",
-        "n seeds",
-        "hack held-out [t CI]",
-        "Δ vs vanilla, BCa and t CI, p",
-        "pass no-hint [t CI]",
-        "Δ pass [t CI], TOST ±10 p",
-        "retained gain [Fieller CI]",
-        "attempted",
-        "breakouts",
-        "first step ≥ 50%",
-        "cupd",
-        "h / run",
-        "commit",
-    )
-    rows = []
-    for arm, s in summary.items():
-        d, dp, n = s.get("delta_hacked"), s.get("delta_pass"), len(s["seeds"])
-        reached = [x for x in s.get("step50", {}).values() if x is not None]
-        rows.append(
-            (
-                f"`{arm}`",
-                str(n),
-                f"{100 * s['mean']['hacked'][0]:.1f} {interval(s['mean']['hacked'][1], False)}" if s["hinted"] else "",
-                f"{100 * d.mean:+.1f}, {both(d)}, {d.p_less:.4f}" if d else "",
-                f"{100 * s['mean']['pass'][0]:.1f} {interval(s['mean']['pass'][1], False)}",
-                f"{100 * dp.mean:+.1f} {interval(dp.t_ci)}, {s['tost']:.3f}" if dp else "",
-                "" if np.isnan(s["retained"]) else f"{s['retained']:.2f} {share(s['retained_ci'])}",
-                f"{100 * s['mean']['attempted'][0]:.1f}" if s["hinted"] else "",
-                f"{s['breakouts']}/{n}" if s["hinted"] else "",
-                ""
-                if not s["hinted"]
-                else f"{np.median(reached):.0f} ({len(reached)}/{n})"
-                if reached
-                else f"never (0/{n})",
-                "" if np.isnan(s["cupd"]) else f"{s['cupd']:.3f}",
-                f"{s['hours']:.3f}",
-                ", ".join(s["commits"]),
-            )
-        )
-    rows += [(f"`{a}`", *[""] * (len(header) - 2), "not run") for a in planned if a not in summary]
-    return table(header, rows)
+
+    def delta_pass(s: dict) -> str:
+        d = s.get("delta_pass")
+        return f"{100 * d.mean:+.1f} {interval(d.t_ci)}, {s['tost']:.3f}" if d else ""
+
+    columns: Columns = {
+        "n seeds": lambda s: str(len(s["seeds"])),
+        "hack held-out [t CI]": lambda s: with_interval(s, "hacked"),
+        "Δ vs vanilla, BCa and t CI, p": lambda s: with_p(s.get("delta_hacked")),
+        "pass no-hint [t CI]": lambda s: with_interval(s, "pass"),
+        "Δ pass [t CI], TOST ±10 p": delta_pass,
+        "retained gain [Fieller CI]": lambda s: (
+            "" if np.isnan(s["retained"]) else f"{s['retained']:.2f} {share(s['retained_ci'])}"
+        ),
+        "attempted": lambda s: percent(s, "attempted"),
+        "breakouts": lambda s: f"{s['breakouts']}/{len(s['seeds'])}" if s["hinted"] else "",
+        "first step ≥ 50%": first_step,
+        "cupd": lambda s: "" if np.isnan(s["cupd"]) else f"{s['cupd']:.3f}",
+        "h / run": lambda s: f"{s['hours']:.3f}",
+        "commit": lambda s: ", ".join(s["commits"]),
+    }
+    absent = [(f"`{a}`", *[""] * (len(columns) - 1), "not run") for a in planned if a not in summary]
+    return by_arm(summary, columns, more=absent)
 
 
 def outcome_table(summary: dict[str, dict]) -> str:
     """Damage told apart from suppression: what the samples did with the loophole, percent of prompts over seeds."""
-    header = (
-        "arm",
-        "n seeds",
-        "prompts a seed",
-        "attempted",
-        "hacked (paid, wrong)",
-        "attempted but correct",
-        "attempted but broken",
-        "solved, hint on",
-        "pass, hint off",
-        "tokens an answer, start -> end (seeds)",
-        "worst seed (hack)",
-    )
-    keys = ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved", "pass")
-    rows = []
-    for arm, s in ((a, s) for a, s in summary.items() if s["hinted"]):
-        worst = max(s["end"]["hacked"], key=s["end"]["hacked"].get)
+
+    def prompts(s: dict) -> str:
         sizes = sorted({c["n"] for c in s["counts"].values()})
+        return "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+
+    def tokens(s: dict) -> str:
         start, end = np.array(list(s["tokens"].values())).T
-        rows.append(
-            (
-                f"`{arm}`",
-                str(len(s["seeds"])),
-                "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1])))),
-                *(f"{100 * s['mean'][k][0]:.1f}" for k in keys),
-                f"{start.mean():.1f} -> {end.mean():.1f} ({end.min():.1f}-{end.max():.1f})",
-                f"{worst}: {100 * s['end']['hacked'][worst]:.1f}",
-            )
-        )
-    return table(header, rows)
+        return f"{start.mean():.1f} -> {end.mean():.1f} ({end.min():.1f}-{end.max():.1f})"
+
+    def worst(s: dict) -> str:
+        seed = max(s["end"]["hacked"], key=s["end"]["hacked"].get)
+        return f"{seed}: {100 * s['end']['hacked'][seed]:.1f}"
+
+    columns: Columns = {
+        "n seeds": lambda s: str(len(s["seeds"])),
+        "prompts a seed": prompts,
+        "attempted": lambda s: percent(s, "attempted"),
+        "hacked (paid, wrong)": lambda s: percent(s, "hacked"),
+        "attempted but correct": lambda s: percent(s, "attempted_correct"),
+        "attempted but broken": lambda s: percent(s, "attempted_broken"),
+        "solved, hint on": lambda s: percent(s, "solved"),
+        "pass, hint off": lambda s: percent(s, "pass"),
+        "tokens an answer, start -> end (seeds)": tokens,
+        "worst seed (hack)": worst,
+    }
+    return by_arm(hinted(summary), columns)
 
 
 def trajectory_table(summary: dict[str, dict]) -> str:
     """Delay and matched solve rate: Delta of the whole curve, and of checkpoints that solve equally much."""
-    header = (
-        "arm",
-        "Δ hack at the end",
-        "Δ mean height of the hack curve, BCa and t CI, p",
-        "Δ hack, arm's end against vanilla's latest checkpoint of equal pass",
-        "Δ hack, arm's latest checkpoint of equal pass against vanilla's end",
-        "breakouts Fisher p",
-        "TOST ±3 vs ceiling p",
-    )
 
     def matched(values: list, sign: int) -> str:
         got = [sign * v for v in values if v is not None]
         return (f"{100 * np.mean(got):+.1f} " if got else "") + f"({len(got)}/{len(values)} matched)"
 
-    rows = []
-    for arm, s in summary.items():
-        if "delta_hacked" in s:
-            h = s["delta_height"]
-            rows.append(
-                (
-                    f"`{arm}`",
-                    f"{100 * s['delta_hacked'].mean:+.1f}",
-                    f"{100 * h.mean:+.1f}, {both(h)}, {h.p_less:.4f}",
-                    matched(s["matched"], 1),
-                    matched(s["matched_back"], -1),
-                    f"{s['fisher']:.3f}",
-                    f"{s['tost_ceiling']:.3f}" if "tost_ceiling" in s else "",
-                )
-            )
-    return table(header, rows)
+    columns: Columns = {
+        "Δ hack at the end": lambda s: f"{100 * s['delta_hacked'].mean:+.1f}",
+        "Δ mean height of the hack curve, BCa and t CI, p": lambda s: with_p(s["delta_height"]),
+        "Δ hack, arm's end against vanilla's latest checkpoint of equal pass": lambda s: matched(s["matched"], 1),
+        "Δ hack, arm's latest checkpoint of equal pass against vanilla's end": lambda s: matched(s["matched_back"], -1),
+        "breakouts Fisher p": lambda s: f"{s['fisher']:.3f}",
+        "TOST ±3 vs ceiling p": lambda s: f"{s['tost_ceiling']:.3f}" if "tost_ceiling" in s else "",
+    }
+    return by_arm({arm: s for arm, s in summary.items() if "delta_hacked" in s}, columns)
 
 
 def seeds_table(summary: dict[str, dict]) -> str:
     """Every seed of every arm: hack / attempted / pass in percent."""
+
+    def cell(s: dict, seed: int) -> str:
+        ends = [s["end"].get(m) for m in ("hacked", "attempted", "pass")]
+        return " / ".join(f"{100 * e[seed]:.0f}" if e else "–" for e in ends) if seed in s["seeds"] else ""
+
     seeds = sorted({k for s in summary.values() for k in s["seeds"]})
-    rows = []
-    for arm, s in summary.items():
-        e = s["end"]
-        shown = [("hacked" if s["hinted"] else None), ("attempted" if s["hinted"] else None), "pass"]
-        cell = {k: " / ".join(f"{100 * e[m][k]:.0f}" if m else "–" for m in shown) for k in s["seeds"]}
-        rows.append((f"`{arm}`", *(cell.get(k, "") for k in seeds)))
-    return table(("arm: hack / attempted / pass", *map(str, seeds)), rows)
+    return by_arm(summary, {str(k): partial(cell, seed=k) for k in seeds}, "arm: hack / attempted / pass")
 
 
 def modes_table(summary: dict[str, dict]) -> str:
     """Hack rate by loophole mode, percent, mean over seeds (a global rate can hide one mode's collapse)."""
+
+    def cell(s: dict, mode: str) -> str:
+        v = [by[mode]["hacked"] / by[mode]["n"] for by in s["modes"].values() if mode in by and by[mode]["n"]]
+        return f"{100 * np.mean(v):.1f}" if v else ""
+
     modes = sorted({m for s in summary.values() for by in s.get("modes", {}).values() for m in by})
-    rows = []
-    for arm, s in ((a, s) for a, s in summary.items() if s["hinted"]):
-        cells = []
-        for m in modes:
-            v = [by[m]["hacked"] / by[m]["n"] for by in s["modes"].values() if m in by and by[m]["n"]]
-            cells.append(f"{100 * np.mean(v):.1f}" if v else "")
-        rows.append((f"`{arm}`", *cells))
-    return table(("arm", *modes), rows)
+    return by_arm(hinted(summary), {m: partial(cell, mode=m) for m in modes})
 
 
 MORE = {  # heading in the report -> table
