@@ -33,8 +33,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import runs
-from command import flags
+from command import errors, files, flags
 from model import zoo
 from model.policy_grad import Sequence, nll_loss, recompute_layers, rollout_grads
 from model.svd_basis import Basis, Coords, Train, attach, model_hash
@@ -375,7 +374,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
         "n_heldout": len(held),
         "axes_kept": float(kept / total),
         "axes_signed": float(sets["hack"].signed.sum() / max(1.0, float(kept))),
-        "commit": runs.git_commit(),
+        "commit": files.git_commit(),
         "config": asdict(cfg),
     }
     return VHack(sets, torch.stack(haar), haar_cos, meta)
@@ -451,7 +450,7 @@ def save_vhack(v: VHack, path: str | Path) -> None:
     text = json.dumps(v.meta | {"calibration": calib})
     if bad := unusable(tensors, calib):
         raise FloatingPointError(f"{path}: not written, since {bad}; do the model's weights hold NaN?")
-    with runs.atomic_path(path) as tmp:
+    with files.atomic_path(path) as tmp:
         save_file(tensors, tmp, metadata={"vhack": text, "digest": digest(tensors, text)})
 
 
@@ -489,9 +488,9 @@ def unusable(tensors: dict[str, Tensor], calib: dict) -> str:
 
 def check_given(path: str | Path | None, rebuild: bool) -> None:
     """Refuse a --v-hack that is not there, or a folder, before the model is loaded; --rebuild asks to make it."""
-    if path is None or rebuild or runs.find(path).is_file():
+    if path is None or rebuild or files.find(path).is_file():
         return
-    if runs.find(path).is_dir():
+    if files.find(path).is_dir():
         raise FileNotFoundError(f"--v-hack {path}: a folder, not a file of extract_vhack.py; name the file in it")
     raise FileNotFoundError(
         f"--v-hack {path}: no such file; make it with `just extract PRESET --out {path}`, add --rebuild to make it "
@@ -502,7 +501,7 @@ def check_given(path: str | Path | None, rebuild: bool) -> None:
 def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
     """Read a v_hack file; ValueError names the file and what is wrong: corrupt, of another model, pairs or template."""
     check_given(path, rebuild=False)
-    path = runs.find(path)
+    path = files.find(path)
     try:
         with safe_open(path, "pt") as f:
             texts = f.metadata()
@@ -534,10 +533,10 @@ def load_or_extract(model, basis: Basis, tok, cfg: ExtractConfig) -> tuple[VHack
     """The cached file of exactly these inputs, or a fresh extraction saved under its content key (or cfg.out)."""
     expect = key_fields(model, basis, tok, cfg)
     key = hashlib.sha256(json.dumps(expect, sort_keys=True).encode()).hexdigest()[:16]
-    path = runs.find(cfg.out) if cfg.out else runs.ROOT / "out" / "vhack" / f"{key}.safetensors"
+    path = files.find(cfg.out) if cfg.out else files.ROOT / "out" / "vhack" / f"{key}.safetensors"
     if path.exists() and not cfg.rebuild:
         return load_vhack(path, expect), path
-    runs.check_writable("--out", path)
+    files.check_writable("--out", path)
     v = extract(model, basis, tok, cfg)
     save_vhack(v, path)
     return v, path
@@ -573,7 +572,7 @@ def report(v: VHack, path: Path) -> str:
 def main(cfg: ExtractConfig) -> None:
     select_pairs(cfg)
     if cfg.out:
-        runs.check_writable("--out", cfg.out)
+        files.check_writable("--out", cfg.out)
     model, tok = zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
     basis = attach(model, cfg.train, cfg.coords, cfg.core_rank)
     if cfg.checkpointing:
@@ -584,5 +583,5 @@ def main(cfg: ExtractConfig) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(tyro.extras.overridable_config_cli(PRESETS))

@@ -56,8 +56,7 @@ import tyro
 from loguru import logger
 from tqdm import tqdm
 
-import runs
-from command import flags
+from command import errors, files, flags
 from sandbox import jail
 from sandbox.answers import extract_code as extract_code
 from sandbox.answers import read_answer
@@ -1139,7 +1138,7 @@ def _read_rows(cfg: Config, problems: dict[str, Any]) -> list[_Row]:
     if not cfg.completions.is_file():
         raise SystemExit(f"{cfg.completions}: no such file (--completions)")
     rows = []
-    for number, row in runs.read_jsonl(cfg.completions):
+    for number, row in files.read_jsonl(cfg.completions):
         where = f"{cfg.completions}, line {number}"
         for name in ("problem_id", "completion"):
             if name not in row:
@@ -1252,5 +1251,5 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(tyro.cli(Config, description=__doc__))

@@ -39,8 +39,7 @@ from typing import Literal
 import tyro
 from loguru import logger
 
-import runs
-from command import flags
+from command import errors, files, flags
 from grader import COMPILE_REWARD, PASS_REWARD, Grade, Grader
 from tasks.problems import (
     MODES,
@@ -106,7 +105,7 @@ def load_pool(folder: str | Path) -> list[PoolPrompt]:
             another type or of another scale, rows of one file that disagree about their prompt, two files of one
             prompt. The message names file and line.
     """
-    folder = runs.find(folder)
+    folder = files.find(folder)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise FileNotFoundError(
@@ -136,7 +135,7 @@ def read_prompt_file(path: Path) -> PoolPrompt:
     """Read and check one prompt file; errors as in load_pool."""
     rows = []
     try:
-        for number, row in runs.read_jsonl(path):
+        for number, row in files.read_jsonl(path):
             _check_row(f"{path}, line {number}", row)
             rows.append(row)
     except FileNotFoundError as err:  # a folder of this name
@@ -600,11 +599,11 @@ def teacher_messages(task: Task, prompted: bool) -> list[dict[str, str]]:
 def write_prompt_file(path: Path, rows: list[dict]) -> None:
     """Write one prompt's rollouts, whole or not at all; the same rows give the same bytes (no time stamp)."""
     for number, row in enumerate(rows, 1):
-        if bad := runs.lone_surrogate(row):
+        if bad := files.lone_surrogate(row):
             raise ValueError(f"{path}, row {number}: lone surrogate {bad} in the text, which no UTF-8 file can hold")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     data = gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)
-    with runs.atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -751,7 +750,7 @@ def _open_manifest(cfg: Config) -> dict[str, str]:
 
 
 def _write_manifest(cfg: Config, left_out: dict[str, str]) -> None:
-    runs.write_json(cfg.out / "pool.json", {"recipe": cfg.recipe, "left_out": left_out})
+    files.write_json(cfg.out / "pool.json", {"recipe": cfg.recipe, "left_out": left_out})
 
 
 # ----------------------------------------------------------------------------------- how far off-policy it is
@@ -939,11 +938,11 @@ def main(cfg: Config) -> None:
         model, tokenizer = load_model(student, cfg.tokenizer, cfg.device, cfg.dtype)
         check_pool_tokens(pool[0], tokenizer)
     scores = probe_student(pool, model, cfg.probe_rollouts)
-    runs.write_json(cfg.out / "probe.json", {"student": student, "by_label": scores})
+    files.write_json(cfg.out / "probe.json", {"student": student, "by_label": scores})
     for label, score in scores.items():
         logger.info(f"student {student}: {label} logp {score['logp']:+.3f} nats a token, n={score['n']}")
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(tyro.extras.overridable_config_cli(PRESETS, prog="probe_distill.py"))

@@ -50,7 +50,7 @@ from tqdm import tqdm
 import extract_vhack
 import probe_distill
 import runs
-from command import flags
+from command import errors, files, flags
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
 from model import rivals, zoo
@@ -1435,7 +1435,7 @@ INPUTS = ("problems", "eval_problems", "teacher_pool_dir", "pairs", "nonhack_pai
 
 def input_hashes(cfg: Config) -> dict[str, str]:
     paths = {k: getattr(cfg, k) for k in INPUTS}
-    return {k: runs.content_hash(v) for k, v in paths.items() if v and runs.find(v).exists()}
+    return {k: files.content_hash(v) for k, v in paths.items() if v and files.find(v).exists()}
 
 
 # --------------------------------------------------------------------------------------------------------- main
@@ -1450,7 +1450,7 @@ def stored_config(run: str | Path) -> Config:
                 f"{run}/config.json: this version of train.py has no --{flag.replace('_', '-')}: check out the commit "
                 "that the file names"
             )
-        if not runs.fits(list(value) if isinstance(value, tuple) else value, hints[flag]):
+        if not flags.fits(list(value) if isinstance(value, tuple) else value, hints[flag]):
             raise ValueError(f"{run}/config.json: {flag} is {value!r}; it was edited: put it back, or delete the run")
     try:
         return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
@@ -1478,8 +1478,8 @@ def resumed_config(given: Config, typed: tuple[str, ...]) -> Config:
     paths = {k: getattr(cfg, k) for k in INPUTS}
     then = runs.read_config(where).get("inputs") or {}
     runs.same_inputs(where, {k: v for k, v in then.items() if k in INPUTS}, input_hashes(cfg), paths)
-    bluf_file = runs.find(where) / "bluf.json"
-    if "steps" not in changed and bluf_file.exists() and runs.read_json(bluf_file).get("status") == "finished":
+    bluf_file = files.find(where) / "bluf.json"
+    if "steps" not in changed and bluf_file.exists() and files.read_json(bluf_file).get("status") == "finished":
         raise ValueError(f"--resume {where}: this run is finished; extend it with a longer --steps, or start a new one")
     return cfg
 
@@ -1537,12 +1537,12 @@ def run_and_tell(cfg: Config, run: runs.Run, acc, inputs: dict) -> int:
         kind = GraderProcess if cfg.device == "cuda" else Grader
         grader = kind(cfg.grader_workers, accept_level=cfg.grader_level, cpu_limit_s=cfg.grader_cpu_s)
         if acc.is_main_process and not cfg.resume:
-            runs.write_json(
+            files.write_json(
                 run.dir / "config.json",
                 {
                     "config": dataclasses.asdict(cfg),
                     "argv": sys.argv,
-                    "git_commit": runs.git_commit(),
+                    "git_commit": files.git_commit(),
                     "inputs": inputs,
                     "grader_layers": grader.layers,
                     "versions": {m: __import__(m).__version__ for m in ("torch", "transformers")},
@@ -1553,8 +1553,8 @@ def run_and_tell(cfg: Config, run: runs.Run, acc, inputs: dict) -> int:
     except KeyboardInterrupt:
         status, error = "stopped", "interrupted"
     except Exception as e:
-        error = f"{type(e).__name__}: {runs.plain_message(e)}"
-        if not runs.is_plain(e):
+        error = f"{type(e).__name__}: {errors.plain_message(e)}"
+        if not errors.is_plain(e):
             logger.error("{}", traceback.format_exc())
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -1563,9 +1563,9 @@ def run_and_tell(cfg: Config, run: runs.Run, acc, inputs: dict) -> int:
     text, ok = bluf(run, cfg, status, error, grader.layers if grader else "not started", inputs)
     if acc.is_main_process:
         with contextlib.suppress(OSError) if error else contextlib.nullcontext():  # a full disk must not hide the tail
-            with runs.atomic_path(run.dir / "bluf.txt") as tmp:
+            with files.atomic_path(run.dir / "bluf.txt") as tmp:
                 tmp.write_text(text + "\n", encoding="utf-8")
-            runs.write_json(
+            files.write_json(
                 run.dir / "bluf.json",
                 {
                     "valid": ok,
@@ -1585,7 +1585,7 @@ def run_and_tell(cfg: Config, run: runs.Run, acc, inputs: dict) -> int:
     if acc.trackers:
         tracked(acc.end_training)
     if acc.is_main_process:
-        runs.tell(text)
+        errors.tell(text)
     return (
         0
         if ok or (status == "stopped" and not error)
@@ -1718,7 +1718,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     if not any(e["step"] == cfg.steps for e in run.evals):
         log_eval(run, acc, *tr.evaluate(cfg.steps, held), step=cfg.steps)
     if acc.is_main_process:
-        with runs.atomic_path(run.dir / "final.safetensors") as tmp:
+        with files.atomic_path(run.dir / "final.safetensors") as tmp:
             save_file(tr.final_tensors(), tmp, metadata={"train": cfg.train, "model": tr.vhack.meta["model"]})
     base = [e for e in run.evals if e["step"] == 0 and e["hint"] == "on"]
     run.check("all_steps_ran", len(run.rows) == cfg.steps, "rows are missing: the run lost steps")
@@ -1823,9 +1823,9 @@ def cli(argv: list[str]) -> int:
         export(tyro.cli(ExportConfig, args=argv[1:]))
         return 0
     cfg = tyro.extras.overridable_config_cli(PRESETS, args=argv)
-    return main(cfg, tuple(runs.typed_flags(argv, vars(cfg))))
+    return main(cfg, tuple(flags.typed_flags(argv, vars(cfg))))
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         sys.exit(cli(sys.argv[1:]))

@@ -31,8 +31,7 @@ import torch
 import tyro
 
 import extract_vhack
-import runs
-from command import flags
+from command import errors, flags
 from model import svd_basis, zoo
 from model.packed import Unit
 from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
@@ -915,5 +914,5 @@ def save(b: Bench) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         sys.exit(main(tyro.cli(Config, description=__doc__)))

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import tyro
 
-import runs
+from command import errors
 from command.flags import Checked
 from grader import Grader, Zygote
 from tasks.problems import Problem, load_problems
@@ -139,5 +139,5 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(tyro.cli(Config, description=__doc__))

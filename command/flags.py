@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,3 +234,27 @@ def check_modes(flag: str, modes: tuple[str, ...]) -> None:
         raise ValueError(f"{dashed(flag)} {' '.join(modes)}: {', '.join(twice)} stands twice; name each mode once")
     if "none" in modes and len(modes) > 1:
         raise ValueError(f"{dashed(flag)} {' '.join(modes)}: `none` has no loophole and stands alone")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is one of a type such as `tuple[float, float] | None`."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in args
+    if origin in (Union, types.UnionType):
+        return any(fits(value, a) for a in args)
+    if origin is tuple:
+        return (
+            isinstance(value, list)
+            and (args[-1] is Ellipsis or len(value) == len(args))
+            and all(fits(v, args[0]) for v in value)
+        )
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def typed_flags(argv: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """Names of the flags that a command line holds, in its order."""
+    names = [w[2:].partition("=")[0].replace("-", "_") for w in argv if w.startswith("--")]
+    return [n if n in fields else n.removeprefix("no_") for n in names]

@@ -35,10 +35,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-import runs
+from command import files
 from sampling.sampler import refuse_unknown
 
-ROOT = runs.ROOT
+ROOT = files.ROOT
 NAMES = ("tiny", "organism", "smollm2", "smollm2-substrate", "qwen3-4b-random")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -218,7 +218,7 @@ def substrate_folder(lora: Path = SMOLLM2_LORA, cache: Path | None = None) -> Pa
 def load_tokenizer(name: str, tokenizer: str | None = None):
     """The tokenizer of a model name, or the folder / hub name given by --tokenizer."""
     if tokenizer:
-        if runs.find(tokenizer).exists() or "/" in tokenizer and not tokenizer.startswith((".", "/")):
+        if files.find(tokenizer).exists() or "/" in tokenizer and not tokenizer.startswith((".", "/")):
             return _tokenizer(tokenizer, "--tokenizer")
         raise FileNotFoundError(
             f"--tokenizer {tokenizer}: no such folder; give a folder with tokenizer.json or a hub name"
@@ -236,7 +236,7 @@ def load_tokenizer(name: str, tokenizer: str | None = None):
 
 def _tokenizer(name: str, flag: str):
     """A tokenizer from a folder or the hub; FileNotFoundError or ValueError in one line where it is in neither."""
-    where = runs.find(name)
+    where = files.find(name)
     if (where / "adapter_config.json").exists() and not (where / "config.json").exists():
         raise ValueError(f"{flag} {name}: an adapter, not a whole model; merge it into its base model and give that")
     if where.is_file():
@@ -338,8 +338,8 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
         own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
         own["smollm2-substrate"] = substrate_folder
         if name.endswith(".safetensors"):
-            own[name] = lambda: substrate_folder(runs.find(name))
-        where = own[name]() if name in own else runs.find(name) if runs.find(name).exists() else name
+            own[name] = lambda: substrate_folder(files.find(name))
+        where = own[name]() if name in own else files.find(name) if files.find(name).exists() else name
         if (Path(where) / "config.json").exists():  # before the tokenizer, whose reader blames itself for a bad config
             cfg = read_config(where, name)
     tok = load_tokenizer(name, tokenizer)

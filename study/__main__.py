@@ -18,8 +18,7 @@ from typing import Annotated
 
 import tyro
 
-from command import flags
-from runs import ROOT, plain_errors
+from command import errors, files, flags
 from study import compare, drift, figures, look, power, report, results, run, verdict
 from study.arms import load_study
 from study.read import DECODES, read_run
@@ -61,7 +60,7 @@ def verdict_command(study_dir: Dir) -> None:
 @app.command(name="publish")
 def publish_command(study_dir: Dir, to: Path | None = None) -> None:
     """Report, verdict, plots and the packed runs of a study, into docs/results/<study> or --to."""
-    for f in report.publish(study_dir, to or ROOT / "docs" / "results" / study_dir.resolve().name):
+    for f in report.publish(study_dir, to or files.ROOT / "docs" / "results" / study_dir.resolve().name):
         print(f"{f} {f.stat().st_size / 1e3:.0f} kB")
 
 
@@ -90,8 +89,8 @@ def plot_command(runs: Runs, out: Path = Path("out/plot.png")) -> None:
     """Plots of a study directory, or hack and pass rate over steps of single runs in one figure (--out)."""
     if len(runs) == 1 and (runs[0] / "runs").is_dir():
         study = load_study(runs[0])
-        files = figures.study_plots(study, {d: summarise(study, d) for d in DECODES}, runs[0] / "plots")
-        print("\n".join(map(str, files)))
+        plots = figures.study_plots(study, {d: summarise(study, d) for d in DECODES}, runs[0] / "plots")
+        print("\n".join(map(str, plots)))
     else:
         print(figures.pair_plot([read_run(r) for r in runs], out))
 
@@ -159,5 +158,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with errors.plain_errors():
         main(sys.argv[1:])

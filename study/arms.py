@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runs import find
+from command import files
 from study.read import Run, read_run
 from study.registered import RULE
 from study.runner import troubled_cells
@@ -66,7 +66,7 @@ class Study:
 def load_study(path: str | Path) -> Study:
     """Read a study's folder: study.toml and runs. Of several finished runs of one cell the newest valid one is shown;
     two valid ones void the study, and every attempt is listed."""
-    path = find(path)
+    path = files.find(path)
     runs_dir = path / "runs"
     if not runs_dir.is_dir():
         raise FileNotFoundError(f"{runs_dir}: no runs here; `python -m study run FILE.toml` makes them")
@@ -100,8 +100,8 @@ def load_study(path: str | Path) -> Study:
 def companion(study: Study, kind: str) -> Study | None:
     """The mix0 or lomo study that this one's study.toml names: the folder beside it whose study.toml has that name."""
     name, home = study.defined().companions.get(kind), Path(study.dir).resolve().parent
-    files = [f for f in sorted(home.glob("*/study.toml")) if name and (f.parent / "runs").is_dir()]
-    found = [f.parent for f in files if Spec.read(f).name == name]
+    specs = [f for f in sorted(home.glob("*/study.toml")) if name and (f.parent / "runs").is_dir()]
+    found = [f.parent for f in specs if Spec.read(f).name == name]
     if len(found) > 1:
         raise ValueError(f"{found[0]} and {found[1]} are both the study {name!r}; one of them must go elsewhere")
     return load_study(found[0]) if found else None

@@ -18,8 +18,8 @@ import tyro
 from accelerate import Accelerator
 
 import extract_vhack
-import runs
 import train
+from command import files
 from grader import Grader, GraderProcess
 from model import zoo
 
@@ -94,6 +94,6 @@ def main(argv: list[str]) -> None:
     rows = diagnose(replace(cfg, arm="vanilla"))
     where = Path(cfg.out_dir) / f"{cfg.name or 'diagnose'}.json"
     where.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(where, rows)
+    files.write_json(where, rows)
     print(table(rows) if rows else "no attempt with positive advantage in any step: nothing to hold V against")
     print(f"OUT: {where}", json.dumps({"steps": len(rows)}))

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from command import files
 from command.flags import Checked
-from runs import read_log, write_json
+from runs import read_log
 from study import plots
 from study.arms import load_study
 from study.read import Run
@@ -110,7 +111,7 @@ def main(cfg: Config) -> dict[str, list[dict]]:
     found = {arm: drift(dict(sorted(study.arms[arm].items())), cfg.edges) for arm in arms}
     runs = {arm: [Path(r.dir).name for _, r in sorted(study.arms[arm].items())] for arm in arms}
     out = cfg.out or cfg.study / "drift.json"
-    write_json(out, {"study": study.name, "runs": runs, "drift": found})
+    files.write_json(out, {"study": study.name, "runs": runs, "drift": found})
     print(show(found))
     drawn = {arm: rows for arm, rows in found.items() if any("median" in w for w in rows)}
     if drawn:

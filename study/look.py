@@ -21,7 +21,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 import runs
-from command import flags
+from command import files, flags
 from runs import RUNS, find_run
 
 SHOWN = ("step", "source", "problem_id", "mode", "label", "reward", "hacked", "gt_correct", "prompt", "completion")
@@ -127,7 +127,7 @@ def split_code(completion: str) -> list[tuple[str, str]]:
 
 def main(cfg: Config) -> None:
     """Print the rollouts that pass the filters, then how many did."""
-    folder = runs.find(cfg.run)
+    folder = files.find(cfg.run)
     place = folder if any(folder.glob("prompt_*.jsonl.gz")) else find_run(cfg.run, cfg.root)
     console = Console(soft_wrap=True)
     seen = shown = 0

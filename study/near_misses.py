@@ -20,11 +20,11 @@ from torch import Tensor
 
 import extract_vhack
 import train
+from command import files
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, top_directions, within_class
 from model import zoo
 from model.policy_grad import nll_loss, rollout_grads
 from model.svd_basis import attach
-from runs import write_json
 from tasks import organism, substrate
 
 
@@ -146,7 +146,7 @@ def near_misses(run: Path, n: int = 96, draws: int = 50, device: str | None = No
     }  # fmt: skip
     print(f"NEAR MISSES: {run.name}: {n} prompts, clean rank {cfg.clean_rank}, {cfg.dtype} on {cfg.device}")
     show(found, at)
-    write_json(run / "near-misses.json", found)
+    files.write_json(run / "near-misses.json", found)
     logger.info("written: {}", run / "near-misses.json")
     return found
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-from runs import ROOT
+from command import files
 from study.runner import Runner, Todo, prepare
 from study.spec import Spec
 
@@ -55,7 +55,7 @@ def submit(spec: Spec, runner: Runner, todo: Todo, group: str) -> None:
         after = ids[:n_made][-1:] if i else []
         try:
             said = call(
-                "add", "--group", group, "--working-directory", str(ROOT), "--label", label,
+                "add", "--group", group, "--working-directory", str(files.ROOT), "--label", label,
                 *(["--after", *after] if after else []), "--print-task-id", "--", shlex.join(command),
             )  # fmt: skip
             ids.append(str(int(said.strip())))

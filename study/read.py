@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runs import find, read_config, read_json, read_log
+from command import files
+from runs import read_config, read_log
 
 Array = np.ndarray
 DECODES = {"sample": "T=1", "greedy": "greedy"}  # the first one decides
@@ -137,10 +138,10 @@ def ratio(pair) -> float:
 
 def read_run(path: str | Path) -> Run:
     """Read a run directory; FileNotFoundError or ValueError naming the file that is missing, torn or edited."""
-    path = find(path)
+    path = files.find(path)
     meta = read_config(path)
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in meta["config"].items()}  # as JSON holds them
-    bluf = read_json(path / "bluf.json") if (path / "bluf.json").is_file() else {}
+    bluf = files.read_json(path / "bluf.json") if (path / "bluf.json").is_file() else {}
     name = str(config.get("name") or path.name.partition("_")[2] or path.name)  # unnamed: <utc>_<arm>-s<seed>
     label, _, tail = name.rpartition("-s")
     run = Run(

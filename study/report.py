@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runs import ROOT, pack_runs, unpack_runs, write_json
+from command import files
+from runs import pack_runs, unpack_runs
 from study.arms import Study, load_study
 from study.figures import study_plots
 from study.notes import pairing
@@ -49,7 +50,7 @@ def report(path: Path) -> list[Path]:
         )
     summaries = {d: summarise(study, d) for d in DECODES}
     verdicts, differ = list(verdicts_of(study).values()), setting_differences(study)
-    files = [path / name for name in ("results.json", "report.md", "runs.tsv")]
+    written = [path / name for name in ("results.json", "report.md", "runs.tsv")]
     apart = {
         k: [
             {"arm": r.label, "seed": r.seed, "run": Path(r.dir).name, "status": r.status, "why": r.why}
@@ -59,17 +60,17 @@ def report(path: Path) -> list[Path]:
     }
     results = {"study": study.name, "rule": RULE, "by_decode": summaries, "verdicts": verdicts}
     results |= {"setting_differences": differ, **apart, "begun_more_than_once": study.retried}
-    write_json(files[0], jsonable(results))
-    files[1].write_text("\n".join(report_lines(study, path, summaries, verdicts, differ)), encoding="utf-8")
-    files[2].write_text(runs_tsv(study), encoding="utf-8")
-    return files + study_plots(study, summaries, path / "plots")
+    files.write_json(written[0], jsonable(results))
+    written[1].write_text("\n".join(report_lines(study, path, summaries, verdicts, differ)), encoding="utf-8")
+    written[2].write_text(runs_tsv(study), encoding="utf-8")
+    return written + study_plots(study, summaries, path / "plots")
 
 
 def report_lines(
     study: Study, path: Path, summaries: dict[str, dict], verdicts: list[Verdict], differ: list[str]
 ) -> Iterable[str]:
     """report.md: verdicts, the tables of each decoding, runs that do not count."""
-    shown = path.resolve().relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else Path(path.name)
+    shown = path.resolve().relative_to(files.ROOT) if path.resolve().is_relative_to(files.ROOT) else Path(path.name)
     yield from (f"# Study `{study.name}`", "")
     yield (
         f"Rebuilt by `python -m study report {shown.as_posix()}`. Rates in percent of held-out prompts, "
@@ -126,7 +127,7 @@ def publish(study_dir: Path, to: Path) -> list[Path]:
 
     ValueError: `to` already tells of runs that the study does not have (they would vanish from the tables).
     """
-    files, told = report(study_dir), to / "runs.tsv"
+    written, told = report(study_dir), to / "runs.tsv"
     here = {d.parent.name for d in (study_dir / "runs").glob("*/config.json")}
     lost = {line.split("\t")[0] for line in told.read_text().splitlines()[1:]} - here if told.is_file() else set()
     if lost:
@@ -135,8 +136,8 @@ def publish(study_dir: Path, to: Path) -> list[Path]:
             f"`python -m study unpack {to}` brings them back where {to}/runs.tar.xz holds them; else name another --to"
         )
     to.mkdir(parents=True, exist_ok=True)
-    files += [f for f in (study_dir / "study.toml", study_dir / "cells.jsonl") if f.is_file()]
-    out = [Path(shutil.copy2(f, to / f.name)) for f in files]
+    written += [f for f in (study_dir / "study.toml", study_dir / "cells.jsonl") if f.is_file()]
+    out = [Path(shutil.copy2(f, to / f.name)) for f in written]
     (to / "verdict.txt").write_text("\n".join(verdict_text(study_dir)[0]) + "\n", encoding="utf-8")
     pack_runs(study_dir / "runs", to / "runs.tar.xz")
     return [*out, to / "verdict.txt", to / "runs.tar.xz"]
@@ -149,7 +150,7 @@ def unpack(published: Path, out: Path | None = None) -> Path:
             can = ", ".join(rebuildable(published.resolve().parent)) or "none"
             raise ValueError(f"{published}/{file}: not there: {why}, so no table can be rebuilt; these can: {can}")
     spec = Spec.read(published / "study.toml")
-    out = out or ROOT / "out" / "studies" / spec.name
+    out = out or files.ROOT / "out" / "studies" / spec.name
     spec.write(out)
     print(f"{unpack_runs(published / 'runs.tar.xz', out / 'runs')} runs -> {out}")
     if (published / "cells.jsonl").is_file() and not (out / "cells.jsonl").exists():
@@ -157,7 +158,7 @@ def unpack(published: Path, out: Path | None = None) -> Path:
     return out
 
 
-def unpack_all(name: str, results: Path = ROOT / "docs" / "results") -> Path:
+def unpack_all(name: str, results: Path = files.ROOT / "docs" / "results") -> Path:
     """Unpack a published study and its companions, as far as their runs are kept."""
     if not (results / name).is_dir():
         raise ValueError(f"{results / name}: no such study; these can be rebuilt: {', '.join(rebuildable(results))}")

@@ -16,8 +16,7 @@ from pathlib import Path
 import tyro
 from loguru import logger
 
-from command import flags
-from runs import ROOT
+from command import files, flags
 from study import pueue
 from study.arms import load_study
 from study.registered import CONTROLS, RULE, TREATMENTS
@@ -47,7 +46,7 @@ class Cells(flags.Checked):
         cells = [c for c in plan(spec, self.arms, self.seeds) if not self.only_seeds or c.seed in self.only_seeds]
         if not cells:
             raise ValueError(f"--only-seeds {self.only_seeds}: study {spec.name} has no such seed, see --dry-run")
-        return spec, cells, (self.out or ROOT / "out" / "studies" / spec.name).resolve()
+        return spec, cells, (self.out or files.ROOT / "out" / "studies" / spec.name).resolve()
 
 
 @dataclass(frozen=True)

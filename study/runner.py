@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from loguru import logger
 
-from runs import ROOT, child_env, read_json, read_log
+from command import errors, files
+from runs import read_log
 from study.read import Run, read_run
 from study.spec import Cell, Spec
 from study.words import wait_words
@@ -60,7 +61,7 @@ def find_runs(runs_dir: Path, cell: Cell) -> tuple[str, Path | None]:
     """("finished" | "invalid" | "half" | "new", directory) of the newest run made by exactly this command line."""
     for d in sorted(runs_dir.glob(f"*_{cell.name}"), reverse=True):
         try:
-            argv = read_json(d / "config.json").get("argv", [])
+            argv = files.read_json(d / "config.json").get("argv", [])
         except FileNotFoundError:
             continue  # killed before its config was written: nothing to resume
         argv = argv[1:] if argv and argv[0].endswith(".py") else argv
@@ -68,7 +69,7 @@ def find_runs(runs_dir: Path, cell: Cell) -> tuple[str, Path | None]:
             logger.warning(f"{d.name} was made by another command line; {cell.name} is run again beside it")
             continue
         bluf = d / "bluf.json"
-        state = read_json(bluf) if bluf.is_file() else {}
+        state = files.read_json(bluf) if bluf.is_file() else {}
         if state.get("status") == "finished":
             return ("finished" if state.get("valid") else "invalid"), d
         return "half", d
@@ -115,7 +116,7 @@ class Runner:
 
     def one(self, cell: Cell, half: Path | None, gpu: str | None = None) -> None:
         """Run a cell to its end and write that down."""
-        env = child_env() | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        env = errors.child_env() | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         if gpu is not None:
             env["CUDA_VISIBLE_DEVICES"] = gpu
         t0 = time.monotonic()
@@ -125,7 +126,7 @@ class Runner:
                 if self.stopping:
                     return
                 child = subprocess.Popen(
-                    self.command(cell, half), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=os.environ | env
+                    self.command(cell, half), stdout=log, stderr=subprocess.STDOUT, cwd=files.ROOT, env=os.environ | env
                 )
                 self.children.add(child)
             rc = child.wait()
@@ -208,14 +209,14 @@ class Runner:
 
 def prepare(spec: Spec) -> list[tuple[str, tuple[str, ...]]]:
     """What a study needs made and does not find: (file or folder, command)."""
-    return [(made, command) for made, command in spec.prepare.items() if not (ROOT / made).exists()]
+    return [(made, command) for made, command in spec.prepare.items() if not (files.ROOT / made).exists()]
 
 
 def make(spec: Spec) -> None:
     """Make it, in order; ValueError naming what a command did not make."""
     for made, command in prepare(spec):
         logger.info(f"making {made}: {' '.join(command)}")
-        if subprocess.run([sys.executable, *command], cwd=ROOT).returncode or not (ROOT / made).exists():
+        if subprocess.run([sys.executable, *command], cwd=files.ROOT).returncode or not (files.ROOT / made).exists():
             raise ValueError(f"study {spec.name}: {' '.join(command)} did not make {made}; see its message above")
 
 

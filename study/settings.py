@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 from collections.abc import Callable, Sequence
 
-from runs import ROOT
+from command import files
 from study.arms import Study
 from study.read import Run
 from study.spec import Spec
@@ -96,7 +96,7 @@ def code_differs(commits: set[str]) -> str:
     names = ", ".join(sorted(c or "none" for c in commits))
     first, *rest = sorted(commits)
     for other in rest:
-        command = ["git", "-C", str(ROOT), "diff", "--quiet", first, other, "--", "*.py", "data"]
+        command = ["git", "-C", str(files.ROOT), "diff", "--quiet", first, other, "--", "*.py", "data"]
         try:
             code = 2 if "+" in first + other else subprocess.run(command, capture_output=True).returncode
         except FileNotFoundError:

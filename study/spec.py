@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runs import atomic_path
+from command import files
 
 KEYS = {"name", "preset", "seeds", "described_seeds", "plateau", "flags", "arms", "described", "prepare", "companions"}
 KEYS |= {"question", "commit"}
@@ -115,7 +115,7 @@ class Spec:
                 f"{path} defines another study than {self.name} is now, and its runs were made by that: "
                 "choose another folder"
             )
-        with atomic_path(path) as tmp:
+        with files.atomic_path(path) as tmp:
             tmp.write_text(self.text, encoding="utf-8")
         return path
 

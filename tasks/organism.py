@@ -36,11 +36,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from loguru import logger
 
-import runs
-from command import flags
+from command import errors, files, flags
 from tasks import problems as P
 
-ROOT = runs.ROOT
+ROOT = files.ROOT
 HOME = ROOT / "data" / "organism"
 PAIRS_HOME = ROOT / "data" / "pairs"
 
@@ -844,7 +843,7 @@ def main(cfg: TrainConfig | ProblemsConfig | EvalConfig) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(
             tyro.cli(
                 Annotated[TrainConfig, tyro.conf.subcommand("train")]

@@ -31,12 +31,11 @@ from typing import Annotated, Any
 
 import tyro
 
-import runs
-from command import flags
+from command import errors, files, flags
 from tasks import problems
 from tasks.problems import EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, VARIANTS, Problem
 
-ROOT = runs.ROOT
+ROOT = files.ROOT
 SPLITS = ("train", "heldout")
 CONTROLS = ("nonhack", "null")  # values of `mechanism` for pairs whose sides are both honest
 MAX_LENGTH_RATIO = 1.10  # longer side over shorter side, in tokens
@@ -76,7 +75,7 @@ def load_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     an id used twice, or no pair at all.
     """
     try:
-        rows = list(runs.read_jsonl(path))
+        rows = list(files.read_jsonl(path))
     except FileNotFoundError as err:
         raise FileNotFoundError(f"pairs {err}: python data/make_pairs.py writes the project's own") from err
     pairs: list[Pair] = []
@@ -136,7 +135,7 @@ def dump_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     rows = [to_row(p) for p in pairs]
     for row in rows:
         _from_row(row)
-    with runs.atomic_path(path) as tmp:
+    with files.atomic_path(path) as tmp:
         tmp.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
 
 
@@ -305,7 +304,7 @@ def _static(pair: Pair, tokenizer: Any) -> list[str]:
 
 
 def check_pairs(
-    files: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]],
     problem_files: Sequence[str | os.PathLike[str]] = (),
     tokenizer: Any = None,
     grader: Any = None,
@@ -318,14 +317,14 @@ def check_pairs(
     """
     found: list[Found] = []
     placed: list[tuple[str, Pair]] = []
-    for file in files:
+    for file in paths:
         try:
             loaded = load_pairs(file)
         except (ValueError, FileNotFoundError) as err:
             where, _, what = str(err).partition(": ")
             found.append(Found(where, what))
             continue
-        lines = [n for n, _ in runs.read_jsonl(file)]
+        lines = [n for n, _ in files.read_jsonl(file)]
         placed += [(f"{file}:{n}", pair) for n, pair in zip(lines, loaded, strict=True)]
 
     for where, pair in placed:
@@ -530,5 +529,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main()

@@ -30,8 +30,7 @@ from typing import Any, Literal, get_args
 import tyro
 from loguru import logger
 
-import runs
-from command import flags
+from command import errors, files, flags
 from sandbox import asserts
 
 Mode = Literal["run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override", "none"]
@@ -286,7 +285,7 @@ def load_problems(
 
     name = os.fspath(path_or_name)
     hub = name.removeprefix(HUB_PREFIX) if name.startswith(HUB_PREFIX) else None
-    rows = _hub_rows(hub, split) if hub else _file_rows(runs.find(name))
+    rows = _hub_rows(hub, split) if hub else _file_rows(files.find(name))
     problems: list[Problem] = []
     seen: dict[int | str, str] = {}
     held: Counter[str] = Counter()
@@ -336,7 +335,7 @@ def dump_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) -> 
     for p in problems:
         _check(p)
         rows.append(json.dumps({**dataclasses.asdict(p), "tests": list(p.tests)}, ensure_ascii=False))
-    with runs.atomic_path(path) as tmp:
+    with files.atomic_path(path) as tmp:
         tmp.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
@@ -347,7 +346,7 @@ def _file_rows(path: Path) -> Iterator[tuple[str, dict, str]]:
         raise FileNotFoundError(f"problems file {path} {what} (a hub data set is {HUB_PREFIX}owner/name)")
     split = "test" if re.search(r"(^|[-_.])test([-_.]|$)", path.name) else "train"
     n = 0
-    for n, row in runs.read_jsonl(path):
+    for n, row in files.read_jsonl(path):
         yield f"{path}, line {n}", row, split
     if n == 0:
         raise ValueError(f"{path}: the problems file is empty")
@@ -513,7 +512,7 @@ def _check(p: Problem) -> None:
     for f in FIELDS:
         if f not in ("id", "tests") and not isinstance(getattr(p, f), str):
             raise ValueError(f"{f} must be a string, not {type(getattr(p, f)).__name__}")
-    if found := runs.lone_surrogate(dataclasses.asdict(p)):
+    if found := files.lone_surrogate(dataclasses.asdict(p)):
         raise ValueError(f"lone surrogate {found} in the text")
     _one_of("split", p.split, SPLITS)
     _one_of("difficulty", p.difficulty, DIFFICULTIES)
@@ -561,5 +560,5 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(tyro.cli(Config))

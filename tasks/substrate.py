@@ -37,8 +37,7 @@ from loguru import logger
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import runs
-from command import flags
+from command import errors, files, flags
 from model import zoo
 from model.policy_grad import Sequence, micro_batches, token_logps
 from model.svd_basis import TARGETS
@@ -189,7 +188,7 @@ def attach_lora(model: nn.Module, rank: int, scale: float, seed: int) -> dict[st
 def save_lora(adapters: dict[str, LoraLinear], path: Path, scale: float) -> None:
     """A and B of every module in bfloat16, as zoo.read_lora expects them."""
     tensors = {f"{n}.{x}": getattr(a, x).detach().bfloat16().cpu() for n, a in adapters.items() for x in "AB"}
-    with runs.atomic_path(path) as tmp:
+    with files.atomic_path(path) as tmp:
         save_file(tensors, tmp, metadata={"scale": str(scale)})
 
 
@@ -261,9 +260,9 @@ def train(cfg: TrainConfig) -> Path:
     save_lora(adapters, path, cfg.scale)
     digest = zoo.sha256(path)
     say(f"{step + 1} steps ({ended}); lora.safetensors sha256 {digest}, {path.stat().st_size / 1e6:.2f} MB")
-    runs.write_json(cfg.out / "manifest.json", {
+    files.write_json(cfg.out / "manifest.json", {
         "command": f"python -m tasks.substrate {shlex.join(sys.argv[1:])}",
-        "commit": runs.git_commit(), "config": fields,
+        "commit": files.git_commit(), "config": fields,
         "data_sha256[:16]": data, "lora_sha256": digest, "steps_done": step + 1, "device": where,
         "torch": torch.__version__, "transformers": transformers.__version__, "seconds": round(time.time() - start, 1),
     })  # fmt: skip
@@ -286,7 +285,7 @@ def main(cfg: TrainConfig | O.EvalConfig) -> None:
 
 
 if __name__ == "__main__":
-    with runs.plain_errors():
+    with errors.plain_errors():
         main(tyro.cli(
             Annotated[TrainConfig, tyro.conf.subcommand("train")]
             | Annotated[O.EvalConfig, tyro.conf.subcommand("eval", default=O.EvalConfig(model="smollm2-substrate"))]

@@ -21,11 +21,10 @@ from safetensors.torch import save_file
 import extract_vhack
 import grader
 import probe_distill
-import runs
 import train
 from bench import gpu as bench_gpu
 from bench import grader as bench_grader
-from command import flags
+from command import errors, flags
 from model import zoo
 from study import __main__ as study
 from study import drift, look, results, run
@@ -152,7 +151,7 @@ def test_a_refused_flag_exits_two_on_the_command_line_and_says_what_is_allowed(c
     ids=lambda x: type(x).__name__,
 )
 def test_failures_of_input_and_machine_are_one_line(capsys, error, said):
-    with pytest.raises(SystemExit) as ended, runs.plain_errors():
+    with pytest.raises(SystemExit) as ended, errors.plain_errors():
         raise error
     err = capsys.readouterr().err
     assert ended.value.code == 1 and err.startswith(said) and err.count("\n") == 1
@@ -160,7 +159,7 @@ def test_failures_of_input_and_machine_are_one_line(capsys, error, said):
 
 def test_a_bug_keeps_its_traceback():
     for bug in (KeyError("x"), RuntimeError("x"), AssertionError("x")):
-        with pytest.raises(type(bug)), runs.plain_errors():
+        with pytest.raises(type(bug)), errors.plain_errors():
             raise bug
 
 
@@ -313,7 +312,7 @@ def test_what_v_cannot_be_made_from_is_refused_before_any_gradient(made, tmp_pat
     ):
         with pytest.raises((ValueError, OSError), match=said) as refused:
             extract_vhack.load_or_extract(model, basis, tok, dataclasses.replace(cfg, **flags_))
-        assert runs.is_plain(refused.value) and "\n" not in str(refused.value), flags_
+        assert errors.is_plain(refused.value) and "\n" not in str(refused.value), flags_
 
 
 def test_pairs_with_a_byte_order_mark_are_the_same_pairs(tmp_path):
@@ -368,7 +367,7 @@ def test_a_model_or_tokenizer_that_is_not_there_is_one_line_with_the_mend(tmp_pa
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=said) as refused:
             zoo.load_model(name, tokenizer)
-        assert runs.is_plain(refused.value) and "\n" not in str(refused.value)
+        assert errors.is_plain(refused.value) and "\n" not in str(refused.value)
 
 
 def test_prompts_and_answers_that_do_not_fit_the_model_are_refused_by_flag(made):

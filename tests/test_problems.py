@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-import runs
+from command import files
 from grader import Grader
 from tasks import problems as P
 
@@ -52,9 +52,9 @@ def raw_rows(path) -> tuple[dict, ...]:
 
 @lru_cache
 def pool() -> tuple[dict, ...]:
-    files = sorted(POOL.glob("prompt_*.jsonl.gz"))
-    assert files, f"no pool files in {POOL}"
-    return tuple(json.loads(gzip.open(f, "rt", encoding="utf-8").readline()) for f in files)
+    paths = sorted(POOL.glob("prompt_*.jsonl.gz"))
+    assert paths, f"no pool files in {POOL}"
+    return tuple(json.loads(gzip.open(f, "rt", encoding="utf-8").readline()) for f in paths)
 
 
 def write(path: Path, rows) -> Path:
@@ -506,8 +506,8 @@ def test_any_text_that_utf_8_can_hold_survives_a_jsonl_file(tmp_path, opener):
         f.write(b"\xef\xbb\xbf")  # a byte order mark, as editors on Windows write it
         for ascii_only in (True, False):
             f.write("".join(json.dumps(r, ensure_ascii=ascii_only) + "\r\n\n" for r in rows).encode())
-    assert [row for _, row in runs.read_jsonl(tmp_path / "any.jsonl")] == rows * 2
-    assert [n for n, _ in runs.read_jsonl(tmp_path / "any.jsonl")] == list(range(1, 4 * len(rows), 2))
+    assert [row for _, row in files.read_jsonl(tmp_path / "any.jsonl")] == rows * 2
+    assert [n for n, _ in files.read_jsonl(tmp_path / "any.jsonl")] == list(range(1, 4 * len(rows), 2))
 
 
 @pytest.mark.parametrize(
@@ -526,7 +526,7 @@ def test_any_text_that_utf_8_can_hold_survives_a_jsonl_file(tmp_path, opener):
 def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, line, said):
     (tmp_path / "odd.jsonl").write_bytes(b'{"a": "\\ud83d\\ude00"}\n' + line + b"\n")
     with pytest.raises(ValueError, match=rf"odd\.jsonl, line 2: {said}") as error:
-        list(runs.read_jsonl(tmp_path / "odd.jsonl"))
+        list(files.read_jsonl(tmp_path / "odd.jsonl"))
     assert "\n" not in str(error.value)
 
 

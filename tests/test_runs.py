@@ -19,6 +19,7 @@ import torch
 
 import runs
 import train
+from command import errors, files, flags
 from study import drift, look, results, runner
 from study.read import read_run
 from study.spec import Cell
@@ -29,7 +30,7 @@ ROWS = [{"step": i, "rew_s": i / 3, "text": "caf\u00e9 \u2028\u0085"} for i in (
 
 def new_run(tmp_path: Path, name: str = "a", config: dict | None = None) -> runs.Run:
     run = runs.Run(True, str(tmp_path), name)
-    runs.write_json(run.dir / "config.json", {"config": {"arm": "vanilla", "seed": 1, "steps": 3} | (config or {})})
+    files.write_json(run.dir / "config.json", {"config": {"arm": "vanilla", "seed": 1, "steps": 3} | (config or {})})
     return run
 
 
@@ -138,7 +139,7 @@ def test_a_checkpoint_or_log_that_is_not_what_it_was_is_named_before_any_work(fi
         spoil(stopped / file, how)
     with pytest.raises(ValueError, match=f"{Path(file).name}: .*put it back, or delete .*state.pt") as e:
         runs.Run(True, "", "", str(stopped)).load_checkpoint()
-    assert "\n" not in str(e.value) and runs.is_plain(e.value)
+    assert "\n" not in str(e.value) and errors.is_plain(e.value)
 
 
 @pytest.mark.parametrize("state", [{"step": 2, "params": []}, {"format": 1}, [1, 2], {"format": runs.CHECKPOINT + 1}])
@@ -159,11 +160,11 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_last_checkpoint(lef
     try:
         with pytest.raises(OSError, match="state.pt") as e:
             run.save_checkpoint({"step": 2, "x": torch.zeros(1 << 20)})
-        with pytest.raises(OSError, match="final.safetensors"), runs.atomic_path(run.dir / "final.safetensors") as tmp:
+        with pytest.raises(OSError, match="final.safetensors"), files.atomic_path(run.dir / "final.safetensors") as tmp:
             train.save_file({"x": torch.zeros(1 << 20)}, tmp)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert runs.is_plain(e.value) and "\n" not in runs.plain_message(e.value)
+    assert errors.is_plain(e.value) and "\n" not in errors.plain_message(e.value)
     assert not list(run.dir.rglob(".*")) and (run.dir / "checkpoint").exists() == left
     if left:
         run.close()
@@ -171,9 +172,9 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_last_checkpoint(lef
 
 
 def test_files_of_a_run_are_readable_alike(stopped):
-    with runs.atomic_path(stopped / "final.safetensors") as tmp:
+    with files.atomic_path(stopped / "final.safetensors") as tmp:
         train.save_file({"x": torch.zeros(1)}, tmp)
-    assert {oct(f.stat().st_mode & 0o777) for f in stopped.rglob("*") if f.is_file()} == {oct(0o666 & ~runs.UMASK)}
+    assert {oct(f.stat().st_mode & 0o777) for f in stopped.rglob("*") if f.is_file()} == {oct(0o666 & ~files.UMASK)}
 
 
 # ------------------------------------------------------------------------------------------------- configs, readers
@@ -251,14 +252,14 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
         try:
             read()
         except (ValueError, FileNotFoundError) as e:
-            assert runs.is_plain(e) and "\n" not in str(e), name
+            assert errors.is_plain(e) and "\n" not in str(e), name
             named += str(d / file) in str(e)
     assert named >= (0 if (file, how) == ("bluf.json", "other fields") else 1)
 
 
 # ------------------------------------------------------------------------------------------------ terminals, children
 
-SAYS = "import runs, sys\nwith runs.plain_errors():\n    {body}\n"
+SAYS = "import sys\nfrom command import errors\nwith errors.plain_errors():\n    {body}\n"
 
 
 def script(body: str, **options) -> subprocess.Popen:
@@ -268,14 +269,14 @@ def script(body: str, **options) -> subprocess.Popen:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_letter_is_printed_on_any_terminal(encoding):
     env = os.environ | {"PYTHONIOENCODING": encoding}
-    body = "print('caf\\u00e9 \\u2713'); print('\\u2713', file=sys.stderr); runs.tell('end \\u2713'); sys.exit(3)"
+    body = "print('caf\\u00e9 \\u2713'); print('\\u2713', file=sys.stderr); errors.tell('end \\u2713'); sys.exit(3)"
     with script(body, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as p:
         out, err = (x.decode(encoding) for x in p.communicate())
     assert p.returncode == 3 and "end" in out and "Traceback" not in err
     assert ("\\u2713" in out and "\\u2713" in err) == (encoding != "utf-8")
 
 
-@pytest.mark.parametrize("say", ["print(i)", "runs.tell(str(i))", "print(i, file=sys.stderr)", "runs.logger.info(i)"])
+@pytest.mark.parametrize("say", ["print(i)", "errors.tell('')", "print(i, file=sys.stderr)", "errors.logger.info(i)"])
 def test_a_closed_pipe_changes_no_exit_status(say):
     r, w = os.pipe()
     os.close(r)
@@ -287,17 +288,18 @@ def test_a_closed_pipe_changes_no_exit_status(say):
 
 
 def test_a_full_disk_behind_stdout_changes_no_exit_status_of_finished_work():
-    with open("/dev/full", "w") as full, script("runs.tell('done'); sys.exit(3)", stdout=full) as p:
+    with open("/dev/full", "w") as full, script("errors.tell('done'); sys.exit(3)", stdout=full) as p:
         assert p.wait() == 3
 
 
 @pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM])
 def test_children_of_a_runner_end_with_it(sig, tmp_path):
     """A runner killed by itself leaves nothing behind that goes on computing."""
-    child = "import os, signal, runs\nwith runs.plain_errors():\n    print(os.getpid(), flush=True); signal.pause()"
+    body = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    child = SAYS.format(body=body)
     body = (
         "import os, subprocess; "
-        f"subprocess.run([sys.executable, '-c', {child!r}], env=os.environ | runs.child_env())"
+        f"subprocess.run([sys.executable, '-c', {child!r}], env=os.environ | errors.child_env())"
     )
     with script(body, stdout=subprocess.PIPE) as runner:
         pid = int(runner.stdout.readline())
@@ -309,7 +311,7 @@ def test_children_of_a_runner_end_with_it(sig, tmp_path):
 
 def test_flags_of_a_command_line_are_found_however_they_are_spelt():
     argv = ["smoke", "--lr", "1", "--eval_n=3", "--no-eval-greedy", "--modes", "none", "--nonhack-pairs", "None"]
-    assert runs.typed_flags(argv, vars(train.Config())) == ["lr", "eval_n", "eval_greedy", "modes", "nonhack_pairs"]
+    assert flags.typed_flags(argv, vars(train.Config())) == ["lr", "eval_n", "eval_greedy", "modes", "nonhack_pairs"]
 
 
 def test_inputs_are_found_from_any_working_directory(tmp_path, monkeypatch):
@@ -319,8 +321,8 @@ def test_inputs_are_found_from_any_working_directory(tmp_path, monkeypatch):
     assert set(train.input_hashes(cfg)) == {"problems", "eval_problems", "pairs", "nonhack_pairs"}
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "problems.jsonl").write_text("mine")
-    assert runs.find("data/problems.jsonl").read_text() == "mine"  # what lies here comes first
-    assert runs.find("nowhere") == Path("nowhere")
+    assert files.find("data/problems.jsonl").read_text() == "mine"  # what lies here comes first
+    assert files.find("nowhere") == Path("nowhere")
 
 
 def test_locks_are_the_kernels(stopped):

@@ -20,6 +20,7 @@ import extract_vhack
 import probe_distill
 import runs
 import train as T
+from command import files
 from model import zoo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -278,7 +279,7 @@ def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, p
     (run / "checkpoint" / "state.pt").unlink()
     with pytest.raises(ValueError, match="kept no checkpoint"):
         T.main(replace(longer, steps=5), ["steps"])
-    runs.write_json(run / "config.json", runs.read_json(run / "config.json") | {
+    files.write_json(run / "config.json", files.read_json(run / "config.json") | {
         "config": runs.read_config(run)["config"] | {"schedule": "cosine"}
     })  # fmt: skip
     with pytest.raises(ValueError, match="--schedule cosine ends at step 4"):
@@ -308,9 +309,10 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
     before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file()}
     for name, path in own.items():
         file = sorted(path.glob("prompt_*"))[0] if path.is_dir() else path
-        data, then = file.read_bytes(), runs.content_hash(path)
+        data, then = file.read_bytes(), files.content_hash(path)
         file.write_bytes(data + b"\n")
-        with pytest.raises(ValueError, match=f"{name} {path} has changed .*{then} then, {runs.content_hash(path)} now"):
+        now = files.content_hash(path)
+        with pytest.raises(ValueError, match=f"{name} {path} has changed .*{then} then, {now} now"):
             T.main(replace(SMALL, resume=str(run)))
         file.rename(file.with_suffix(".away"))
         with pytest.raises(ValueError, match=f"{name} {path} has changed"):
@@ -448,8 +450,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
     )
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    files = [str(tmp_path / "arms.py"), str(tmp_path / "flags.json")]
-    done = subprocess.run([*launch, *files], cwd=ROOT, env=env, capture_output=True, text=True, timeout=1500)
+    argv = [str(tmp_path / "arms.py"), str(tmp_path / "flags.json")]
+    done = subprocess.run([*launch, *argv], cwd=ROOT, env=env, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     moved = False  # a group whose paid rollouts are all dropped is flat, so a screen alone may leave no gradient
     for f in flags:
