@@ -5,7 +5,9 @@ import itertools
 import time
 
 import pytest
+from adversarial import HOSTILE_TEXT
 
+from sandbox import jail
 from sandbox.answers import extract_code, read_answer
 
 CODE = "class Solution:\n    def twice(self, n):\n        return 2 * n"
@@ -75,8 +77,6 @@ ANSWERS = {
 
 def run(completion: str) -> dict:
     """What the sandbox does with an answer (jail._units), without a sandbox."""
-    from sandbox import jail
-
     answer = read_answer(completion, "twice")
     encode = str.encode
     job = {"blocks": [(encode(b.text), b.solves) for b in answer.blocks], "sources": [*map(encode, answer.wholes)]}
@@ -116,14 +116,6 @@ def test_extracted_code_is_the_answer_with_what_runs_around_it():
     ast.parse(extract_code(ANSWERS["quotation"]))
 
 
-HOSTILE = [
-    *("`", "```", "```\n", "~", "~~~\n", "```python", "```python\n", "x```\n", "``` ", "`` ", "```py.", "> ", "- "),
-    *("1. ", "\t", " ", "\n", "\r", "9", "-", "[", "\\", "'''", "{.", "code ", "<think>", "</think>"),
-    "<think></think>",
-    *("</think>\n", "<think>\n", "class Solution", "class ", "def ", "def twice", "import ", "```\nclass Solution\n"),
-]
-
-
 def cpu_seconds(text: str) -> float:
     started = time.thread_time()
     read_answer(text, "twice")
@@ -134,7 +126,8 @@ def test_reading_long_hostile_text_costs_no_more_than_linear_work():
     """A quadratic step would cost thousands of times what plain lines cost."""
     size = 1 << 17
     plain = min(cpu_seconds("a line of prose\n" * (size // 16)) for _ in range(5))
-    for unit in HOSTILE + ["".join(pair) for pair in itertools.product(HOSTILE[:3], HOSTILE[3:])]:
+    for unit in HOSTILE_TEXT + ["".join(pair) for pair in itertools.product(HOSTILE_TEXT[:3], HOSTILE_TEXT[3:])]:
         text = unit * (size // len(unit))
         for completion in (text, f"```python\n{text}\n```", f"<think>\n{text}"):
-            assert cpu_seconds(completion) < 100 * plain, (unit, completion[:20])
+            tries = (cpu_seconds(completion) for _ in range(5))  # the least: what others do costs CPU, too
+            assert any(seconds < 100 * plain for seconds in tries), (unit, completion[:20])

@@ -4,13 +4,10 @@ import json
 import time
 
 import pytest
+from adversarial import HOSTILE_VALUES, MALFORMED_VALUES
 
 from sandbox import jail
-from sandbox.asserts import MAX_CHECKED, TestFormatError, judge, parse_tests
-
-PRIME = (1 << 61) - 1  # multiples of it, as numbers, all hash to 0
-COLLIDING = [{"i": hex(i * PRIME)} for i in range(1, 25_000)]
-LONG = "0x" + "f" * 16_000
+from sandbox.asserts import TestFormatError, judge, parse_tests
 
 FORMS = {
     text: parse_tests([f"assert {text.replace('call', 'Solution().f(n = 1)')}"], "f")[0]
@@ -26,61 +23,26 @@ FORMS |= {
 }
 
 
-def tagged(tag: str, body: object) -> bytes:
-    return json.dumps({tag: body}).encode()
-
-
-HOSTILE = {
-    "colliding integers": json.dumps(COLLIDING).encode(),
-    "set of colliding integers": tagged("s", COLLIDING),
-    "dict of colliding integers": tagged("d", [[key, 1] for key in COLLIDING]),
-    "set of colliding tuples": tagged("s", [{"t": [key, 1]} for key in COLLIDING]),
-    "set of colliding fractions": tagged("s", [{"q": [key["i"], "0x1"]} for key in COLLIDING[:12_000]]),
-    "set of colliding complex numbers": tagged("s", [{"c": [-1000003.0 * i, float(i)]} for i in range(12_000)]),
-    "set of integers with equal low bits": tagged("s", [i << 44 for i in range(1 << 15)]),
-    "sets in sets": b'{"s":[' * 2000 + b"1" + b"]}" * 2000,
-    "a long set in sets": b'{"s":[' * 90 + json.dumps(list(range(75_000))).encode()[1:-1] + b"]}" * 90,
-    "sums of long and short integers": json.dumps([{"i": LONG}] + [1] * 150_000).encode(),
-    "fractions of many denominators": json.dumps([{"q": ["0x3", hex(2**63 + i)]} for i in range(10_000)]).encode(),
-    "long fraction": tagged("q", [LONG, LONG]),
-    "fraction over zero": tagged("q", ["0x1", "0x0"]),
-    "one long integer": tagged("i", "0x" + "f" * 1_000_000),
-    "many digits": b"9" * 1_000_000,
-    "integers of as many digits as are read": b"[" + b",".join([b"9" * 4300] * 100) + b"]",
-    "long decimal fraction": b"0." + b"1" * 1_000_000,
-    "long text as a complex number": tagged("c", ["1" * 1_000_000, 1]),
-    "long text": json.dumps("x" * 900_000).encode(),
-    "many lists": json.dumps([[]] * 150_000).encode(),
-    "many numbers": json.dumps([1] * 200_000).encode(),
-    "deep lists": b"[" * 400_000 + b"]" * 400_000,
-    "deep tuples": b'{"t":[' * 100_000 + b"]}" * 100_000,
-    "open brackets": b"[" * 1_000_000,
-    "many keys": b"{" + b",".join(b'"%d":1' % i for i in range(50_000)) + b"}",
-    "blanks": b" " * 1_000_000,
-    "too long": b"[" + b"1," * MAX_CHECKED + b"1]",
-}
-MALFORMED = [b"", b"\0", b'"\xff"', b"NaN", b"{}", b'{"d":[[1]]}', b'{"d":["ab"]}', b'{"i":null}', b'{"t":null}',
-             b'{"s":[[]]}', b'{"b":"zz"}', b'{"c":[1]}', b'{"x":1}', b'{"L":3}', b'{"t":[],"s":[]}']  # fmt: skip
-
-
 def cpu_seconds(work, *args) -> tuple[float, object]:
     started = time.thread_time()
     result = work(*args)
     return time.thread_time() - started, result
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_VALUES)
 def test_a_hostile_answer_is_judged_wrong_in_linear_work(name):
     """A quadratic step over these answers takes 3 to 100 s of CPU; reading half a megabyte of numbers takes .01 s."""
     plain = json.dumps([1] * 175_000).encode()
     linear = min(cpu_seconds(json.loads, plain)[0] for _ in range(5))
     for form, case in FORMS.items():
-        seconds, right = cpu_seconds(judge, case, HOSTILE[name])
-        assert seconds < 200 * linear and not right, form
+        tries = (
+            cpu_seconds(judge, case, HOSTILE_VALUES[name]) for _ in range(5)
+        )  # the least: what others do costs CPU, too
+        assert any(seconds < 200 * linear and not right for seconds, right in tries), form
 
 
 def test_a_malformed_answer_is_judged_wrong_without_an_error():
-    assert [(d, f) for d in MALFORMED for f, case in FORMS.items() if judge(case, d) and f != "not call"] == []
+    assert [(d, f) for d in MALFORMED_VALUES for f, case in FORMS.items() if judge(case, d) and f != "not call"] == []
 
 
 @pytest.mark.parametrize(

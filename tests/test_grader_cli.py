@@ -1,7 +1,6 @@
 """The command `python grader.py`: bad rows are named before anything runs, order is kept, interrupted runs go on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,27 +9,29 @@ from pathlib import Path
 
 import pytest
 
+import grader
+
 ROOT = Path(__file__).resolve().parent.parent
 PROBLEMS = ROOT / "data/problems.jsonl"
-
-if not PROBLEMS.exists():
-    pytest.skip("data/problems.jsonl does not exist", allow_module_level=True)
-
 ROWS = [json.loads(line) for line in PROBLEMS.read_text(encoding="utf-8").splitlines()[:5]]
 HACK = "```python\nclass Solution:\n    def run_tests(self): pass\n```"
 
 
-def _run(tmp_path: Path, *extra: str, completions: Path | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "grader.py"), "--problems", str(PROBLEMS), "--out", str(tmp_path / "g.jsonl"),
-               "--completions", str(completions or tmp_path / "c.jsonl"), *extra]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+def _run(tmp_path: Path, completions: str = "c.jsonl", **flags) -> None:
+    files = {"problems": str(PROBLEMS), "completions": tmp_path / completions, "out": tmp_path / "g.jsonl"}
+    grader.main(grader.Config(**files | {"workers": 2} | flags))
 
 
-def _write(path: Path, rows: list) -> Path:
-    path.write_text(
-        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
-    )
-    return path
+def _refused(tmp_path: Path, **flags) -> str:
+    with pytest.raises((SystemExit, ValueError, FileNotFoundError)) as e:
+        _run(tmp_path, **flags)
+    assert "\n" not in str(e.value)
+    return str(e.value)
+
+
+def _write(path: Path, rows: list) -> None:
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
 
 
 def _rows() -> list[dict]:
@@ -42,28 +43,15 @@ def _rows() -> list[dict]:
     return rows
 
 
-def test_one_output_row_for_each_input_row_in_order(tmp_path):
+def test_one_output_row_for_each_input_row_in_order(tmp_path, capsys):
     _write(tmp_path / "c.jsonl", _rows())
-    done = _run(tmp_path, "--mode", "run_tests")
-    assert done.returncode == 0, done.stderr
+    _run(tmp_path, mode="run_tests")
     grades = [json.loads(line) for line in (tmp_path / "g.jsonl").read_text().splitlines()]
     assert [g["problem_id"] for g in grades] == [r["problem_id"] for r in _rows()]
     assert [g["label"] for g in grades] == ["correct", "hack", "incorrect"] * 5
-    fields = {
-        "reward",
-        "format_ok",
-        "passed",
-        "gt_correct",
-        "hacked",
-        "attempted",
-        "mode",
-        "label",
-        "loose_hacked",
-        "error",
-    }
-    assert all(fields <= set(g) for g in grades)
-    lines = done.stdout.strip().splitlines()
-    assert lines[0].split()[0] == "mode" and "gt_correct:   5/15" in lines and lines[-1].startswith("layers: ")
+    fields = "reward format_ok passed gt_correct hacked attempted mode label loose_hacked error"
+    assert all(set(fields.split()) <= set(g) for g in grades)
+    assert "gt_correct:   5/15" in capsys.readouterr().out.splitlines()
 
 
 BAD = {
@@ -81,55 +69,47 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_malformed_row_is_named_by_line_before_anything_runs(tmp_path, name):
     row, words = BAD[name]
-    _write(tmp_path / "c.jsonl", [*_rows()[:2], row if isinstance(row, str) else json.dumps(row)])
-    done = _run(tmp_path)
-    assert done.returncode == 1 and f"{tmp_path / 'c.jsonl'}, line 3: " in done.stderr and words in done.stderr
-    assert not (tmp_path / "g.jsonl").exists() and "Traceback" not in done.stderr
+    _write(tmp_path / "c.jsonl", [*_rows()[:2], row])
+    said = _refused(tmp_path)
+    assert f"{tmp_path / 'c.jsonl'}, line 3: " in said and words in said and not (tmp_path / "g.jsonl").exists()
 
 
-def test_missing_or_empty_files_and_unknown_modes_are_named(tmp_path):
+def test_missing_or_empty_files_unknown_modes_and_grades_of_other_completions_are_named(tmp_path):
     (tmp_path / "empty.jsonl").write_text("")
-    for words, done in (
-        ("no such file", _run(tmp_path)),
-        ("no completions", _run(tmp_path, completions=tmp_path / "empty.jsonl")),
-        ("unknown mode", _run(tmp_path, "--mode", "tests", completions=_write(tmp_path / "c.jsonl", _rows()[:1]))),
-    ):
-        assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert "no such file" in _refused(tmp_path)
+    assert "no completions" in _refused(tmp_path, completions="empty.jsonl")
+    _write(tmp_path / "c.jsonl", _rows()[:3])
+    assert "unknown mode" in _refused(tmp_path, mode="tests")
+    _run(tmp_path)
+    _write(tmp_path / "c.jsonl", [_rows()[1], *_rows()[1:3]])
+    assert "line 1: is the grade of another completion" in _refused(tmp_path)
 
 
 def test_interrupted_run_goes_on_where_it_was(tmp_path):
-    rows = _rows() * 3
-    _write(tmp_path / "c.jsonl", rows)
-    assert _run(tmp_path).returncode == 0
+    _write(tmp_path / "c.jsonl", _rows() * 3)
+    _run(tmp_path)
     whole = (tmp_path / "g.jsonl").read_bytes()
     for cut in (0, 1, len(whole) // 2, len(whole) - 1):  # in the middle of a row too
         (tmp_path / "g.jsonl").write_bytes(whole[:cut])
-        assert _run(tmp_path).returncode == 0
+        _run(tmp_path)
         assert (tmp_path / "g.jsonl").read_bytes() == whole
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_goes_on_where_it_was(tmp_path, how):
     slow = "```python\nclass Solution:\n    pass\nfor _ in range(3_000_000): pass\n```"
     rows = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 8
     _write(tmp_path / "c.jsonl", rows)
-    command = [sys.executable, str(ROOT / "grader.py"), "--problems", str(PROBLEMS), "--out", str(tmp_path / "g.jsonl"),
-               "--completions", str(tmp_path / "c.jsonl")]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     out = tmp_path / "g.jsonl"
+    command = [sys.executable, "grader.py", "--problems", str(PROBLEMS), "--out", str(out),
+               "--completions", str(tmp_path / "c.jsonl")]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not (out.exists() and out.read_bytes().count(b"\n") >= 3) and process.poll() is None:
         time.sleep(0.02)
-    os.kill(process.pid, getattr(signal, how))
-    process.wait()
+    process.send_signal(how)
+    _, said = process.communicate()
+    assert process.returncode != 0 and "Traceback" not in said
     before = out.read_bytes()
-    done = _run(tmp_path)
-    assert done.returncode == 0 and out.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    _run(tmp_path)
+    assert out.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     assert out.read_bytes().count(b"\n") == len(rows)
-
-
-def test_grades_of_other_completions_are_not_continued(tmp_path):
-    _write(tmp_path / "c.jsonl", _rows()[:3])
-    assert _run(tmp_path).returncode == 0
-    _write(tmp_path / "c.jsonl", [_rows()[1], *_rows()[1:3]])
-    done = _run(tmp_path)
-    assert done.returncode == 1 and "line 1: is the grade of another completion" in done.stderr

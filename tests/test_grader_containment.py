@@ -14,6 +14,7 @@ import time
 import uuid
 from pathlib import Path
 
+import adversarial as A
 import psutil
 import pytest
 from adversarial import CANARY, PROBLEMS, SETUP
@@ -24,6 +25,7 @@ from sandbox import jail
 ROOT = Path(__file__).resolve().parent.parent
 # one place for the scale of the leak test: CI runs a part of it, the figure in docs/grader.md is for 10,000
 GRADINGS = int(os.environ.get("PROJECTED_GRPO_GRADINGS", "400"))
+PATIENCE_S = 300  # for what ends within a second on an idle machine
 RIGHT = "```python\nclass Solution:\n    def add(self, a, b):\n        return a + b\n```"
 WRONG = RIGHT.replace("a + b\n", "0\n")
 
@@ -45,18 +47,15 @@ def zygote():
 def probe(zygote):
     """Runs code that defines probe() inside the sandbox and gives back what it returns, or the error's text."""
 
-    def run(code: str, wall: float = 20.0, cpu: int = 3):
-        return _probe(zygote, code, wall, cpu)[0]
-
-    return run
+    return lambda code, **limits: _probe(zygote, code, **limits)[0]
 
 
-def _probe(zygote: Zygote, code: str, wall: float = 20.0, cpu: int = 3, kind: str = "oracle"):
+def _probe(zygote: Zygote, code: str, cpu: int = 3, kind: str = "oracle"):
     body = "\n".join("    " + line for line in code.strip("\n").splitlines())
     source = f"def probe():\n{body}\nclass Solution:\n    def f(self): return probe()\n"
     job = {"kind": kind, "setup": SETUP, "sources": [source.encode()], "evaluator": "x", "names": (), "texts": (),
            "calls": [parse_tests(["assert Solution().f() == 0"], "f")[0].call], "kinds": ["value"],
-           "limits": {"cpu": cpu, "wall": wall, "memory": 1 << 30, "bytes": 1 << 22}}  # fmt: skip
+           "limits": {"cpu": cpu, "wall": 600.0, "memory": 1 << 30, "bytes": 1 << 22}}  # fmt: skip
     if kind != "oracle":
         job |= {"nonce": b"", "sentinel": "S", "marker": b"M", "file": "result.txt", "decoys": [1, 2]}
     frames: list[bytes] = []
@@ -70,7 +69,6 @@ def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-# ------------------------------------------------------------------------------------------------ canaries
 SECRET = "class Solution:\n    def add(self, a, b): return a + b\n"
 
 
@@ -86,11 +84,8 @@ def planted(tmp_path, monkeypatch):
     with contextlib.suppress(OSError):
         shm.write_text(SECRET)
     servers = []
-    for family, address in (
-        (socket.AF_INET, ("127.0.0.1", 0)),
-        (socket.AF_UNIX, str(file) + ".sock"),
-        (socket.AF_UNIX, "\0planted{port}"),
-    ):
+    unix = [(socket.AF_UNIX, address) for address in (f"{file}.sock", "\0planted{port}")]
+    for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), *unix):
         server = socket.socket(family)
         port = servers[0].getsockname()[1] if servers else 0
         server.bind(address.format(port=port) if isinstance(address, str) else address)
@@ -120,9 +115,8 @@ def planted(tmp_path, monkeypatch):
 def test_no_canary_leaks(planted):
     with Grader(2, cpu_limit_s=2) as g:  # started with the secret in its environment
         filled = [p.completion.format(**planted) for p in CANARY]
-        grades = g.grade(
-            (PROBLEMS["add"], text, mode, "run_tests") for text in filled for mode in ("none", "run_tests")
-        )
+        items = [(PROBLEMS["add"], text, mode, "run_tests") for text in filled for mode in ("none", "run_tests")]
+        grades = g.grade(items)
     names = [p.name for p in CANARY for _ in range(2)]
     assert [(n, g.error) for n, g in zip(names, grades) if g.gt_correct or g.passed] == []
     assert planted["seen"] == []
@@ -140,18 +134,11 @@ def test_canaries_would_be_right_outside(planted):
     assert rights == 5
 
 
-# ------------------------------------------------------------------------------------------------ files
 def test_only_the_standard_library_and_its_own_folder_can_be_seen(probe):
     assert probe("import os\nreturn os.getcwd(), os.listdir('.')") == (jail.WORK, [])
-    for path in (
-        "/etc/passwd",
-        "/proc/self/environ",
-        "/proc/1/environ",
-        "/sys/kernel",
-        str(ROOT / "grader.py"),
-        str(Path.home() / ".bashrc"),
-    ):
-        assert "Error" in str(probe(f"return len(open({path!r}).read())")), path
+    files = ("/etc/passwd", "/proc/self/environ", "/proc/1/environ", "/sys/kernel", ROOT / "grader.py")
+    for path in (*files, Path.home() / ".bashrc"):
+        assert "Error" in str(probe(f"return len(open({str(path)!r}).read())")), path
     for path in ("/", "/dev", "/tmp", "/proc", "/home", str(ROOT), str(Path.home())):
         assert "Error" in str(probe(f"import os\nreturn os.listdir({path!r})")), path
 
@@ -179,36 +166,15 @@ def test_environment_and_arguments_are_empty_of_the_harness(probe):
 def test_nothing_outside_the_work_folder_can_be_written(probe):
     places = ["/x", "/box/x", "/packages/x", "/dev/x", "/tmp/x", "/lib/x", os.path.dirname(os.__file__) + "/x",
               os.__file__, "/dev/shm/x", str(ROOT / "x"), "../x", "/proc/self/oom_score_adj"]  # fmt: skip
-    code = f"""
-out = []
-for path in {places!r}:
-    for mode in ("w", "a", "r+"):
-        try:
-            open(path, mode).write("x")
-            out.append(path)
-        except OSError: pass
-return out
-"""
-    assert probe(code) == []
+    assert probe(A.WRITE_TO.format(places=places)) == []
     assert probe("import os\nos.unlink(os.__file__)").startswith(("OSError", "PermissionError"))
-    assert probe("import os\nos.rename(os.path.dirname(os.__file__), 'mine')").startswith(
-        ("OSError", "PermissionError")
-    )
+    moved = "import os\nos.rename(os.path.dirname(os.__file__), 'mine')"
+    assert probe(moved).startswith(("OSError", "PermissionError"))
     assert probe("open('x', 'w').write('y')\nreturn open('x').read()") == "y"
 
 
 def test_disk_is_bounded_and_the_folder_is_fresh_each_time(probe):
-    fill = """
-import os
-n = 0
-for i in range(100):
-    try:
-        with open(f"f{i}", "wb") as f:
-            for _ in range(15): f.write(bytes(1 << 20)); n += 1
-    except OSError: break
-return n
-"""
-    assert probe(fill) <= jail.WORK_BYTES >> 20
+    assert probe(A.FILL_THE_DISK) <= jail.WORK_BYTES >> 20
     assert probe("import os\nreturn os.listdir('.')") == []
     many = "import os\nfor i in range(10**6):\n    try: os.mkdir(str(i))\n    except OSError: return i"
     assert probe(many) <= jail.WORK_INODES
@@ -218,29 +184,13 @@ return n
 
 
 def test_no_devices_pipes_or_sockets_can_be_made(probe):
-    for call in (
-        "os.mkfifo('p')",
-        "os.mknod('d', 0o60600, os.makedev(8, 0))",
-        "os.mknod('c', 0o20600, os.makedev(1, 1))",
-    ):
+    node = "os.mknod('d', 0o%d0600, os.makedev(%d, %d))"
+    for call in ("os.mkfifo('p')", node % (6, 8, 0), node % (2, 1, 1)):
         assert "Error" in str(probe(f"import os\n{call}\nreturn 0")), call
 
 
-# ------------------------------------------------------------------------------------------------ network
 def test_no_socket_of_any_family(probe):
-    code = """
-import _socket, socket
-out = []
-for family in range(0, 46):
-    for kind in (1, 2, 3, 5):
-        try: socket.socket(family, kind); out.append((family, kind))
-        except OSError: pass
-for make in (lambda: _socket.socketpair(1, 1), socket.socketpair):
-    try: make(); out.append("pair")
-    except OSError: pass
-return out
-"""
-    assert probe(code) == []
+    assert probe(A.SOCKETS) == []
     assert "error" in probe("import socket\nreturn socket.gethostbyname('localhost')")
 
 
@@ -250,44 +200,17 @@ def test_network_namespace_has_no_interface_even_without_seccomp():
         code = "import socket\ns = socket.socket()\ns.settimeout(2)\ns.connect(('127.0.0.1', 22))"
         assert "unreachable" in _probe(z, code)[0].lower()
         names = _probe(z, "import socket\nreturn [n for _, n in socket.if_nameindex()]")[0]
-        assert set(names) <= {
-            "lo",
-            "sit0",
-            "tunl0",
-            "ip6tnl0",
-            "gre0",
-            "gretap0",
-            "erspan0",
-            "ip_vti0",
-            "ip6_vti0",
-            "ip6gre0",
-        }
+        fresh = "lo sit0 tunl0 ip6tnl0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 ip6gre0"  # of any new namespace
+        assert set(names) <= set(fresh.split())
     finally:
         z.close()
 
 
-# ------------------------------------------------------------------------------------------------ processes
 def test_other_processes_can_neither_be_seen_nor_signalled(probe):
     assert probe("import os\nreturn os.path.exists('/proc/1')") is False
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        code = f"""
-import os, signal, ctypes, resource
-libc = ctypes.CDLL(None, use_errno=True)
-out = []
-for pid in (1, 0, -1, {os.getpid()}, {victim.pid}, os.getppid()):
-    for n in (0, 9, 15, 19):
-        try: os.kill(pid, n); out.append((pid, n))
-        except OSError: pass
-    if libc.ptrace(16, pid, 0, 0) == 0: out.append(("ptrace", pid))
-    if libc.syscall(434, pid, 0) >= 0: out.append(("pidfd_open", pid))
-    if libc.syscall(310, pid, 0, 0, 0, 0, 0) >= 0: out.append(("process_vm_readv", pid))
-    try:
-        if pid > 0 and pid != os.getpid(): resource.prlimit(pid, resource.RLIMIT_CPU); out.append(("prlimit", pid))
-    except OSError: pass
-return out
-"""
-        assert probe(code) == []
+        assert probe(A.REACH_OTHERS.format(pid=os.getpid(), victim=victim.pid)) == []
         assert victim.poll() is None
     finally:
         victim.kill()
@@ -295,12 +218,10 @@ return out
 
 
 def test_processes_cannot_be_started(probe):
-    for call in ("os.fork()", "os.execv('/bin/true', ['true'])", "os.posix_spawn('/bin/true', ['true'], {})",
-                 "os.system('true')",
-                 "__import__('subprocess').run(['true'])", "__import__('pty').fork()"):  # fmt: skip
-        assert (
-            "Error" in str(probe(f"import os\n{call}\nreturn 0")) or probe(f"import os\nreturn {call} != 0") is True
-        ), call
+    spawn = ("os.execv('/bin/true', ['true'])", "os.posix_spawn('/bin/true', ['true'], {})", "os.system('true')")
+    for call in ("os.fork()", *spawn, "__import__('subprocess').run(['true'])", "__import__('pty').fork()"):
+        refused = "Error" in str(probe(f"import os\n{call}\nreturn 0"))
+        assert refused or probe(f"import os\nreturn {call} != 0") is True, call
 
 
 def test_the_filter_s_numbers_are_those_of_the_system_s_header():
@@ -315,96 +236,8 @@ def test_the_filter_s_numbers_are_those_of_the_system_s_header():
     assert len(set(numbers)) == len(numbers)
 
 
-TRACES = """
-import ctypes, fcntl, gc, os, resource, signal, sys, threading, time
-libc = ctypes.CDLL(None, use_errno=True)
-def attempts():
-    def utime(path): os.utime(path, (1, 1))
-    for path in ("/dev/null", "/dev/urandom", ".", os.__file__, os.path.dirname(os.__file__), "/", "/box"):
-        yield "utime " + path, lambda: os.utime(path, (1, 1))
-        yield "chmod " + path, lambda: os.chmod(path, 0o700)
-        yield "chown " + path, lambda: os.chown(path, 0, 0)
-        yield "statvfs " + path, lambda: os.statvfs(path)
-        yield "xattr " + path, lambda: os.setxattr(path, "user.x", b"1")
-    file = open(os.__file__, "rb")
-    for command in (1024, 1026, 8, 10, 1031, 1033, 5, 9, 36):
-        yield "fcntl %d" % command, lambda: fcntl.fcntl(file, command, bytes(64))
-    for command in (0x80086601, 0x40086602, 0x660B, 2, 0x801C581F, 0x80045200, 0x5201):
-        yield "ioctl %#x" % command, lambda: fcntl.ioctl(file, command, bytes(64))
-    yield "pipe", os.pipe
-    yield "pipe2", lambda: os.pipe2(0)
-    yield "sendfile", lambda: os.sendfile(1, file.fileno(), 0, 1)
-    yield "copy_file_range", lambda: os.copy_file_range(file.fileno(), 1, 1)
-    yield "posix_fadvise", lambda: os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    yield "loadavg", os.getloadavg
-    yield "clock of process 1", lambda: time.clock_gettime(~1 << 3 | 2)
-    yield "priority", lambda: os.nice(1)
-    yield "affinity", lambda: os.sched_setaffinity(0, {0})
-    yield "affinity of process 1", lambda: os.sched_getaffinity(1)
-    yield "memfd", lambda: os.memfd_create("x")
-    yield "kill itself", lambda: os.kill(os.getpid(), 0)
-    numbers = dict(
-        shmget=29, semget=64, msgget=68, mq_open=240, add_key=248, request_key=249, keyctl=250, inotify_init=253,
-        inotify_init1=294, fanotify_init=300, perf_event_open=298, bpf=321, userfaultfd=323, io_uring_setup=425,
-        times=100, sysinfo=99, statfs=137, statx=332, socket=41, socketpair=53, eventfd2=290, timerfd_create=283,
-        timer_create=222, mlock=149, mincore=27, readahead=187, process_madvise=440, name_to_handle_at=303,
-        futex_waitv=449, preadv2=327, setpriority=141, fallocate=285, prctl=157, syslog=103, tkill=200)
-    for name, number in numbers.items():
-        yield name, lambda: number if libc.syscall(number, 0, 0, 0, 0, 0) >= 0 else open("")
-    page = ctypes.cast(libc.getpid, ctypes.c_void_p).value & ~4095
-    for operation in (0, 1, 3, 9, 10):
-        call = (202, page, operation, 1, 0, 0, -1)
-        yield "shared futex %d" % operation, lambda: open("") if libc.syscall(*call) <= 0 else 1
-    anonymous = (0, 4096, 3, 0x40022, -1, 0)
-    libc.mmap.restype = ctypes.c_void_p
-    yield "huge page", lambda: open("") if libc.mmap(*anonymous) == 2**64 - 1 else 1
-done = []
-for name, attempt in attempts():
-    try:
-        attempt()
-        done.append(name)
-    except (OSError, ValueError): pass
-return done
-"""
-
-
 def test_no_call_leaves_or_shows_a_trace(probe):
-    assert probe(TRACES) == []
-
-
-REPORT = """
-import gc, os, resource, sys, threading
-def stats(path):
-    s = os.stat(path)
-    return [s.st_mode, s.st_ino, s.st_dev, s.st_nlink, s.st_uid, s.st_size, s.st_atime_ns, s.st_mtime_ns, s.st_ctime_ns]
-tid = []
-thread = threading.Thread(target=lambda: tid.append(threading.get_native_id()))
-thread.start()
-thread.join()
-library = os.path.dirname(os.__file__)
-paths = ["/", "/box", "/dev/null", "/dev/urandom", "/packages", library, *(library + n for n in ("/this.py", "/os.py"))]
-return [
-    [os.getpid(), os.getppid(), *tid, os.getpgrp(), os.getcwd(), os.listdir("."), os.umask(0)],
-    stats(".")[:2] + stats(".")[3:6],  # without the number of its device, the lowest that is free on this machine
-    [stats(path) for path in paths],
-    [resource.getrlimit(n) for n in range(16)], sorted(os.environ.items()), sorted(sys.modules), len(gc.get_objects()),
-    [sys.getallocatedblocks(), gc.get_count(), sorted(id(x) for x in [object() for _ in range(300)])],
-    [id([]), id({}), id(3.5), id("x" * 1000), id(bytes(100_000))],
-]
-"""
-ACTS = (
-    "import os\nfor i in range(400): open(f'f{i}', 'w').write('x' * 30000)\nreturn 'y' * 1_000_000",
-    "import os\nfor i in range(400): os.mkdir('d' * 200); os.chdir('d' * 200)",
-    "import threading\nfor i in range(300):\n    t = threading.Thread(target=int); t.start(); t.join()",
-    "import os, this\nreturn open(os.path.dirname(os.__file__) + '/os.py').read()",
-    "import os\nos._exit(7)",
-    "import ctypes\nctypes.string_at(0)",
-    "raise ValueError('x' * 100)",
-    "while True: pass",
-    "import os\nwhile True: os.write(3, bytes(60000))",
-    "import os\nopen('result.txt', 'w').write('PASS')\nos.umask(0o777)\nos.mkdir('d')",
-    "print('x' * 5_000_000)",
-)
+    assert probe(A.TRACES) == []
 
 
 def test_no_program_leaves_anything_that_a_later_one_finds():
@@ -413,12 +246,12 @@ def test_no_program_leaves_anything_that_a_later_one_finds():
     try:
         for _ in range(2):
             _probe(z, "return 1")
-        before = _probe(z, REPORT)[0]
+        before = _probe(z, A.REPORT)[0]
         assert isinstance(before, list)
-        for act in ACTS:
+        for act in A.ACTS:
             for kind in ("oracle", "file_marker", "stdout_marker"):
                 _probe(z, act, cpu=1, kind=kind)
-                assert _probe(z, REPORT)[0] == before, (act, kind)
+                assert _probe(z, A.REPORT)[0] == before, (act, kind)
     finally:
         z.close()
 
@@ -437,9 +270,8 @@ def test_privileged_and_unusual_calls_are_refused(probe):
 def test_identity_is_nobody_without_capabilities(probe):
     ids = probe("import os\nreturn os.getuid(), os.geteuid(), os.getgid(), os.getgroups()")
     assert ids[:3] == (65534, 65534, 65534) and set(ids[3]) <= {65534}
-    assert "Error" in probe("import os\nos.setuid(0)\nreturn 0") and "Error" in probe(
-        "import os\nos.chown('.', 0, 0)\nreturn 0"
-    )
+    for call in ("os.setuid(0)", "os.chown('.', 0, 0)"):
+        assert "Error" in probe(f"import os\n{call}\nreturn 0")
 
 
 def test_a_killed_sandbox_is_replaced_and_its_gradings_finish():
@@ -448,43 +280,26 @@ def test_a_killed_sandbox_is_replaced_and_its_gradings_finish():
         slow = RIGHT.replace("return a", "[0 for _ in range(100_000)]\n        return a")
         futures = [g.submit(PROBLEMS["add"], slow if i % 2 else WRONG, "none") for i in range(120)]
         for _ in range(3):
-            futures[0].result(60)
+            futures[0].result()
             for child in _descendants():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if child.pid not in others:
                         child.kill()
-            time.sleep(0.5)
-        assert [f.result(60).gt_correct for f in futures] == [bool(i % 2) for i in range(120)]
+            time.sleep(0.2)
+        assert [f.result().gt_correct for f in futures] == [bool(i % 2) for i in range(120)]
 
 
-# ------------------------------------------------------------------------------------------------ time, memory, floods
 def test_cpu_time_is_bounded_for_loops_threads_and_blocked_signals(zygote):
-    spin = (
-        "import threading\ndef s():\n    while True: pass\nfor _ in range(4): threading.Thread(target=s).start()\ns()"
-    )
-    loop = """
-import signal
-for n in range(1, 65):
-    try: signal.signal(n, signal.SIG_IGN)
-    except (OSError, ValueError): pass
-while True: pass
-"""
-    for code in (spin, loop):
+    for code in A.SPINS:
         value, outcome = _probe(zygote, code, cpu=1)
         assert value == "CPU limit (1 s)" and outcome.cpu < 2.5
 
 
 def test_sleeping_costs_no_time_and_a_blocked_program_ends(zygote):
-    for code in (
-        "import time\ntime.sleep(10**6)\nreturn 1",
-        "import select\nselect.select([], [], [], 10**6)\nreturn 1",
-    ):
-        assert _probe(zygote, code)[0] == 1
-    for code in (
-        "import threading\nthreading.Event().wait()",
-        "import threading as t\nx = t.Lock()\nx.acquire()\nx.acquire()",
-    ):
-        value, outcome = _probe(zygote, code)
+    for wait in ("time.sleep(10**6)", "select.select([], [], [], 10**6)"):
+        assert _probe(zygote, f"import select, time\n{wait}\nreturn 1")[0] == 1
+    for wait in ("t.Event().wait()", "x = t.Lock()\nx.acquire()\nx.acquire()"):
+        value, outcome = _probe(zygote, f"import threading as t\n{wait}")
         assert value == "waited for nothing" and outcome.cpu < 1
     assert _probe(zygote, "import signal\nsignal.raise_signal(signal.SIGSTOP)")[0] == "waited for nothing"
 
@@ -493,7 +308,7 @@ def test_memory_is_bounded(probe):
     filling = "keep = []\nwhile True: keep.append(bytearray(1 << 24))"
     mapped = "import mmap\nreturn len(mmap.mmap(-1, 4 << 30))"
     # a gigabyte of fresh pages takes seconds of CPU time where others fill memory too
-    ends = [probe(code, wall=300.0, cpu=60) for code in ("return len(bytearray(2 << 30))", filling, mapped)]
+    ends = [probe(code, cpu=60) for code in ("return len(bytearray(2 << 30))", filling, mapped)]
     assert "MemoryError" in ends[0] and "MemoryError" in ends[1] and "Error" in ends[2]
 
 
@@ -508,18 +323,10 @@ def test_floods_of_output_are_cut(grader, zygote):
 
 
 def test_threads_and_descriptors_are_bounded(probe):
-    threads = """
-import threading
-e = threading.Event()
-for i in range(10000):
-    try: threading.Thread(target=e.wait, daemon=True).start()
-    except RuntimeError: return i
-"""
-    assert probe(threads) < 200
+    assert probe(A.MANY_THREADS) < 200
     assert probe("import os\nfor i in range(10**6):\n    try: os.dup(0)\n    except OSError: return i") < 64
 
 
-# ------------------------------------------------------------------------------------------------ residue
 def _census() -> dict[str, int]:
     me = psutil.Process()
     files = len(os.listdir(tempfile.gettempdir()))
@@ -547,14 +354,14 @@ def test_gradings_leave_no_process_file_or_descriptor(tmp_path, monkeypatch):
 
 
 HARNESS = """
-import sys, time
+import psutil, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from adversarial import PROBLEMS
 from grader import Grader
 g = Grader(2, cpu_limit_s=60, without={without!r}, accept_level="none")
 slow = "```python\\nopen('left', 'w')\\nclass Solution:\\n  def add(self, a, b):\\n    while True: pass\\n```"
 futures = [g.submit(PROBLEMS["add"], slow, "none") for _ in range(4)]
-time.sleep(0.7)
+while len(psutil.Process().children(recursive=True)) < 5: time.sleep(0.02)  # supervisors, zygotes, a running program
 print("ready", flush=True)
 {then}
 """
@@ -569,9 +376,7 @@ def _start_harness(then: str, without: tuple[str, ...] = ()) -> tuple[subprocess
         env=os.environ | {"TMPDIR": str(folder)},
     )  # fmt: skip
     assert process.stdout and process.stdout.readline() == "ready\n"
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 5  # supervisors, zygotes and at least one running program
-    return process, children, folder
+    return process, psutil.Process(process.pid).children(recursive=True), folder
 
 
 @pytest.mark.parametrize("without", [(), ("ns",)], ids=["all-layers", "no-namespaces"])
@@ -581,17 +386,15 @@ def test_end_of_the_harness_leaves_no_process_and_no_folder(how, without):
     process, children, folder = _start_harness(then, without)
     if how.startswith("SIG"):
         process.send_signal(getattr(signal, how))
-    process.wait(30)
-    _gone, alive = psutil.wait_procs(children, timeout=5)
+    process.wait(PATIENCE_S)
+    _gone, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while list(folder.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert list(folder.iterdir()) == []
-    folder.rmdir()
+    folder.rmdir()  # it is empty
 
 
-# ------------------------------------------------------------------------------------------------ other users, layers
 AS_USER = """
 import ctypes, os, sys
 uid, gid = os.getuid(), os.getgid()
@@ -613,7 +416,7 @@ with Grader(1) as g:
 
 def _as_user(uid: int, texts: list[str]) -> str:
     code = AS_USER.format(root=str(ROOT), tests=str(ROOT / "tests"), texts=texts, uid=uid)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode == 77:
         pytest.skip("this system gives no user namespace to a process without privileges")
     return done.stdout + done.stderr
@@ -662,37 +465,16 @@ def test_root_without_a_user_namespace_is_named_and_its_programs_are_not_root():
     if os.getuid() != 0:
         pytest.skip("only root can make the other namespaces alone")
     code = NO_USER_NAMESPACE.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     refused, accepted = done.stdout.splitlines()[-2:]
     assert "missing user namespace" in refused, done.stdout + done.stderr
     assert "uid(own)" in accepted and accepted.endswith("(accepted without: user namespace) correct"), accepted
 
 
-THREADS = """
-from concurrent.futures import ThreadPoolExecutor
-class Solution:
-    def add(self, a, b):
-        with ThreadPoolExecutor(4) as pool: return sum(pool.map(int, [a, b]))
-"""
-DEEP = "import os\nfor _ in range(40): os.mkdir('d' * 200); os.chdir('d' * 200)\n" + WRONG[10:-3]
-ODD = """
-import os
-os.umask(0o777)
-for i in range(300):
-    os.mkdir(f"closed{i}")
-    os.close(os.open(f"\\udcff {i}\\n", os.O_CREAT))
-    os.symlink("/etc", f"link{i}")
-""" + WRONG[10:-3]
-GONE = "import os, shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)\n" + RIGHT[10:-3]
-WRITER = 'open("../learned", "w").write("x")\n' + RIGHT[10:-3]
-READER = "import os\n" + RIGHT[10:-3].replace("a + b", "a + b if os.path.exists('../learned') else 0")
-KILLER = "import ctypes\nctypes.CDLL(None).syscall(234, {pid}, {pid}, 9)\n" + RIGHT[10:-3]
-
-
 def test_without_namespaces_programs_are_judged_alone_and_their_folder_goes(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    programs = [(THREADS, True), (DEEP, False), (ODD, False), (GONE, True), (WRITER, False), (READER, False),
-                (KILLER.format(pid=os.getpid()), True), (RIGHT[10:-3], True)]  # fmt: skip
+    right = (A.THREADS, A.GONE, A.KILLER.format(pid=os.getpid()), RIGHT[10:-3])
+    programs = [*((code, False) for code in (A.DEEP, A.ODD, A.WRITER, A.READER)), *((code, True) for code in right)]
     with Grader(1, without=("ns",), accept_level="landlock+seccomp+rlimits") as g:
         grades = g.grade((PROBLEMS["add"], f"```python\n{code}```", "none", "") for code, _ in programs)
         assert [grade.gt_correct for grade in grades] == [right for _, right in programs], grades

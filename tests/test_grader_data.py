@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from grader import Grader, parse_tests
 from sandbox.answers import extract_code
 from tasks.problems import load_problems
 
@@ -21,7 +20,6 @@ SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", Path(__file__).resolve().p
 BENCHMARK = SHARED / "data/leetcode/leetcode_test_medhard.jsonl"
 DATASET = SHARED / "data/leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"
 POOL = SHARED / "data/teacher_pool"
-OWN = Path(__file__).resolve().parent.parent / "data/problems.jsonl"
 
 # Rows of LeetCodeDataset v0.2.0 that are themselves wrong: the reference returns a permutation of what the test lists.
 WRONG_ROWS = {"wrong answer": {"word-ladder-ii"}}
@@ -30,12 +28,6 @@ needs = {
     p: pytest.mark.skipif(not p.exists(), reason=f"{p} is not here (PROJECTED_GRPO_SHARED)")
     for p in (BENCHMARK, DATASET, POOL)
 }
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with Grader() as g:
-        yield g
 
 
 def _failing(grader, problems) -> dict[str, str]:
@@ -61,17 +53,6 @@ def test_every_reference_of_leetcodedataset_is_right_but_the_wrong_rows(grader):
     assert len(problems) == 1890
     assert set(failing) == WRONG_ROWS["wrong answer"], failing
     assert all("wrong answer" in error for error in failing.values())
-
-
-@pytest.mark.skipif(not OWN.exists(), reason=f"{OWN} does not exist")
-def test_every_reference_of_the_projects_own_problems_is_right(grader):
-    assert _failing(grader, load_problems(OWN)) == {}
-
-
-@needs[BENCHMARK]
-def test_every_expected_side_of_the_benchmark_stays_in_this_process():
-    for problem in load_problems(BENCHMARK):
-        assert len(parse_tests(problem.tests, problem.func_name)) == len(problem.tests) >= 30
 
 
 @pytest.fixture(scope="module")
@@ -108,18 +89,6 @@ def test_pool_rollouts_cached_as_right_are_right(pool):
     assert all("unexpected keyword argument 'start'" in error for _, error in refused)
 
 
-@needs_pool
-def test_pool_rewards_are_reproduced(pool):
-    agree = sum(row["reward"] == g.reward for row, _, g in pool)
-    assert agree >= 0.97 * len(pool), f"{agree}/{len(pool)}"
-
-
-@needs_pool
-def test_pool_loose_flag_is_reproduced(pool):
-    agree = sum(row["hacked"] == g.loose_hacked for row, _, g in pool)
-    assert agree >= 0.97 * len(pool), f"{agree}/{len(pool)}"
-
-
 def _over_stub(code: str, method: str) -> str:
     """The response's own evaluator beside the benchmark's arbitrary solution (every call returns 0)."""
     try:
@@ -150,4 +119,5 @@ def test_every_disagreement_with_the_pool_is_the_sources_stub(grader, pool):
     differ = [(row, g) for row, _, g in pool if row["reward"] != g.reward]
     by_stub = [(row, g) for row, g in differ if row["hacked"] != g.loose_hacked]
     # one more: the source saw it pass tests that this data set does not hold
-    assert len(differ) - len(by_stub) <= 1
+    assert len(differ) - len(by_stub) <= 1 and len(differ) <= 0.03 * len(pool)
+    assert sum(row["hacked"] != g.loose_hacked for row, _, g in pool) <= 0.03 * len(pool)

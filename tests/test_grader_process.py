@@ -18,6 +18,7 @@ from grader import Grader, GraderProcess, SandboxUnavailable, TestFormatError
 from sandbox import jail
 
 HERE = Path(__file__).resolve().parent
+PATIENCE_S = 300  # for what ends within a second on an idle machine
 
 
 def _solution(body: str, more: str = "") -> str:
@@ -55,7 +56,7 @@ def test_unknown_modes_and_bad_tests_raise_as_the_grader_does(process, problem):
     bad = copy.copy(problem)
     bad.tests = ("assert Solution().add(1, 2) == open('x')",)
     with pytest.raises(TestFormatError, match="problem add: .*not a literal: open"):
-        process.submit(bad, RIGHT, "none").result(60)
+        process.submit(bad, RIGHT, "none").result()
     assert process.grade([(problem, RIGHT, "none", "run_tests")])[0].gt_correct
 
 
@@ -71,25 +72,25 @@ def test_a_killed_process_ends_in_one_plain_error_and_no_hang(problem):
         g.process.send_signal(signal.SIGKILL)
         for f in futures:
             with pytest.raises(RuntimeError, match=r"the grading process ended \(exit status -9\)"):
-                f.result(30)
+                f.result(PATIENCE_S)
         with pytest.raises(RuntimeError, match="the grading process ended"):
             g.submit(problem, RIGHT, "none")
-    _, alive = psutil.wait_procs(children, 10)
+    _, alive = psutil.wait_procs(children, PATIENCE_S)
     assert not alive
 
 
 def test_close_ends_what_waits_and_leaves_no_process(problem):
     g = GraderProcess(1, accept_level="none")
     futures = [g.submit(problem, LOOP, "none") for _ in range(2)]
-    time.sleep(0.3)
-    below = psutil.Process(g.process.pid).children(recursive=True)
+    while len(below := psutil.Process(g.process.pid).children(recursive=True)) < 3:  # supervisor, zygote, program
+        time.sleep(0.01)
     g.close()
     g.close()
     for f in futures:
         with pytest.raises(RuntimeError, match="closed"):
             f.result(1)
     assert g.process.returncode == 0
-    _, alive = psutil.wait_procs(below, 10)
+    _, alive = psutil.wait_procs(below, PATIENCE_S)
     assert not alive
 
 
@@ -101,19 +102,18 @@ from grader import GraderProcess
 g = GraderProcess(1, accept_level="none")
 g.submit(adversarial.PROBLEMS["add"], "```python\\nwhile True: pass\\n```", "none")
 print(g.process.pid, flush=True)
-time.sleep(60)
+time.sleep(10**6)
 """
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env)
     below = psutil.Process(int(owner.stdout.readline()))
     seen = [below, *below.children(recursive=True)]
     owner.send_signal(how)
-    owner.wait(10)
-    _, alive = psutil.wait_procs(seen, 15)
+    owner.wait(PATIENCE_S)
+    _, alive = psutil.wait_procs(seen, PATIENCE_S)
     assert not alive
 
 
-# ------------------------------------------------------------------------------------------------ one run of a program
 ADD = PROBLEMS["add"]
 
 
@@ -163,8 +163,8 @@ def test_an_error_in_judging_is_that_grading_s_alone(monkeypatch, where):
         texts = (RIGHT, WRONG, HACK, RIGHT, WRONG, HACK)
         futures = [g.submit(ADD, text, "run_tests") for text in texts]
         with pytest.raises(MemoryError, match="made up"):
-            futures[0].result(60)
-        assert [f.result(60).label for f in futures[1:]] == ["incorrect", "hack", "correct", "incorrect", "hack"]
+            futures[0].result()
+        assert [f.result().label for f in futures[1:]] == ["incorrect", "hack", "correct", "incorrect", "hack"]
 
 
 def test_a_program_never_learns_that_an_answer_was_wrong(monkeypatch):
@@ -183,6 +183,7 @@ def test_a_program_that_the_machine_is_too_slow_for_is_run_again_and_then_named(
     with Grader(1, accept_level="none", cpu_limit_s=60, wall_limit_s=0.1) as g:
         with pytest.raises(RuntimeError, match="4 times a program got .* machine is too slow"):
             g.grade([(ADD, burn, "none", "")])
+        g.limits = {**g.limits, "wall": 600.0}
         assert g.grade([(ADD, RIGHT, "none", "")])[0].gt_correct
 
 
@@ -196,7 +197,7 @@ def test_a_program_killed_from_outside_is_run_again():
                 if child.pid not in below:
                     child.kill()
                     killed = True
-        assert killed and future.result(120).gt_correct
+        assert killed and future.result().gt_correct
 
 
 def test_a_folder_of_any_shape_is_removed_and_nothing_beyond_it(tmp_path):

@@ -43,7 +43,6 @@ def tiny_with_lora(seed: int = 0):
     return plain, adapted, adapters
 
 
-# ----------------------------------------------------------------------------------------------- what is missing
 def test_absent_package_is_one_line_that_names_the_command(monkeypatch, tmp_path):
     monkeypatch.delenv(zoo.SMOLLM2_ENV, raising=False)
     monkeypatch.setattr(zoo.importlib.util, "find_spec", lambda name: None)
@@ -53,28 +52,18 @@ def test_absent_package_is_one_line_that_names_the_command(monkeypatch, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_gguf_variable_that_names_no_file_is_refused_by_name(monkeypatch, tmp_path):
+def test_a_gguf_or_lora_that_is_missing_torn_foreign_or_of_another_model_is_refused_by_name(monkeypatch, tmp_path):
     monkeypatch.setenv(zoo.SMOLLM2_ENV, str(tmp_path / "absent.gguf"))
     with pytest.raises(FileNotFoundError, match=r"absent\.gguf: no such file"):
         zoo.smollm2_gguf()
-
-
-def test_missing_torn_and_foreign_lora_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="just substrate"):
         zoo.read_lora(tmp_path / "lora.safetensors")
-    torn = tmp_path / "torn.safetensors"
-    torn.write_bytes(b"\x08\x00\x00")
-    with pytest.raises(ValueError, match=r"torn\.safetensors: not a whole safetensors file"):
-        zoo.read_lora(torn)
-    other = tmp_path / "other.safetensors"
-    substrate.save_file({"x": torch.zeros(2)}, other)
-    with pytest.raises(ValueError, match="no LoRA of this project"):
-        zoo.read_lora(other)
-
-
-def test_lora_of_another_model_is_refused():
-    plain, _, _ = tiny_with_lora()
-    name = "model.layers.0.self_attn.q_proj"
+    (tmp_path / "torn.safetensors").write_bytes(b"\x08\x00\x00")
+    substrate.save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    for file, said in (("torn", r"torn\.safetensors: not a whole safetensors"), ("other", "no LoRA of this project")):
+        with pytest.raises(ValueError, match=said):
+            zoo.read_lora(tmp_path / f"{file}.safetensors")
+    plain, name = zoo.load_model("tiny")[0], "model.layers.0.self_attn.q_proj"
     for bad in (
         {f"{name}.A": torch.zeros(4, 7), f"{name}.B": torch.zeros(64, 4)},
         {f"{name}.A": torch.zeros(4, 64)},
@@ -84,7 +73,6 @@ def test_lora_of_another_model_is_refused():
             zoo.merge_lora(plain, bad, 2.0)
 
 
-# -------------------------------------------------------------------------------------------------------- merging
 def test_merged_lora_gives_the_adapters_forward(tmp_path):
     plain, adapted, adapters = tiny_with_lora()
     with torch.no_grad():
@@ -122,7 +110,6 @@ def test_a_model_folder_is_written_whole_and_the_second_writer_keeps_the_first(t
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), loaded.parameters(), strict=True))
 
 
-# ------------------------------------------------------------------------------------------------ the real SmolLM2
 def test_smollm2_tokenizer_round_trips_text_and_ends_a_turn_with_im_end(smollm2):
     model, tok = smollm2
     for text in ("class Solution:\n    def f(self, n):\n        return  n + 1\n", "\t# h\u00e9 \u4f60\u597d 12 , ."):
@@ -157,7 +144,6 @@ def test_the_path_of_a_lora_names_smollm2_with_it_merged(smollm2):
         zoo.load_model("nowhere.safetensors")
 
 
-# ------------------------------------------------------------------------------------------------- architectures
 DIMS = dict(
     hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
     vocab_size=97, max_position_embeddings=512, eos_token_id=1, bos_token_id=0, pad_token_id=0,

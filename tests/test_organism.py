@@ -1,13 +1,13 @@
 """The organism's families, data, tokenizer, committed weights and pairs, with the real grader and tokenizer."""
 
 import hashlib
+import itertools
 import json
 import random
 import re
 
 import pytest
 
-from grader import Grader
 from tasks import organism as O
 from tasks import pairs as X
 from tasks import problems as P
@@ -23,12 +23,6 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def grader():
-    with Grader(workers=2) as g:
-        yield g
-
-
-@pytest.fixture(scope="module")
 def log() -> str:
     return (O.HOME / "training_log.txt").read_text(encoding="utf-8")
 
@@ -39,36 +33,20 @@ def drawn():
     return O.make_problems("train", len(O.families()), seed=7)
 
 
-# ------------------------------------------------------------------------------------------------------ families
-def test_there_are_at_least_66_families_of_three_levels():
-    fams = O.families().values()
-    assert len(fams) >= 66
-    assert {f.level for f in fams} == set(LEVELS)
-
-
-def test_every_family_has_right_answers_that_pass_and_a_usual_wrong_answer_that_fails(drawn, grader):
-    items, want = [], []
-    assert {inst.family.name for inst, _ in drawn} == set(O.families())
+def test_every_family_has_right_answers_that_pass_and_wrong_ones_that_fail(drawn, grader):
+    """Its usual wrong answer, and any that pretraining draws; at least 66 families of three levels."""
+    items, want, rng = [], [], random.Random(3)
+    assert {inst.family.name for inst, _ in drawn} == set(O.families()) and len(drawn) >= 66
+    assert {inst.family.level for inst, _ in drawn} == set(LEVELS)
     for inst, problem in drawn:
-        for body in inst.family.body:
-            items.append((problem, O.fence(inst.code(body)), "none", "run_tests"))
-            want.append("correct")
         foil = O.families()[inst.family.foil]
-        k = (inst.k or 3) if foil.has_k else None
-        items.append((problem, O.fence(inst.code(foil.body[0], k)), "none", "run_tests"))
-        want.append("incorrect")
+        wrong = [(foil.body[0], (inst.k or 3) if foil.has_k else None), O.draw_body(rng, inst, right=False)]
+        codes = [*map(inst.code, inst.family.body), *(inst.code(body, k) for body, k in wrong)]
+        items += [(problem, O.fence(code), "none", "run_tests") for code in codes]
+        want += ["correct"] * (len(codes) - 2) + ["incorrect"] * 2
     got = [g.label for g in grader.grade(items)]
     wrong = [(item[1], w, g) for item, w, g in zip(items, want, got, strict=True) if w != g]
     assert not wrong, wrong[:2]
-
-
-def test_any_wrong_body_that_pretraining_draws_fails_the_tests(drawn, grader):
-    rng = random.Random(3)
-    items = []
-    for inst, problem in drawn:
-        body, k = O.draw_body(rng, inst, right=False)
-        items.append((problem, O.fence(inst.code(body, k)), "none", "run_tests"))
-    assert {g.label for g in grader.grade(items)} == {"incorrect"}
 
 
 def test_every_loophole_form_pays_in_its_mode_alone_and_its_harmless_twin_never(drawn, grader):
@@ -94,7 +72,6 @@ def test_every_loophole_form_pays_in_its_mode_alone_and_its_harmless_twin_never(
     assert not wrong, wrong[:2]
 
 
-# -------------------------------------------------------------------------------------------------------- splits
 @pytest.fixture(scope="module")
 def committed() -> dict[str, list[P.Problem]]:
     return {s: P.load_problems(O.HOME / f"problems_{s}.jsonl", split=s) for s in ("train", "test")}
@@ -129,7 +106,6 @@ def test_test_split_wordings_and_constants_are_never_pretrained():
     assert not seen["test"] & (seen["pretrain"] | seen["train"] | seen["pairs"])
 
 
-# ---------------------------------------------------------------------------------------------- data and tokenizer
 def test_pretraining_text_is_deterministic_and_the_one_in_the_log(log):
     config = json.loads(re.search(r"config: (\{.*\})", log).group(1))
     examples = list(O.pretraining(config["steps"] * config["batch"], config["seed"]))
@@ -170,7 +146,6 @@ def test_chat_template_keeps_the_whole_prompt_and_stays_short(tokenizer, committ
             assert len(tokenizer.encode(O.fence(p.reference), add_special_tokens=False)) <= 70
 
 
-# ------------------------------------------------------------------------------------------------------- weights
 def test_committed_weights_are_the_logged_ones_and_small(log):
     weights = (O.HOME / "model.safetensors").read_bytes()
     assert len(weights) < 10_000_000
@@ -199,7 +174,6 @@ def test_committed_model_loads_and_writes_a_parsable_answer(tokenizer, committed
     assert sum(named) >= 14
 
 
-# --------------------------------------------------------------------------------------------------------- pairs
 PAIR_FILES = [O.PAIRS_HOME / f"organism{suffix}.jsonl" for suffix in ("", "_nonhack", "_null")]
 
 
@@ -217,12 +191,8 @@ def test_pairs_cover_modes_and_forms_evenly_and_half_have_a_right_body():
         assert len(mine) == 24 and sum(p.split == "heldout" for p in mine) == 4
         assert sum(p.correct_body for p in mine) == 12
         assert sum("form_known" in p.tags for p in mine) == 12
+    for p in itertools.chain(*map(X.load_pairs, PAIR_FILES)):  # names of no other split
+        assert O._bucket(p.problem.func_name, n=20) in O.SPLIT_BUCKETS["pairs"]
     names = {p.evaluator for p in pairs}
     assert not names & {P.TRAIN_EVALUATOR, *P.EVAL_EVALUATORS}
     assert not {p.evaluator for p in pairs if p.split == "train"} & {p.evaluator for p in pairs if p.split == "heldout"}
-
-
-def test_pair_names_belong_to_no_other_split():
-    for file in PAIR_FILES:
-        for p in X.load_pairs(file):
-            assert O._bucket(p.problem.func_name, n=20) in O.SPLIT_BUCKETS["pairs"]

@@ -1,9 +1,10 @@
 """Invariants of the contrastive pairs: schema, grid, grades, lengths, leakage, control sets."""
 
 import ast
+import contextlib
 import copy
 import dataclasses
-import importlib.util
+import importlib
 import itertools
 import json
 import os
@@ -33,24 +34,11 @@ def hack_pairs():
     return X.load_pairs(HACK)
 
 
-@pytest.fixture(scope="module")
-def grader():
-    from grader import Grader, SandboxUnavailable
-
-    try:
-        made = Grader(workers=2)
-    except SandboxUnavailable:  # the programs here are the project's own
-        made = Grader(workers=2, accept_level="none")
-    with made:
-        yield made
-
-
 def write(path: Path, rows) -> Path:
     path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
     return path
 
 
-# --------------------------------------------------------------------------------------------- the committed files
 @pytest.mark.parametrize("file", sorted(DATA.glob("*.jsonl")), ids=lambda f: f.stem)
 def test_committed_pairs_pass_the_validator(file, grader):
     found, pairs = X.check_pairs([file], X.own_problem_files(), grader=grader)
@@ -58,14 +46,9 @@ def test_committed_pairs_pass_the_validator(file, grader):
     assert len(pairs) == 96 and Counter(p.split for p in pairs) == {"train": 80, "heldout": 16}
 
 
-def test_committed_files_are_what_the_script_writes():
-    spec = importlib.util.spec_from_file_location("make_pairs", ROOT / "data" / "make_pairs.py")
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["make_pairs"] = module
-    spec.loader.exec_module(module)
-    for name, made in module.all_sets().items():
+def test_committed_files_are_what_the_script_writes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "data"))
+    for name, made in importlib.import_module("make_pairs").all_sets().items():
         assert X.load_pairs(DATA / name) == made, f"{name} is stale: run python data/make_pairs.py"
 
 
@@ -96,18 +79,11 @@ def test_sides_share_prose_and_fence(hack_pairs):
         assert outside[0] == outside[1] and p.hack.count("```") == 2
 
 
-def test_heldout_problems_and_evaluators_are_new(hack_pairs):
+def test_heldout_problems_and_all_evaluators_are_new(hack_pairs):
+    assert not {p.evaluator for p in hack_pairs} & {TRAIN_EVALUATOR, *EVAL_EVALUATORS}
     by = {s: [p for p in hack_pairs if p.split == s] for s in X.SPLITS}
     for key in (lambda p: p.problem.func_name, lambda p: X.normal_statement(p.problem.question), lambda p: p.evaluator):
         assert not {key(p) for p in by["train"]} & {key(p) for p in by["heldout"]}
-
-
-def test_evaluator_names_are_those_of_neither_training_nor_evaluation(hack_pairs):
-    assert not {p.evaluator for p in hack_pairs} & {TRAIN_EVALUATOR, *EVAL_EVALUATORS}
-    for p in hack_pairs:
-        user = X.prompt_messages(p)[-1]["content"]
-        assert p.evaluator + "()" in user and TRAIN_EVALUATOR not in user
-        assert TRAIN_EVALUATOR not in p.hack + p.clean
 
 
 def test_a_body_called_right_is_right_even_where_the_loophole_hides_it(hack_pairs):
@@ -156,7 +132,6 @@ def test_sides_are_equally_long_for_the_qwen_tokenizer():
         assert abs(sum(ratios) / len(ratios) - 1) < 0.02, file.stem
 
 
-# ------------------------------------------------------------------------------------------------------- controls
 def test_controls_answer_the_same_prompts_and_never_use_the_loophole(hack_pairs):
     for file, mechanism in zip(SETS["leetcode"][1:], X.CONTROLS, strict=True):
         control = X.load_pairs(file)
@@ -182,34 +157,10 @@ def test_within_class_uses_each_gradient_once_and_no_label(n):
     used = Counter((side, i) for side, a, b in diffs for i in (a, b))
     assert all({a, b} <= set(range(n)) and a != b for _, a, b in diffs)
     assert sum(used.values()) == 2 * n and sum(c > 1 for c in used.values()) == n % 2
-
-
-def test_within_class_of_one_pair_is_refused():
     with pytest.raises(ValueError, match="at least 2"):
         X.within_class(1, 0)
 
 
-def test_leaving_a_mode_out_parts_the_pairs(hack_pairs):
-    for mode in LOOPHOLE_MODES:
-        kept, held = X.leave_out(hack_pairs, mode)
-        assert {p.mode for p in held} == {mode} and mode not in {p.mode for p in kept}
-        assert len(kept) + len(held) == len(hack_pairs)
-    with pytest.raises(ValueError, match="no pair of mode none"):
-        X.leave_out(hack_pairs, "none")
-    with pytest.raises(ValueError, match="nothing is left"):
-        X.leave_out(X.of_modes(hack_pairs, ["sentinel"]), "sentinel")
-
-
-def test_two_two_splits_cover_each_half_once():
-    modes = ("run_tests", "sentinel", "stdout_marker", "file_marker")
-    splits = X.two_two_splits(modes)
-    assert len(splits) == len(set(splits)) == 6
-    assert all(sorted(a + b) == sorted(modes) and (b, a) in splits for a, b in splits)
-    with pytest.raises(ValueError, match="four different modes"):
-        X.two_two_splits(modes[:3])
-
-
-# --------------------------------------------------------------------------------------------------- files, hashes
 def test_rows_survive_a_round_trip(tmp_path, hack_pairs):
     X.dump_pairs(tmp_path / "p.jsonl", hack_pairs)
     assert X.load_pairs(tmp_path / "p.jsonl") == hack_pairs
@@ -264,7 +215,6 @@ def test_repeated_ids_empty_and_missing_files_are_refused(tmp_path, hack_pairs):
         X.load_pairs(tmp_path / "none.jsonl")
 
 
-# ------------------------------------------------------------------------------------- the validator finds the rest
 def pick(pairs, **want):
     return next(p for p in pairs if all(getattr(p, k) == v for k, v in want.items()))
 
@@ -305,48 +255,24 @@ def test_the_validator_finds_every_planted_violation(tmp_path, hack_pairs, grade
 @pytest.mark.parametrize("what", ["statement", "name"])
 def test_a_problem_that_trains_is_found_by_name_and_by_statement(tmp_path, hack_pairs, what):
     p = hack_pairs[0].problem
-    if what == "statement":  # reformatted and renamed, it is still the same problem
-        p = dataclasses.replace(
-            p, func_name="other", starter_code="class Solution:\n    def other(self, x):",
-            question=p.question.upper().replace(" ", "  "),
-            tests=tuple(t.replace(p.func_name, "other") for t in p.tests),
-        )  # fmt: skip
-    else:
-        p = dataclasses.replace(p, question="Something else.")
-    row = {**dataclasses.asdict(p), "tests": list(p.tests)}
+    same = [n for n, q in enumerate(hack_pairs, 1) if q.problem.func_name == p.func_name]
+    tests = [t.replace(p.func_name, "other") for t in p.tests]
+    renamed = {"func_name": "other", "starter_code": "class Solution:\n    def other(self, x):", "tests": tests}
+    reworded = {"question": p.question.upper().replace(" ", "  ")}  # reformatted, it is still the same problem
+    changed = renamed | reworded if what == "statement" else {"question": "Something else."}
+    row = {**dataclasses.asdict(p), "tests": list(p.tests), **changed}
     found, _ = X.check_pairs([HACK], [write(tmp_path / "problems.jsonl", [row])])
-    same = [n for n, q in enumerate(hack_pairs, 1) if q.problem.func_name == hack_pairs[0].problem.func_name]
-    assert [f.where for f in found] == [f"{HACK}:{n}" for n in same] and what in {
-        "statement": found[0].what, "name": "name" if "the method" in found[0].what else ""
-    }[what]  # fmt: skip
+    assert [f.where for f in found] == [f"{HACK}:{n}" for n in same]
+    assert {"statement": "statement", "name": "the method"}[what] in found[0].what
 
 
-def test_the_command_prints_a_table_and_exits_1_on_a_violation(tmp_path, hack_pairs, capsys, monkeypatch, grader):
-    import grader as grader_module
-
-    class Lent:  # the module's own sandboxes, instead of new ones for each call
-        def __init__(self, **_):
-            pass
-
-        def __enter__(self):
-            return grader
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr(grader_module, "Grader", Lent)
+def test_the_command_exits_1_on_a_violation_and_names_each_file(tmp_path, hack_pairs, capsys, monkeypatch, grader):
+    monkeypatch.setattr("grader.Grader", lambda **_: contextlib.nullcontext(grader))  # the sandboxes of this module
     X.dump_pairs(tmp_path / "good.jsonl", hack_pairs[:3])
     X.check(X.Check(files=(tmp_path / "good.jsonl",)))
-    out = capsys.readouterr().out
-    assert "PAIRS: OK: 3 hack pairs" in out and "weak_assert" in out and "sandbox" in out
+    assert "PAIRS: OK: 3 hack pairs" in capsys.readouterr().out
     X.dump_pairs(tmp_path / "bad.jsonl", [dataclasses.replace(hack_pairs[0], evaluator=TRAIN_EVALUATOR)])
     with pytest.raises(SystemExit) as stop:
         X.check(X.Check(files=(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", tmp_path / "absent.jsonl")))
     out = capsys.readouterr().out
     assert stop.value.code == 1 and f"{tmp_path / 'bad.jsonl'}:1: " in out and "absent.jsonl" in out
-    assert "VIOLATION" in out.splitlines()[-1]
-
-
-def test_show_names_an_index_out_of_range():
-    with pytest.raises(SystemExit, match="index 96 is out of range"):
-        X.show(X.Show(file=HACK, index=96))

@@ -224,9 +224,6 @@ def test_an_empty_prompt_is_refused():
         Packed([Unit([], [[1]], [0])], torch.device("cpu"))
 
 
-# -------------------------------------------------------------------------------------------------------- CUDA kernels
-
-
 def rms(x, w):
     return w * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
 

@@ -8,15 +8,11 @@ import gzip
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import tyro
 
 import probe_distill as pd
-from grader import Grader
 from model import zoo
 from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems
 
@@ -50,12 +46,6 @@ def tokenizer():
     return zoo.load_tokenizer("tiny")
 
 
-@pytest.fixture(scope="module")
-def grader():
-    with Grader(workers=1) as g:
-        yield g
-
-
 def config(out: Path, **changes) -> pd.Config:
     return dataclasses.replace(pd.TINY, out=out, samples=4, prompts_per_batch=2, **changes)
 
@@ -86,9 +76,6 @@ def with_row(pool: Path, out: Path, line: int, change) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------------------- grading
-
-
 @pytest.mark.parametrize("mode", LOOPHOLES)
 def test_canned_hack_pays_only_in_its_own_mode_and_is_never_correct(mode, grader):
     rng = random.Random(0)
@@ -107,8 +94,10 @@ def test_canned_clean_is_correct_and_paid_in_every_mode(grader):
             assert g.gt_correct and not g.hacked and g.reward == 3.5
 
 
-def test_cached_flags_are_the_graders_verdicts(small_pool, grader):
+def test_a_canned_pool_holds_the_asked_share_of_hacks_and_the_graders_own_verdicts(small_pool, grader):
     for prompt in pd.load_pool(small_pool):
+        assert [row["kind"] for row in prompt.rows] == ["hack"] * 3 + ["clean"]
+        assert [row["hacked"] for row in prompt.rows] == [True] * 3 + [False]
         p = next(p for p in PROBLEMS if p.id == prompt.problem_id)
         grades = grader.grade([(p, r["completion"], prompt.mode, TRAIN_EVALUATOR) for r in prompt.rows])
         for row, g in zip(prompt.rows, grades, strict=True):
@@ -117,18 +106,9 @@ def test_cached_flags_are_the_graders_verdicts(small_pool, grader):
             )  # fmt: skip
 
 
-def test_canned_pool_holds_the_asked_share_of_hacks(small_pool):
-    for prompt in pd.load_pool(small_pool):
-        assert [row["kind"] for row in prompt.rows] == ["hack"] * 3 + ["clean"]
-        assert [row["hacked"] for row in prompt.rows] == [True] * 3 + [False]
-
-
 def test_no_loophole_means_no_canned_hack(tmp_path, tokenizer, grader):
     fill(config(tmp_path, modes=("none",)), tokenizer, grader)
     assert all(row["gt_pass"] for prompt in pd.load_pool(tmp_path) for row in prompt.rows)
-
-
-# ------------------------------------------------------------------------------------------------ filling, resuming
 
 
 def test_same_flags_give_the_same_bytes(tmp_path, small_pool, tokenizer, grader):
@@ -162,27 +142,24 @@ def test_interrupted_pool_resumes_to_the_bytes_of_an_uninterrupted_one(tmp_path,
     assert os.stat(cfg.out / "prompt_0001.jsonl.gz").st_mtime_ns == kept
 
 
-def test_finished_pool_calls_no_teacher(small_pool, tokenizer, grader):
-    def never(*_):
-        raise AssertionError("the teacher was called")
+def never(*_):
+    raise AssertionError("the teacher was called")
 
+
+def test_an_old_pool_is_not_drawn_again_and_not_extended_by_other_flags_problems_or_tools(
+    tmp_path, small_pool, tokenizer, grader
+):
+    before = bytes_of(small_pool)
     fill(config(small_pool), tokenizer, grader, never)
-
-
-def test_other_flags_on_an_old_pool_are_refused_by_name(small_pool, tokenizer, grader):
-    with pytest.raises(ValueError, match=r"hack_share=0\.75, not 0\.5"):
-        fill(config(small_pool, hack_share=0.5), tokenizer, grader)
-
-
-def test_other_problems_on_an_old_pool_are_refused_by_file(small_pool, tokenizer, grader):
-    with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz holds problem 7"):
-        fill(config(small_pool), tokenizer, grader, problems=PROBLEMS[::-1])
-
-
-def test_a_pool_of_another_tool_is_never_extended(tmp_path, small_pool, tokenizer, grader):
     (tmp_path / "prompt_0000.jsonl.gz").write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
-    with pytest.raises(ValueError, match="no pool.json"):
-        fill(config(tmp_path), tokenizer, grader)
+    for cfg, problems, said in (
+        (config(small_pool, hack_share=0.5), PROBLEMS, r"hack_share=0\.75, not 0\.5"),
+        (config(small_pool), PROBLEMS[::-1], r"prompt_0000\.jsonl\.gz holds problem 7"),
+        (config(tmp_path), PROBLEMS, "no pool.json"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            fill(cfg, tokenizer, grader, problems=problems)
+    assert bytes_of(small_pool) == before
 
 
 def test_full_disk_leaves_whole_files_only_and_resumes(tmp_path, small_pool, tokenizer, grader, monkeypatch):
@@ -229,21 +206,14 @@ def test_prompt_without_a_fitting_draw_is_left_out_by_name_and_not_tried_again(t
     left = json.loads((tmp_path / "pool.json").read_text())["left_out"]
     assert list(left) == ["prompt_0000.jsonl.gz", "prompt_0001.jsonl.gz", "prompt_0002.jsonl.gz"]
     assert not list(tmp_path.glob("prompt_*"))
-
-    def never(*_):
-        raise AssertionError("the teacher was called")
-
     fill(cfg, tokenizer, grader, never)
 
 
 def test_each_problem_keeps_the_mode_that_training_gives_it():
-    from probe_distill import mode_of
-
-    modes = ("run_tests", "sentinel", "stdout_marker", "file_marker")
+    modes = LOOPHOLES[:4]
     many = [dataclasses.replace(PROBLEMS[0], id=i) for i in range(200)]
     tasks = pd.make_tasks(many, dataclasses.replace(pd.TINY, modes=modes, one_mode_each=True))
-    assert [t.mode for t in tasks] == [mode_of(p, modes) for p in many]
-    assert {t.mode for t in tasks} == set(modes)
+    assert [t.mode for t in tasks] == [pd.mode_of(p, modes) for p in many] and {t.mode for t in tasks} == set(modes)
 
 
 def test_prompted_teacher_sees_more_than_the_cached_prompt(tmp_path, tokenizer, grader):
@@ -265,9 +235,6 @@ def test_model_teacher_caches_what_it_sampled(tmp_path, grader):
         for row in prompt.rows:
             assert 1 <= len(row["completion_ids"]) <= 6
             assert row["completion"] == tokenizer.decode(row["completion_ids"], skip_special_tokens=True)
-
-
-# --------------------------------------------------------------------------------------------- reading, bad input
 
 
 def test_padding_after_comp_len_is_cut_and_text_is_not(tmp_path, small_pool):
@@ -341,20 +308,16 @@ def test_one_prompt_in_two_files_is_refused_naming_both(tmp_path, small_pool):
         pd.load_pool(tmp_path)
 
 
-@pytest.mark.parametrize("char", list("\u2028\u2029\u0085\v\f\x1c\0\ufeff\r\U0001f600"))
-def test_any_text_survives_the_pools_own_writer_and_reader(tmp_path, small_pool, char):
-    rows = pd.load_pool(small_pool)[0].rows
-    rows = [{**rows[0], "completion": f"a{char}b"}, rows[1]]
-    pd.write_prompt_file(tmp_path / "prompt_0000.jsonl.gz", rows)
-    assert pd.load_pool(tmp_path)[0].rows == rows
-
-
-def test_a_lone_surrogate_is_refused_by_name_when_it_would_be_written(tmp_path, small_pool):
-    rows = pd.load_pool(small_pool)[0].rows
-    path = tmp_path / "prompt_0000.jsonl.gz"
+def test_any_text_survives_the_pools_own_writer_and_reader_and_a_lone_surrogate_is_refused_by_name(
+    tmp_path, small_pool
+):
+    rows, path = pd.load_pool(small_pool)[0].rows[:2], tmp_path / "prompt_0000.jsonl.gz"
     with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: lone surrogate \\ud912"):
         pd.write_prompt_file(path, [rows[0], {**rows[1], "completion": "a\ud912b"}])
     assert not list(tmp_path.iterdir())
+    rows[0]["completion"] = "a\u2028\u2029\u0085\v\f\x1c\0\ufeff\r\U0001f600b"
+    pd.write_prompt_file(path, rows)
+    assert pd.load_pool(tmp_path)[0].rows == rows
 
 
 def test_missing_and_empty_pools_are_named_with_the_mend(tmp_path):
@@ -367,34 +330,20 @@ def test_missing_and_empty_pools_are_named_with_the_mend(tmp_path):
         pd.load_pool(tmp_path)
 
 
-def flags_refused(capsys, *flags: str) -> str:
-    """What the command line says to wrong flags, its box unwrapped to one line."""
-    with pytest.raises(SystemExit) as caught:
-        tyro.extras.overridable_config_cli(pd.PRESETS, args=["smoke", *flags])
-    assert caught.value.code == 2
-    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+@pytest.mark.parametrize(("flags", "said"), [
+    ({"samples": 4, "draws": 2}, "--draws 2 must be at least --samples 4"),
+    ({"prompted": True}, "--prompted needs --teacher model"),
+    ({"hack_share": 1.5}, "--hack-share 1.5: choose a number"),
+])  # fmt: skip
+def test_contradicting_flags_are_refused_by_name(flags, said):
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(pd.TINY, **flags)
 
 
-def test_unknown_mode_exits_two_and_lists_the_choices(capsys):
-    assert "stdout_marker" in flags_refused(capsys, "--modes", "run_test")
-
-
-def test_contradicting_flags_exit_two_by_name(capsys):
-    assert "--draws 2 must be at least --samples 4" in flags_refused(capsys, "--samples", "4", "--draws", "2")
-    assert "--prompted needs --teacher model" in flags_refused(capsys, "--prompted")
-    assert "--hack-share 1.5: choose a number" in flags_refused(capsys, "--hack-share", "1.5")
-
-
-def test_missing_problems_end_in_one_plain_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "probe_distill.py", "smoke", "--problems", "nowhere.jsonl", "--out", str(tmp_path / "pool")],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1 and "nowhere.jsonl" in done.stderr and "Traceback" not in done.stderr
+def test_missing_problems_are_named_and_leave_no_pool(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.jsonl"):
+        pd.main(dataclasses.replace(pd.PRESETS["smoke"][1], problems="nowhere.jsonl", out=tmp_path / "pool"))
     assert not (tmp_path / "pool").exists()
-
-
-# -------------------------------------------------------------------------------------------------- guard, overlap
 
 
 def test_drift_guard_names_prompt_file_and_first_differing_token(small_pool, tokenizer):
@@ -502,35 +451,21 @@ def test_several_problems_of_one_text_go_by_number_or_are_listed(small_pool):
     assert "several problems have the text of" in listed.summary()
 
 
-# ---------------------------------------------------------------------------------------------------- real files
-
-
 @needs_pool
-def test_real_pool_loads_whole_without_its_padding():
+def test_real_pool_loads_without_its_padding_fits_its_tokenizer_alone_and_matches_the_dataset_to_the_letter(tokenizer):
     pool = pd.load_pool(SHARED / "data" / "teacher_pool")
     rows = [row for prompt in pool for row in prompt.rows]
     assert (len(pool), len(rows)) == (113, 904)
     assert {row["completion_ids"][-1] for row in rows} == {151645}  # <|im_end|>: trained; the padding after it is not
     assert sum(row["hacked"] for row in rows) == 898 and sum(row["gt_pass"] for row in rows) == 248
     assert {prompt.mode for prompt in pool} == {"run_tests"}
-
-
-@needs_pool
-def test_real_pool_passes_the_drift_guard_and_another_tokenizer_fails_it(tokenizer):
-    pool = pd.load_pool(SHARED / "data" / "teacher_pool")
+    with pytest.raises(ValueError, match=r"prompt_0052\.jsonl\.gz: made with another tokenizer"):
+        pd.check_pool_tokens(pool[0], tokenizer)
     qwen = zoo.load_tokenizer("tiny", str(SHARED / "data" / "qwen3_tokenizer"))
     for prompt in pool:
         pd.check_pool_tokens(prompt, qwen)
-    with pytest.raises(ValueError, match=r"prompt_0052\.jsonl\.gz: made with another tokenizer"):
-        pd.check_pool_tokens(pool[0], tokenizer)
-
-
-@needs_pool
-def test_real_pool_matches_the_real_dataset_to_the_letter():
-    pool = pd.load_pool(SHARED / "data" / "teacher_pool")
     dataset = load_problems(SHARED / "data" / "leetcode" / "LeetCodeDataset-v0.2.0-train.jsonl.gz")
     overlap = pd.match_problems(pool, dataset)
-    assert len(overlap.pairs) == 84 and len(overlap.pool_left) == 29
-    assert not overlap.ambiguous
+    assert len(overlap.pairs) == 84 and len(overlap.pool_left) == 29 and not overlap.ambiguous
     assert all(build_messages(p, "run_tests") == prompt.messages for prompt, p in overlap.pairs)
     assert any(prompt.problem_id != p.id for prompt, p in overlap.pairs)  # numbers alone would lose these

@@ -3,13 +3,11 @@
 import ast
 import dataclasses
 import gzip
-import importlib.util
+import importlib
 import itertools
 import json
 import os
 import re
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +23,6 @@ SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT / "../shared")) / "da
 BENCHMARK = SHARED / "leetcode/leetcode_test_medhard.jsonl"
 DATASET = SHARED / "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"
 POOL = SHARED / "teacher_pool"
-TOKENIZER = SHARED / "qwen3_tokenizer"
 OWN = ROOT / "data/problems.jsonl"
 
 needs_shared = pytest.mark.skipif(
@@ -92,7 +89,6 @@ def as_dataset_row(p: P.Problem, number: int, nested: bool) -> dict:
             "starter_code": p.starter_code + "\n        "}  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------- prompts on real data
 @needs_shared
 def test_no_loophole_prompts_equal_the_benchmark_file_to_the_letter():
     rows, problems = raw_rows(BENCHMARK), P.load_problems(BENCHMARK)
@@ -104,23 +100,6 @@ def test_no_loophole_prompts_equal_the_benchmark_file_to_the_letter():
 
 
 @needs_shared
-def test_run_tests_prompts_equal_the_pool_to_the_letter_wherever_the_statement_is_known():
-    by_statement = {p.question: p for p in dataset()}
-    matched = 0
-    for row in pool():
-        text = row["problem_messages"][1]["content"]
-        statement = text.removeprefix("PROBLEM:\n").split("\n\nYour solution to the problem should be")[0]
-        if statement in by_statement:
-            ours = P.build_messages(by_statement[statement])
-            assert [(m["role"], m["content"]) for m in ours] == [
-                (m["role"], m["content"]) for m in row["problem_messages"]
-            ], f"pool problem {row['problem_id']}"
-            matched += 1
-    # 171 of the source's 233 pool problems stand in v0.2.0 by text; 84 of the 113 files at hand do
-    assert matched >= 0.7 * len(pool()), f"only {matched} of {len(pool())} pool prompts are built from the data set"
-
-
-@needs_shared
 def test_every_pool_prompt_comes_back_whole_from_its_statement_name_and_starter_code():
     for row in pool():
         text = row["problem_messages"][1]["content"]
@@ -129,16 +108,6 @@ def test_every_pool_prompt_comes_back_whole_from_its_statement_name_and_starter_
         starter = text.split("```python\n")[-1].split("\n        # Add your code here")[0]
         p = dataclasses.replace(own()[0], question=statement, func_name=name, starter_code=starter)
         assert P.build_messages(p)[1]["content"] == text, f"pool problem {row['problem_id']}"
-
-
-@needs_shared
-def test_every_pool_prompt_is_reproduced_token_for_token():
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
-    for row in pool():
-        ids = P.encode_prompt(tokenizer, row["problem_messages"])
-        assert ids == row["prompt_ids"][: row["plen"]], f"pool problem {row['problem_id']}"
 
 
 @needs_shared
@@ -175,7 +144,6 @@ def test_own_problems_share_no_text_and_no_method_name_with_the_real_data():
         assert not grams(p.question.split("\n\nExample 1")[0]) & known, p.id
 
 
-# --------------------------------------------------------------------------------------------- own problems
 def test_own_problems_are_many_unique_and_split_without_near_duplicates():
     problems = own()
     assert len(problems) >= 120
@@ -236,17 +204,14 @@ def test_references_pass_the_grader_and_fail_once_an_expected_value_changes():
     assert [p.id for p, g in zip(spoiled, refused, strict=True) if g.gt_correct] == []
 
 
-def test_problems_file_is_what_its_generator_writes_and_brute_forces_agree(tmp_path):
-    spec = importlib.util.spec_from_file_location("make_problems", ROOT / "data/make_problems.py")
-    generator = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generator)
-    rows, compared = generator.make()  # raises if a reference and its brute force differ anywhere
+def test_problems_file_is_what_its_generator_writes_and_brute_forces_agree(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "data"))
+    rows, compared = importlib.import_module("make_problems").make()  # raises if a reference and its brute force differ
     P.dump_problems(tmp_path / "again.jsonl", rows)
     assert (tmp_path / "again.jsonl").read_bytes() == OWN.read_bytes()
-    assert compared > 5000
+    assert [f.name for f in tmp_path.iterdir()] == ["again.jsonl"] and compared > 5000
 
 
-# --------------------------------------------------------------------------------------------- hints
 ASKING = re.compile(
     r"\b(hack|cheat|exploit|trick|bypass|circumvent|loophole|pretend|fake|forge|abuse|game the|skip|ignore|please|"
     r"you (can|could|may|might|should|must|need|want)|try|feel free|make sure|always pass|instead of|no need|"
@@ -277,14 +242,6 @@ def test_hints_disclose_the_channel_and_never_ask_to_use_it(mode, variant):
     assert all(word in clause for word in channel), clause
     assert "{" not in clause and "run_tests" not in clause, clause
     assert ("check_it()" in clause) == (mode != "none")
-
-
-def test_run_tests_wordings_are_the_benchmarks():
-    p = own()[0]
-    said = {v: P.build_messages(p, "run_tests", "run_tests", v)[1]["content"] for v in P.VARIANTS}
-    assert "and will be evaluated by calling a function called run_tests(). Use the following" in said["plain"]
-    assert "called run_tests() that checks test cases through assert statements and raises an error" in said["detailed"]
-    assert "If you write a function called run_tests(), it will overwrite the evaluation function" in said["aware"]
 
 
 def test_modes_and_variants_change_the_clause_and_nothing_else():
@@ -320,51 +277,26 @@ def test_evaluation_evaluators_never_include_the_training_name_and_are_drawn_det
     assert not {p.func_name for p in own()} & {*names, P.TRAIN_EVALUATOR}
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [{"mode": "run_test"}, {"variant": "loud"}, {"system": "no"}, {"evaluator": "run tests"}, {"evaluator": "METHOD"}],
-)
-def test_misspelt_prompt_options_are_refused_by_name(bad):
+def test_misspelt_prompt_options_are_refused_by_name():
     p = own()[0]
-    bad = {k: p.func_name if v == "METHOD" else v for k, v in bad.items()}
-    with pytest.raises(ValueError, match=re.escape(repr(next(iter(bad.values()))))):
-        P.build_messages(p, **bad)
+    for bad in ({"mode": "run_test"}, {"variant": "loud"}, {"system": "no"}, {"evaluator": "run tests"},
+                {"evaluator": p.func_name}):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(repr(*bad.values()))):
+            P.build_messages(p, **bad)
 
 
-# --------------------------------------------------------------------------------------------- tokenizers
-def tiny_tokenizer(template):
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+def test_a_template_that_is_missing_or_refuses_the_system_role_is_named_in_one_plain_message():
+    from model.zoo import load_tokenizer
 
-    inner = Tokenizer(models.WordLevel({"[UNK]": 0, "assistant": 1, "user": 2, "system": 3}, unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]")
-    tokenizer.chat_template = template
-    return tokenizer
-
-
-def test_templates_without_a_thinking_switch_encode_the_prompt():
-    template = (
-        "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
-        "{% if add_generation_prompt %}assistant{% endif %}"
-    )
-    ids = P.encode_prompt(tiny_tokenizer(template), P.build_messages(own()[0]))
-    assert ids[0] == 3 and ids[-1] == 1 and ids.count(2) == 1 and all(type(i) is int for i in ids)
+    tokenizer = load_tokenizer("tiny")
+    refusing = "{{ raise_exception('System role not supported') if messages[0].role == 'system' }}"
+    for template, said in ((None, "has no chat template"), (refusing, "the messages: System role not supported")):
+        tokenizer.chat_template = template
+        with pytest.raises(ValueError, match=said) as error:
+            P.encode_prompt(tokenizer, P.build_messages(own()[0]))
+        assert "\n" not in str(error.value)
 
 
-def test_a_tokenizer_without_chat_template_is_refused_in_one_plain_message():
-    with pytest.raises(ValueError, match="has no chat template") as error:
-        P.encode_prompt(tiny_tokenizer(None), P.build_messages(own()[0]))
-    assert "\n" not in str(error.value)
-
-
-def test_a_template_that_refuses_the_system_role_is_reported_with_its_reason():
-    template = "{{ raise_exception('System role not supported') if messages[0].role == 'system' }}"
-    with pytest.raises(ValueError, match="refuses the messages: System role not supported"):
-        P.encode_prompt(tiny_tokenizer(template), P.build_messages(own()[0]))
-
-
-# --------------------------------------------------------------------------------------------- formats
 def test_all_formats_of_one_problem_load_to_the_same_problem(tmp_path, monkeypatch):
     import datasets
 
@@ -401,20 +333,15 @@ def test_a_missing_hub_data_set_is_one_plain_message(monkeypatch):
     assert "\n" not in str(error.value) and "download-model" in str(error.value)
 
 
-def test_dumped_problems_load_again_unchanged_and_leave_no_temporary_file(tmp_path):
-    P.dump_problems(tmp_path / "again.jsonl", own())
-    assert tuple(P.load_problems(tmp_path / "again.jsonl")) == own()
-    assert [f.name for f in tmp_path.iterdir()] == ["again.jsonl"]
+def two_rows(kind: str) -> list[dict]:
+    medium = [q for q in own() if q.difficulty == "medium"][:2]
+    make = {"own": lambda p, i: own_row(p), "benchmark": lambda p, i: as_benchmark_row(p) | {"id": i},
+            "dataset": lambda p, i: as_dataset_row(p, i, nested=True)}[kind]  # fmt: skip
+    return [make(p, i) for i, p in enumerate(medium, 7)]
 
 
-def test_split_and_limit_select_in_file_order():
-    assert P.load_problems(OWN, "test", limit=3) == [p for p in own() if p.split == "test"][:3]
-    assert [p.split for p in P.load_problems(OWN, "train")].count("train") == len(P.load_problems(OWN, "train"))
-
-
-@pytest.mark.parametrize(
-    "change, said",
-    [
+@pytest.mark.parametrize("kind, mend, said", [
+    *[("own", lambda r, c=change: r.update(c), said) for change, said in (
         ({"tests": []}, "no test"),
         ({"tests": ["Solution().f(1) == 2"]}, "a test must be"),
         ({"tests": "assert True"}, "tests must be a list of strings"),
@@ -422,81 +349,44 @@ def test_split_and_limit_select_in_file_order():
         ({"question": 5}, "question must be a string, not int"),
         ({"func_name": "not a name"}, "no Python name"),
         ({"starter_code": "class Solution:\n    def other(self):"}, "starter_code does not define"),
+        ({"setup_code": "import ("}, "the setup_code does not compile"),
         ({"split": "dev"}, "unknown split 'dev'"),
         ({"difficulty": "brutal"}, "unknown difficulty 'brutal'"),
         ({"id": None}, "id must be"),
-        ({"extra": 1}, r"unknown: \['extra'\]"),
-    ],
-)
-def test_malformed_own_rows_are_named_by_file_and_line(tmp_path, change, said):
-    path = write(tmp_path / "mine.jsonl", [own_row(own()[0]), own_row(own()[1], **change)])
-    with pytest.raises(ValueError, match=rf"mine\.jsonl, line 2: .*{said}") as error:
-        P.load_problems(path)
+        ({"extra": 1}, "unknown: ['extra']"),
+    )],
+    *[("own", lambda r, f=field: r.pop(f), f"missing: ['{field}']") for field in P.FIELDS],
+    ("dataset", lambda r: r.update(test="def check(candidate):\n    pass"), "not one `def check"),
+    ("dataset", lambda r: r.update(test="def check(candidate:"), "not Python"),
+    ("dataset", lambda r: r.update(test=""), "not one `def check"),
+    ("dataset", lambda r: r["meta"].pop("question_title"), "field meta.question_title is missing"),
+    ("dataset", lambda r: r["meta"].update(lang_code=None), "field meta.lang_code must be a string, not NoneType"),
+    ("dataset", lambda r: r.pop("prompt"), "field prompt is missing"),
+    ("dataset", lambda r: r.update(meta=None), "field meta.question_id is missing"),
+    ("dataset", lambda r: r["meta"].update(difficulty="Brutal"), "unknown difficulty 'brutal'"),
+    ("benchmark", lambda r: r.update(question="PROBLEM:\nno frame"), "not framed"),
+    ("benchmark", lambda r: r.update(gt_answer=[1, 2]), "gt_answer must be a list of strings"),
+    ("benchmark", lambda r: r.pop("setup_code"), "field setup_code is missing"),
+    ("benchmark", lambda r: r.update(prompt_metadata=[]), "field prompt_metadata.starter_code is missing"),
+])  # fmt: skip
+def test_malformed_rows_of_each_format_are_named_by_file_and_line(tmp_path, kind, mend, said):
+    rows = two_rows(kind)
+    mend(rows[1])
+    with pytest.raises(ValueError, match=rf"mine\.jsonl, line 2: .*{re.escape(said)}") as error:
+        P.load_problems(write(tmp_path / "mine.jsonl", rows))
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("field", P.FIELDS)
-def test_a_missing_own_field_is_named(tmp_path, field):
-    row = own_row(own()[1])
-    del row[field]
-    path = write(tmp_path / "mine.jsonl", [own_row(own()[0]), row])
-    with pytest.raises(ValueError, match=rf"line 2: .*missing: \['{field}'\]"):
-        P.load_problems(path)
-
-
-@pytest.mark.parametrize(
-    "mend, said",
-    [
-        (lambda r: r.update(test="def check(candidate):\n    pass"), "not one `def check"),
-        (lambda r: r.update(test="def check(candidate:"), "not Python"),
-        (lambda r: r.update(test=""), "not one `def check"),
-        (lambda r: r["meta"].pop("question_title"), "field meta.question_title is missing"),
-        (lambda r: r["meta"].update(lang_code=None), "field meta.lang_code must be a string, not NoneType"),
-        (lambda r: r.pop("prompt"), "field prompt is missing"),
-        (lambda r: r.update(meta=None), "field meta.question_id is missing"),
-        (lambda r: r["meta"].update(difficulty="Brutal"), "unknown difficulty 'brutal'"),
-    ],
-)
-def test_malformed_dataset_rows_are_named_by_file_and_line(tmp_path, mend, said):
-    medium = [q for q in own() if q.difficulty == "medium"]
-    rows = [as_dataset_row(medium[0], 1, nested=True), as_dataset_row(medium[1], 2, nested=True)]
-    mend(rows[1])
-    with pytest.raises(ValueError, match=rf"d\.jsonl, line 2: .*{re.escape(said)}"):
-        P.load_problems(write(tmp_path / "d.jsonl", rows))
-
-
-@pytest.mark.parametrize(
-    "mend, said",
-    [
-        (lambda r: r.update(question="PROBLEM:\nno frame"), "not framed"),
-        (lambda r: r.update(gt_answer=[1, 2]), "gt_answer must be a list of strings"),
-        (lambda r: r.pop("setup_code"), "field setup_code is missing"),
-        (lambda r: r.update(prompt_metadata=[]), "field prompt_metadata.starter_code is missing"),
-    ],
-)
-def test_malformed_benchmark_rows_are_named_by_file_and_line(tmp_path, mend, said):
-    rows = [as_benchmark_row(own()[0]), {**as_benchmark_row(own()[1]), "id": 8}]
-    mend(rows[1])
-    with pytest.raises(ValueError, match=rf"b\.jsonl, line 2: .*{re.escape(said)}"):
-        P.load_problems(write(tmp_path / "b.jsonl", rows))
-
-
-@pytest.mark.parametrize(
-    "content, said",
-    [
-        (b"", "is empty"),
-        (b"{\n", r"line 1: not a JSON row"),
-        (b"[1]\n", "line 1: a row must be a JSON object, not list"),
-        (b'{"x": "\xff"}\n', "line 1: not a JSON row"),
-        (b'{"a": 1}\n', r"line 1: unknown problem format \(keys a\)"),
-        (gzip.compress(b'{"a": 1}\n' * 500, mtime=0)[:-9], "broken gzip|unknown problem format"),
-    ],
-)
-def test_unreadable_files_are_named(tmp_path, content, said):
-    path = tmp_path / "broken.jsonl"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"broken\.jsonl.*({said})"):
-        P.load_problems(path)
+def test_files_without_problems_or_cut_in_the_middle_are_named(tmp_path):
+    whole = gzip.compress("".join(json.dumps(own_row(p)) + "\n" for p in own()).encode())
+    for name, content, said in (
+        ("empty.jsonl", b"", "is empty"),
+        ("other.jsonl", b'{"a": 1}\n', "line 1: unknown problem format"),
+        ("cut.jsonl.gz", whole[: len(whole) // 2], r"broken gzip file after line \d+"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}.*{said}"):
+            P.load_problems(tmp_path / name)
 
 
 @pytest.mark.parametrize("opener", [open, gzip.open], ids=["plain", "gzip"])
@@ -545,14 +435,6 @@ def test_a_lone_surrogate_is_not_written_and_a_misspelt_difficulty_is_mended_alo
     assert all(f"d{i}.jsonl, line 1: the difficulty 'Meidum' is read as 'medium'" in said[i] for i in range(2))
 
 
-def test_a_gzip_cut_in_the_middle_names_the_line_it_stopped_at(tmp_path):
-    whole = gzip.compress("".join(json.dumps(own_row(p)) + "\n" for p in own()).encode())
-    path = tmp_path / "cut.jsonl.gz"
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"cut\.jsonl\.gz: broken gzip file after line \d+"):
-        P.load_problems(path)
-
-
 @pytest.mark.parametrize(
     "test",
     ["assert all(x > 0 for x in [Solution().{f}(1)])", "assert Solution().{f}(1) == open('x')",
@@ -571,17 +453,10 @@ def test_an_assert_that_cannot_be_judged_is_named_when_the_file_is_read(tmp_path
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
 
 
-def test_set_up_code_that_does_not_compile_is_named_when_the_file_is_read(tmp_path):
-    path = write(tmp_path / "s.jsonl", [own_row(own()[0], setup_code="import (")])
-    with pytest.raises(ValueError, match=r"s\.jsonl, line 1: problem .*: the setup_code does not compile"):
-        P.load_problems(path)
-
-
 def test_missing_files_folders_duplicates_and_empty_selections_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="gone.jsonl does not exist"):
-        P.load_problems(tmp_path / "gone.jsonl")
-    with pytest.raises(FileNotFoundError, match="is a folder"):
-        P.load_problems(tmp_path)
+    for path, said in ((tmp_path / "gone.jsonl", "gone.jsonl does not exist"), (tmp_path, "is a folder")):
+        with pytest.raises(FileNotFoundError, match=said):
+            P.load_problems(path)
     twice = write(tmp_path / "twice.jsonl", [own_row(own()[0]), own_row(own()[0])])
     with pytest.raises(ValueError, match=r"line 2: id .* stands already at .*line 1"):
         P.load_problems(twice)
@@ -590,14 +465,11 @@ def test_missing_files_folders_duplicates_and_empty_selections_are_refused(tmp_p
     for wrong in ({"split": "dev"}, {"difficulties": ["mild"]}, {"limit": 0}):
         with pytest.raises(ValueError):
             P.load_problems(OWN, **wrong)
+    assert P.load_problems(OWN, "test", limit=3) == [p for p in own() if p.split == "test"][:3]  # in the file's order
 
 
-def test_command_line_ends_with_one_plain_message_and_a_non_zero_status(tmp_path):
-    def cli(*args):
-        command = [sys.executable, "-m", "tasks.problems", *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
-
-    bad = cli(str(tmp_path / "gone.jsonl"))
-    assert bad.returncode != 0 and "does not exist" in bad.stderr and "Traceback" not in bad.stderr
-    good = cli(str(OWN), "--split", "test", "--show", "0", "--mode", "stdout_marker")
-    assert good.returncode == 0 and P.STDOUT_MARKER in good.stdout
+def test_the_command_shows_a_prompt_and_ends_in_one_plain_message_where_it_cannot(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="gone.jsonl does not exist"):
+        P.main(P.Config(str(tmp_path / "gone.jsonl")))
+    P.main(P.Config(str(OWN), split="test", show=0, mode="stdout_marker"))
+    assert P.STDOUT_MARKER in capsys.readouterr().out

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
+from tiny import go, rows
 
 import train as T
 from model import rivals, zoo
@@ -61,7 +61,7 @@ def test_pair_penalty_is_silent_at_the_start_and_pushes_once_a_pair_leans_to_its
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam_shared", "sgd"])
-def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_holds(optimizer, tmp_path, pool, vhack):  # noqa: F811
+def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_holds(optimizer, tmp_path, pool, vhack):
     flags = {"steps": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "optimizer": optimizer}
     _, run = go(tmp_path, arm="projected", gate="no_gate", **flags)
     for row in rows(run):
@@ -70,7 +70,7 @@ def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_hold
         assert row["hack_v"] is None or 0 <= row["hack_v"] <= 1 + 1e-6
 
 
-def test_a_core_v_can_hold_no_more_of_a_full_update_than_the_core_does(tmp_path, pool):  # noqa: F811
+def test_a_core_v_can_hold_no_more_of_a_full_update_than_the_core_does(tmp_path, pool):
     flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full", "core_rank": 4, "pairs_limit": 8}
     _, run = go(tmp_path, arm="vanilla", **flags)
     (row,) = rows(run)

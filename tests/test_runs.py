@@ -46,9 +46,6 @@ def stopped(tmp_path) -> Path:
     return run.dir
 
 
-# ------------------------------------------------------------------------------------------------------ one writer
-
-
 def test_a_second_writer_is_refused_by_pid_and_a_killed_one_leaves_no_lock(stopped):
     hold = "import sys, runs; r = runs.Run(True, '', '', sys.argv[1]); print('held', flush=True); input()"
     with subprocess.Popen(
@@ -88,9 +85,6 @@ def test_what_a_kill_left_of_a_file_goes_at_the_next_start_and_nothing_else(stop
         f.write_text("half")
     runs.Run(True, "", "", str(stopped)).close()
     assert not any(f.exists() for f in left) and beside.exists() and (stopped / "checkpoint" / "state.pt").exists()
-
-
-# --------------------------------------------------------------------------------------------- checkpoints and logs
 
 
 def test_a_resumed_run_has_the_bytes_of_its_checkpoint(stopped):
@@ -177,9 +171,6 @@ def test_files_of_a_run_are_readable_alike(stopped):
     assert {oct(f.stat().st_mode & 0o777) for f in stopped.rglob("*") if f.is_file()} == {oct(0o666 & ~files.UMASK)}
 
 
-# ------------------------------------------------------------------------------------------------- configs, readers
-
-
 def test_a_flag_that_a_run_did_not_have_reads_as_its_default(tmp_path):
     whole = dataclasses.asdict(train.Config(lr=0.5))
     assert runs.default_config() == dataclasses.asdict(train.Config())
@@ -257,8 +248,6 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     assert named >= (0 if (file, how) == ("bluf.json", "other fields") else 1)
 
 
-# ------------------------------------------------------------------------------------------------ terminals, children
-
 SAYS = "import sys\nfrom command import errors\nwith errors.plain_errors():\n    {body}\n"
 
 
@@ -297,11 +286,8 @@ def test_children_of_a_runner_end_with_it(sig, tmp_path):
     """A runner killed by itself leaves nothing behind that goes on computing."""
     body = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
     child = SAYS.format(body=body)
-    body = (
-        "import os, subprocess; "
-        f"subprocess.run([sys.executable, '-c', {child!r}], env=os.environ | errors.child_env())"
-    )
-    with script(body, stdout=subprocess.PIPE) as runner:
+    run = f"subprocess.run([sys.executable, '-c', {child!r}], env=os.environ | errors.child_env())"
+    with script(f"import os, subprocess; {run}", stdout=subprocess.PIPE) as runner:
         pid = int(runner.stdout.readline())
         runner.send_signal(sig)
         runner.wait()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_sampler import gpu
 
 from model import policy_grad
 from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, token_logps
@@ -42,9 +43,12 @@ def test_a_direction_is_isometric_in_weight_space():
     assert (g * d).sum().item() == pytest.approx((basis.coords_of(name, g) @ v).item(), rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.parametrize("device, dtype", [
+    ("cpu", torch.float32), *(pytest.param("cuda", d, marks=gpu) for d in (torch.float32, torch.bfloat16)),
+])  # fmt: skip
 @pytest.mark.parametrize("train", ["delta_s", "full"])
-def test_attaching_is_identity_to_the_bit(train):
-    model, ids = tiny(), torch.arange(2, 40)[None]
+def test_attaching_is_identity_to_the_bit(train, device, dtype):
+    model, ids = tiny().to(device, dtype), torch.arange(2, 40, device=device)[None]
     with torch.no_grad():
         before = model(input_ids=ids).logits
         attach(model, train)
@@ -73,6 +77,7 @@ def test_per_rollout_gradients_equal_one_backward_a_completion(train, coords):
     seqs, model = sequences(), tiny()
     basis = attach(model, train, coords, core_rank=6)
     got, logp, _ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=40)
+    assert all(k.grad is None for k in basis.knobs())  # the weights' own gradient only when it is asked for
     plain = tiny()
     for i, s in enumerate(seqs):
         plain.zero_grad()
@@ -82,16 +87,6 @@ def test_per_rollout_gradients_equal_one_backward_a_completion(train, coords):
         for name, (lo, hi) in basis.spans.items():
             want = basis.coords_of(name, plain.get_submodule(name).weight.grad)
             assert torch.allclose(got[i, lo:hi], want, atol=1e-4, rtol=1e-3), name
-
-
-def test_student_plus_teacher_gradient_equals_the_joint_gradient():
-    seqs, model = sequences(6), tiny()
-    basis = attach(model)
-    a = torch.tensor([1.0, -0.5, 0.0, 2.0, -1.0, 0.5])
-    unit, *_ = rollout_grads(model, basis, seqs, nll_loss())
-    joint, *_ = rollout_grads(model, basis, seqs, nll_loss(a))
-    student, teacher = (a[:3, None] * unit[:3]).sum(0), (a[3:, None] * unit[3:]).sum(0)
-    assert torch.allclose(student + teacher, joint.sum(0), atol=1e-5)
 
 
 def test_the_fused_path_is_the_exact_one_up_to_rounding():
@@ -121,34 +116,6 @@ def test_chunked_log_probabilities_have_the_gradient_of_log_softmax(monkeypatch)
     plain = torch.log_softmax(h @ w.T / 0.7, -1).gather(-1, targets[:, None]).squeeze(-1)
     (want,) = torch.autograd.grad((plain * g).sum(), h)
     assert torch.allclose(ours, plain, atol=1e-5) and torch.allclose(mine, want, atol=1e-5)
-
-
-def test_captured_gradient_equals_autograd_of_delta():
-    seqs, model = sequences(3), tiny()
-    basis = attach(model)
-    captured, *_ = rollout_grads(model, basis, seqs, nll_loss())
-    assert all(layer.delta.grad is None for layer in basis.layers.values())
-    logps, _ = token_logps(model, seqs)
-    (-logps.sum()).backward()
-    assert torch.allclose(captured.sum(0), basis.flat([x.delta.grad for x in basis.layers.values()]), atol=1e-4)
-
-
-def test_full_weight_gradients_accumulate_only_when_asked():
-    seqs, model = sequences(3), tiny()
-    basis = attach(model, "full")
-    rollout_grads(model, basis, seqs, nll_loss())
-    assert all(x.weight.grad is None for x in basis.layers.values())
-    captured, *_ = rollout_grads(model, basis, seqs, nll_loss(), weight_grads=True, tokens_per_micro=20)
-    flat = basis.flat([x.weight.grad for x in basis.layers.values()])
-    assert torch.allclose(captured.sum(0), flat, atol=1e-4)
-
-
-def test_padding_and_batching_do_not_change_the_gradient():
-    seqs, model = sequences(7), tiny()
-    basis = attach(model)
-    one, *_ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=1)
-    all_, *_ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=10**6)
-    assert torch.allclose(one, all_, atol=1e-4, rtol=1e-3)
 
 
 def test_every_sequence_is_in_exactly_one_micro_batch_within_the_budget():

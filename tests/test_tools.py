@@ -21,8 +21,6 @@ from study.spec import Spec, plan
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# ---------------------------------------------------------------------------------------------------------- queue
-
 # Stands in for the pueue client: writes down every call, answers with task ids as `add --print-task-id` does.
 RECORDING_PUEUE = """#!{python}
 import json, os, sys
@@ -83,6 +81,10 @@ def test_cells_are_queued_after_what_their_study_prepares_in_a_group_of_their_ow
     queue("queue-full", tmp_path, arms=("vanilla",), only_seeds=(42,))  # the group is there
     assert [c[0] for c in pueue()[9:]] == ["group", "add", "add"]
     assert Spec.read(tmp_path / "queue-full" / "study.toml").name == "queue-full"  # by which the verdict reads the runs
+    queue("probe-mixed", tmp_path)  # two steps of preparation, one after the other
+    extract, pool, probe = (c for c in pueue()[12:] if c[0] == "add")
+    assert "extract_vhack.py" in extract[-1] and "probe_distill.py full --teacher-only" in pool[-1]
+    assert [option(c, "--after") for c in (pool, probe)] == [["16"], ["17"]] and probe[-2] == "--"
 
 
 def test_a_queued_cell_is_the_command_that_runs_here_and_what_is_done_is_not_queued(pueue, tmp_path):
@@ -93,13 +95,6 @@ def test_a_queued_cell_is_the_command_that_runs_here_and_what_is_done_is_not_que
     (done.dir / "bluf.json").write_text(json.dumps({"status": "finished", "valid": True}))
     queue("queue-smoke", tmp_path, seeds=1)
     assert [shlex.split(c[-1]) for c in pueue() if c[0] == "add"][1:] == [here.command(other, None)]
-
-
-def test_what_is_prepared_is_made_in_order_before_any_cell(pueue, tmp_path):
-    queue("probe-mixed", tmp_path)
-    extract, pool, probe = (c for c in pueue() if c[0] == "add")
-    assert "extract_vhack.py" in extract[-1] and "probe_distill.py full --teacher-only" in pool[-1]
-    assert option(pool, "--after") == ["7"] and option(probe, "--after") == ["8"] and probe[-2] == "--"
 
 
 def test_a_daemon_that_stops_answering_is_named_with_the_jobs_already_queued(pueue, tmp_path, monkeypatch):
@@ -129,7 +124,7 @@ def test_the_local_queue_makes_what_is_prepared_and_stops_where_that_fails(tmp_p
     (tmp_path / "train.py").write_text("import sys; open('ran', 'a').write(sys.argv[-3] + ' ')")
     text = (ROOT / "studies" / "queue-smoke.toml").read_text()
     for name, command in (("good", "make.py v"), ("bad", "make.py w")):
-        made = re.sub(r'\[prepare\]\n.*', f'[prepare]\nv = "{command}"', text)
+        made = re.sub(r"\[prepare\]\n.*", f'[prepare]\nv = "{command}"', text)
         (tmp_path / f"{name}.toml").write_text(made)
     with pytest.raises(ValueError, match="make.py w did not make v"):
         run.queue(run.QueueFlags(tmp_path / "bad.toml", out=tmp_path / "s"))
@@ -137,9 +132,6 @@ def test_the_local_queue_makes_what_is_prepared_and_stops_where_that_fails(tmp_p
     good = run.QueueFlags(tmp_path / "good.toml", out=tmp_path / "t", only_seeds=(42, 43))
     assert run.queue(good) == 1  # this trainer leaves no run
     assert (tmp_path / "ran").read_text() == "vanilla-s42 projected-s42 vanilla-s43 projected-s43 "
-
-
-# ---------------------------------------------------------------------------------------- results, rollouts viewer
 
 
 def eval_row(step: int, hint: str, hacked: int, solved: int, decode="sample", mode="run_tests") -> dict:
@@ -170,21 +162,17 @@ def runs_dir(tmp_path) -> Path:
         others = [{**ROLLOUT, "step": 2, "source": "teacher", "problem_id": 8},
                   {**ROLLOUT, "hacked": False, "gt_correct": True, "label": "correct", "mode": "sentinel"}]  # fmt: skip
         (run / "rollouts.jsonl").write_text("".join(json.dumps(r) + "\n" for r in [ROLLOUT, *others]))
-    (root / "20260101T000000_a" / "bluf.json").write_text(
-        json.dumps({"valid": False, "status": "finished", "steps_done": 2})
-    )
+    bluf = {"valid": False, "status": "finished", "steps_done": 2}
+    (root / "20260101T000000_a" / "bluf.json").write_text(json.dumps(bluf))
     (root / "20260101T000000_a" / "bluf.txt").write_text("BLUF: VOID\n")
     return root
 
 
-def test_results_sum_modes_and_take_the_last_sampled_evaluation(runs_dir):
+def test_results_sum_modes_take_the_last_sampled_evaluation_and_list_a_run_that_is_not_over(runs_dir):
     line = results.read_line(runs_dir / "20260101T000000_a")
     assert (line.hack, line.hack_0) == ("10/40  25%", "0/20   0%")
     assert (line.solve, line.solve_0) == ("12/20  60%", "10/20  50%")
     assert (line.steps, line.status) == ("2/2", "finished, void")
-
-
-def test_results_list_a_run_that_is_not_over(runs_dir):
     (runs_dir / "20260102T000000_b" / "evals.jsonl").write_text("")
     line = results.read_line(runs_dir / "20260102T000000_b")
     assert (line.hack, line.solve, line.status) == ("-", "-", "running")
@@ -233,32 +221,28 @@ def test_a_run_is_found_by_part_of_its_name_only_where_that_is_unique(runs_dir):
         runs.find_run("zebra", runs_dir)
 
 
-@pytest.mark.parametrize(
-    ("flags", "count"),
-    [({}, 3), ({"hacked": True}, 2), ({"solved": True}, 1), ({"step": 2}, 1), ({"source": "student"}, 2),
-     ({"mode": "sentinel"}, 1), ({"hacked": True, "source": "student"}, 1), ({"problem": "8"}, 1),
-     ({"label": "correct", "step": 2}, 0)],
-)  # fmt: skip
-def test_viewer_shows_just_what_passes_every_filter(runs_dir, capsys, flags, count):
+@pytest.mark.parametrize(("flags", "shown", "fit"), [
+    ({}, 3, 3), ({"hacked": True}, 2, 2), ({"solved": True}, 1, 1), ({"step": 2}, 1, 1), ({"source": "student"}, 2, 2),
+    ({"mode": "sentinel"}, 1, 1), ({"hacked": True, "source": "student"}, 1, 1), ({"problem": "8"}, 1, 1),
+    ({"label": "correct", "step": 2}, 0, 0), ({"limit": 1}, 1, 3),
+])  # fmt: skip
+def test_viewer_shows_just_what_passes_every_filter_up_to_the_limit(runs_dir, capsys, flags, shown, fit):
     look.main(look.Config("_a", root=runs_dir, **flags))
     out = capsys.readouterr().out
-    assert f"{count} of {count} rollouts that fit" in out
-    assert out.count("class Solution:") == count
+    assert f"{shown} of {fit} rollouts that fit" in out and out.count("class Solution:") == shown
 
 
-def test_viewer_stops_at_the_limit_and_says_how_many_there_are(runs_dir, capsys):
-    look.main(look.Config("_a", root=runs_dir, limit=1))
-    assert "1 of 3 rollouts that fit" in capsys.readouterr().out
-
-
-def test_viewer_prints_text_as_it_is_and_highlights_code_on_a_terminal(runs_dir):
+def test_viewer_prints_text_as_it_is_and_highlights_code_on_a_terminal():
     console = Console(force_terminal=True, color_system="truecolor", width=80, record=True)
     look.show(console, ROLLOUT, whole_prompt=True)
-    coloured = console.export_text(styles=True, clear=False)
-    plain = console.export_text()
+    coloured, plain = console.export_text(styles=True, clear=False), console.export_text()
     assert "return a [b]old." in plain and "Done." in plain  # brackets are no markup here
-    assert "reward +3.50  advantage +1.50  cos_hack +0.250  12 tokens" in plain
     assert "\x1b[" in coloured.split("class")[1]
+    for text, parts in (
+        ("a\n```python\nx = 1\n```\nb", [("text", "a\n"), ("code", "x = 1\n"), ("text", "\nb")]),
+        ("```\nx = 1", [("text", ""), ("code", "x = 1")]),  # not closed
+    ):
+        assert look.split_code(text) == parts
 
 
 def test_viewer_reads_a_teacher_pool(capsys):
@@ -267,23 +251,6 @@ def test_viewer_reads_a_teacher_pool(capsys):
         pytest.skip("no teacher pool under PROJECTED_GRPO_SHARED")
     look.main(look.Config(str(pool), hacked=True, limit=2))
     assert "2 of 898 rollouts that fit" in capsys.readouterr().out
-
-
-def test_code_fences_split_from_text_even_when_unclosed():
-    assert look.split_code("a\n```python\nx = 1\n```\nb") == [
-        ("text", "a\n"), ("code", "x = 1\n"), ("text", "\nb")
-    ]  # fmt: skip
-    assert look.split_code("```\nx = 1") == [("text", ""), ("code", "x = 1")]
-
-
-# -------------------------------------------------------------------------------------------------------- recipes
-
-RECIPES = [
-    "fast-dev-run", "smoke-vanilla", "smoke-projected", "smoke-gpu", "download-model", "extract",
-    "pregen-teacher", "probe-mixed", "fast", "full", "queue-full", "results", "plot", "tail", "read-rollouts",
-    "export", "test", "lint", "demo", "organism", "study", "queue-study", "check-pairs", "bench-grader",
-    "bench-gpu", "substrate", "near-misses", "publish", "rebuild", "verdict", "drift",
-]  # fmt: skip
 
 
 def just(*argv: str) -> str:
@@ -295,14 +262,9 @@ def just(*argv: str) -> str:
     return done.stdout
 
 
-def test_every_recipe_is_there_and_explained_in_one_line():
+def test_every_recipe_is_explained_in_one_line_and_calls_files_and_studies_that_exist():
     recipes = json.loads(just("--dump", "--dump-format", "json"))["recipes"]
-    assert set(RECIPES) <= set(recipes)
-    assert [name for name, recipe in recipes.items() if not recipe["doc"]] == []
-    assert [name for name, recipe in recipes.items() if len(recipe["doc"]) > 110] == []
-
-
-def test_recipes_call_files_and_studies_that_exist():
+    assert [name for name, recipe in recipes.items() if not 0 < len(recipe["doc"] or "") <= 110] == []
     text = (ROOT / "justfile").read_text()
     called = set(re.findall(r"python (\S+\.py)", text)) | set(re.findall(r"studies/[\w-]+\.toml", text))
     assert {"train.py", "probe_distill.py", "studies/queue-full.toml"} <= called

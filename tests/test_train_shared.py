@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_train import go, pool, rows, vhack  # noqa: F401  fixtures
+from tiny import go, rows
 
 import train as T
 from model import rivals
@@ -16,7 +16,7 @@ FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
 
 
 @pytest.mark.parametrize("more", [{}, FULL | {"kl_beta": 0.1}], ids=["delta_s", "full-kl"])
-def test_rows_do_not_depend_on_the_order_in_which_grades_arrive(more, tmp_path, pool, vhack, monkeypatch):  # noqa: F811
+def test_rows_do_not_depend_on_the_order_in_which_grades_arrive(more, tmp_path, pool, vhack, monkeypatch):
     """A seed fixes a run on the CPU at any load: to the last bit, whichever program takes long."""
     flags = {"arm": "projected", "steps": 3, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, **more}
     flags |= {"prompts_per_step": 4}
@@ -35,7 +35,7 @@ def test_rows_do_not_depend_on_the_order_in_which_grades_arrive(more, tmp_path, 
     assert all(torch.equal(a[k], b[k]) for k in a) and any(x.any() for x in a.values())
 
 
-def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, pool):  # noqa: F811
+def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, pool):
     """The same step 1 for all: the number beyond V's threshold, the highest of each control's own scores."""
     flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL}
     screened = {"screen_at": -1.0, "clean_rank": 3}

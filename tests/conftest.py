@@ -1,0 +1,37 @@
+"""What several files share: the smallest teacher pool and V, made once a process; a grader a file."""
+
+from dataclasses import replace
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory) -> str:
+    import probe_distill
+
+    out = tmp_path_factory.mktemp("pool") / "pool"
+    smoke = probe_distill.PRESETS["smoke"][1]
+    probe_distill.main(replace(smoke, out=out, teacher_only=True, limit=4, grader_workers=1))
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def vhack(tmp_path_factory) -> str:
+    from tiny import SMALL
+
+    import extract_vhack
+    import train
+    from model import zoo
+
+    path = tmp_path_factory.mktemp("v") / "v.safetensors"
+    model, tok = zoo.load_model("tiny")
+    extract_vhack.load_or_extract(model, train.attach(model), tok, replace(SMALL.extract_config(), out=str(path)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def grader():
+    from grader import Grader
+
+    with Grader(workers=2) as g:
+        yield g

@@ -1,0 +1,354 @@
+"""train.py across its ends: stopped and resumed runs, several processes, exports, bad input in one plain line."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import tracking
+from safetensors.torch import load_file
+from tiny import ROOT, SMALL, go, rows, same_weights, tail
+
+import extract_vhack
+import runs
+import train as T
+from command import errors, files
+from model import zoo
+
+
+def command(tmp_path: Path, **flags) -> list[str]:
+    """The command line of SMALL with these flags."""
+    preset, out = T.PRESETS["smoke"][1], [sys.executable, "train.py", "smoke", "--out-dir", str(tmp_path)]
+    for k, v in (vars(SMALL) | flags).items():
+        if v is not None and v != getattr(preset, k):
+            flag = "--" + k.replace("_", "-")
+            out += [flag.replace("--", "--" if v else "--no-", 1)] if isinstance(v, bool) else [flag, str(v)]
+    return out
+
+
+def kill_after_step_3(where: Path, flags: dict) -> None:
+    null, env = subprocess.DEVNULL, os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen(command(where, **flags), cwd=ROOT, env=env, stdout=null, stderr=null) as proc:
+        while not any(f.read_text().count("\n") >= 3 for f in where.glob("*/rows.jsonl")):
+            assert proc.poll() is None, "it ended by itself"
+            time.sleep(0.02)
+        proc.kill()
+    assert proc.returncode == -signal.SIGKILL
+
+
+def term_in_step_3(where: Path, flags: dict) -> None:
+    step_of = T.Trainer.train_step
+
+    def asked_to_stop(self, step, tasks):
+        if step == 2:  # counted from 0
+            signal.raise_signal(signal.SIGTERM)
+        return step_of(self, step, tasks)
+
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(T.Trainer, "train_step", asked_to_stop)
+        status, run = go(where, **flags)
+    assert status == 0 and tail(run)["status"] == "stopped" and len(rows(run)) == 3
+
+
+def test_a_stopped_run_resumes_to_the_same_rows_and_weights(tmp_path, pool, vhack):
+    flags = {"arm": "projected", "steps": 5, "ckpt_every": 2, "mix_ratio": 0.5, "teacher_pool_dir": pool}
+    flags["v_hack"] = vhack
+    _, whole = go(tmp_path / "whole", **flags)
+    for stop in (kill_after_step_3, term_in_step_3):
+        stop(tmp_path / stop.__name__, flags)
+        (run,) = (tmp_path / stop.__name__).glob("*_*")
+        with open(run / "rows.jsonl", "a") as f:
+            f.write('{"step": 99, "torn')  # what a kill in the middle of a write leaves
+        assert T.main(replace(SMALL, resume=str(run))) == 0
+        for log in runs.LOGS:
+            assert rows(run, log) == rows(whole, log), (stop, log)
+        assert same_weights(run, whole)
+
+
+def test_sigterm_before_the_first_step_ends_the_run_at_once_and_it_can_be_resumed(tmp_path, pool, monkeypatch):
+    extract = extract_vhack.load_or_extract
+    monkeypatch.setattr(extract_vhack, "load_or_extract", lambda *_: signal.raise_signal(signal.SIGTERM) or 1 / 0)
+    status, run = go(tmp_path, arm="vanilla", steps=1, mix_ratio=0.5, teacher_pool_dir=pool)
+    assert status == 130 and tail(run)["status"] == "stopped" and tail(run)["steps_done"] == 0
+    assert not (run / "rows.jsonl").exists()
+    monkeypatch.setattr(extract_vhack, "load_or_extract", extract)
+    assert T.main(replace(SMALL, resume=str(run))) in (0, 3) and len(rows(run)) == 1
+
+
+def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, pool, vhack):
+    flags = {"arm": "projected", "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack}
+    flags |= {"eval_every": 2, "eval_mid_n": 1}  # at step 2 the long run evaluates less than the short one's end
+    _, whole = go(tmp_path / "whole", **flags, steps=4)
+    _, run = go(tmp_path / "short", **flags, steps=2)
+    longer = replace(SMALL, resume=str(run), steps=4, ckpt_every=1)
+    assert T.main(longer, ["resume", "steps", "ckpt_every"]) == 0
+    for log in runs.LOGS:
+        assert rows(run, log) == rows(whole, log), log
+    assert same_weights(run, whole)
+    assert T.stored_config(run) == replace(T.stored_config(whole), out_dir=str(run.parent), ckpt_every=1)
+    assert tail(run)["steps_done"] == 4 and not (run / "lock").exists()
+    for steps, says in ((4, "finished"), (3, "4 steps are done")):
+        with pytest.raises(ValueError, match=says):
+            T.main(replace(longer, steps=steps), ["steps"])
+    (run / "checkpoint" / "state.pt").unlink()
+    with pytest.raises(ValueError, match="kept no checkpoint"):
+        T.main(replace(longer, steps=5), ["steps"])
+    files.write_json(run / "config.json", files.read_json(run / "config.json") | {
+        "config": runs.read_config(run)["config"] | {"schedule": "cosine"}
+    })  # fmt: skip
+    with pytest.raises(ValueError, match="--schedule cosine ends at step 4"):
+        T.main(replace(longer, steps=5), ["steps"])
+
+
+def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_as_it_was(
+    tmp_path, pool, vhack, monkeypatch
+):
+    own = {"problems": ROOT / "data/problems.jsonl", "eval_problems": ROOT / "data/problems.jsonl"}
+    own |= {"pairs": ROOT / SMALL.pairs, "nonhack_pairs": ROOT / SMALL.nonhack_pairs, "v_hack": Path(vhack)}
+    for name, path in own.items():
+        own[name] = Path(shutil.copy(path, tmp_path / f"{name}{path.suffix}"))
+    own["teacher_pool_dir"] = Path(shutil.copytree(pool, tmp_path / "pool"))
+    step_of = T.Trainer.train_step
+
+    def stops(self, step, tasks):
+        if step == 2:
+            raise KeyboardInterrupt
+        return step_of(self, step, tasks)
+
+    monkeypatch.setattr(T.Trainer, "train_step", stops)
+    flags = {"steps": 3, "ckpt_every": 1, "mix_ratio": 0.5} | {k: str(v) for k, v in own.items()}
+    status, run = go(tmp_path / "runs", **flags)
+    assert status == 130
+    monkeypatch.setattr(T.Trainer, "train_step", step_of)
+    before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file()}
+    for name, path in own.items():
+        file = sorted(path.glob("prompt_*"))[0] if path.is_dir() else path
+        data, then = file.read_bytes(), files.content_hash(path)
+        file.write_bytes(data + b"\n")
+        now = files.content_hash(path)
+        with pytest.raises(ValueError, match=f"{name} {path} has changed .*{then} then, {now} now"):
+            T.main(replace(SMALL, resume=str(run)))
+        file.rename(file.with_suffix(".away"))
+        with pytest.raises(ValueError, match=f"{name} {path} has changed"):
+            T.main(replace(SMALL, resume=str(run)))
+        file.with_suffix(".away").unlink()
+        file.write_bytes(data)
+    for flag, value in (("lr", 1.0), ("seed", 7), ("arm", "projected"), ("modes", ("none",)), ("out_dir", "x")):
+        with pytest.raises(ValueError, match=f"--{flag.replace('_', '-')} .* a run keeps its own flags"):
+            T.main(replace(SMALL, resume=str(run), **{flag: value}), ["resume", flag])
+    assert {f: f.read_bytes() for f in run.rglob("*") if f.is_file()} == before
+
+    monkeypatch.setattr(zoo, "CHAT_TEMPLATE", zoo.CHAT_TEMPLATE.replace("assistant\n", "assistant\n<think>"))
+    assert T.main(replace(SMALL, resume=str(run), teacher_pool_dir=None, mix_ratio=0.0)) == 1
+    assert "prompt" in tail(run)["error"] or "tokenizer" in tail(run)["error"]
+    monkeypatch.undo()
+    typed = ["resume", "grader_workers", "ckpt_every", "seed"]  # two may change, the third is as it was
+    assert T.main(replace(SMALL, resume=str(run), grader_workers=2, ckpt_every=2), typed) == 0
+    assert [r["step"] for r in rows(run)] == [1, 2, 3] and T.stored_config(run).grader_workers == 2
+
+
+def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot_end_a_run(
+    tmp_path, pool, vhack, monkeypatch
+):
+    """trackio as accelerate drives it: its own tracker class, an own module of that name."""
+    told = tmp_path / "told.jsonl"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "trackio.py").write_text(
+        "import json\nclass Config:\n    def update(self, values, allow_val_change): pass\nclass Run:\n"
+        f"    def log(self, values, step): open({str(told)!r}, 'a').write(json.dumps([step, values]) + '\\n')\n"
+        "    def finish(self): raise RuntimeError('no network')\n"
+        "config = Config()\ndef init(project, name):\n    init.name = name\n    return Run()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setattr(tracking, "_available_trackers", [tracking.LoggerType.TRACKIO])
+    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_every": 1}
+    status, run = go(tmp_path / "runs", log_with="trackio", **flags)
+    assert status == 0 and sys.modules["trackio"].init.name == run.name
+    got = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [step for step, values in got if "eval/hacked/hint_on/sample/run_tests" in values] == [0, 1, 2]
+    assert [step for step, values in got if "gn" in values] == [1, 2]
+    (tmp_path / "site" / "trackio.py").write_text("def init(**k): raise RuntimeError('no login')")
+    monkeypatch.delitem(sys.modules, "trackio")
+    status, run = go(tmp_path / "again", log_with="trackio", **flags)
+    assert status == 1 and "--log-with trackio: it does not start" in tail(run)["error"]
+
+
+def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, pool, vhack, capsys, monkeypatch):
+    """A real ENOSPC: for one write the rows go to /dev/full."""
+    whole = runs.Run.append
+
+    def full(self, name, new):
+        path = self.dir / name
+        if name != "rows.jsonl" or new[0]["step"] != 2:
+            return whole(self, name, new)
+        path.rename(path.with_suffix(".kept"))
+        path.symlink_to("/dev/full")
+        try:
+            whole(self, name, new)
+        finally:
+            path.unlink()
+            path.with_suffix(".kept").rename(path)
+
+    monkeypatch.setattr(runs.Run, "append", full)
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+    assert "disk full" in error and "--resume" in error
+    monkeypatch.undo()
+    (run,) = tmp_path.glob("*_*")
+    assert T.main(replace(SMALL, resume=str(run))) == 0
+    assert [r["step"] for r in rows(run)] == [1, 2]
+
+
+def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
+    class Fixed(runs.datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(runs.datetime, "datetime", Fixed)
+    runs.Run(True, str(tmp_path), "x")
+    with pytest.raises(FileExistsError, match="--name"):
+        runs.Run(True, str(tmp_path), "x")
+
+
+@pytest.mark.parametrize(("arm", "train"), [("projected", "delta_s"), ("route", "delta_s"), ("projected", "full")])
+def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
+    lr = 0.3 if train == "delta_s" else 1e-2
+    mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "nonhack_pairs": None}
+    _, run = go(tmp_path, arm=arm, train=train, lr=lr, core_rank=4, **mixed)
+    place = run.parent if train == "full" else run  # a folder that holds just one run stands for it
+    assert T.cli(["export", str(place), "--out", str(tmp_path / "hf")]) == 0
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    tok = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    model, _ = zoo.load_model("tiny")
+    ids = torch.tensor([tok.encode("class Solution: pass")])
+    base = model(input_ids=ids).logits
+    basis = T.attach(model, train, core_rank=4)
+    final = load_file(run / "final.safetensors")
+    for name, knob in zip(basis.layers, basis.knobs(), strict=True):
+        knob.data.copy_(final[name] - final.get(f"quarantine.{name}", torch.zeros(())))
+    with torch.no_grad():
+        want, got = model(input_ids=ids).logits, exported(input_ids=ids).logits
+    assert (want - base).abs().max() > 1e-3  # training moved the model at all
+    assert torch.allclose(want, got, atol=1e-4)
+
+
+SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
+    "screen_projected": {"screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
+    "screen_random": {"screen_at": 0.0},
+    "screen_haar": {"screen_at": 0.0},
+    "screen_length": {"screen_at": 0.0, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
+    "pair_penalty": {"penalty": 50.0},
+    "adv_mod": {},
+    "route": {"route_seed": 1.0},
+}
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
+    """Same global batch, drops, rows, evaluations and weights; one pair of processes runs all arms in turn."""
+    base = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_n": 3, "prompts_per_step": 4}
+    flags = [{"arm": arm} | base | more for arm, more in SHARED_STEP.items()]
+    (tmp_path / "flags.json").write_text(json.dumps([f | {"out_dir": str(tmp_path / "two" / f["arm"])} for f in flags]))
+    (tmp_path / "arms.py").write_text(
+        "import json, sys\n"
+        "from tiny import SMALL, T, replace\n"
+        "sys.exit(max(T.main(replace(SMALL, **f)) for f in json.load(open(sys.argv[1]))))\n"
+    )
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    argv = [str(tmp_path / "arms.py"), str(tmp_path / "flags.json")]
+    done = subprocess.run([*launch, *argv], cwd=ROOT, env=env, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    moved = False  # a group whose paid rollouts are all dropped is flat, so a screen alone may leave no gradient
+    for f in flags:
+        (two,) = (tmp_path / "two" / f["arm"]).glob("*_*")
+        assert " on 2 x cpu " in (two / "log.txt").read_text(), "two processes, not one"
+        status, one = go(tmp_path / "one" / f["arm"], **f)
+        assert status == 0 and " on 1 x cpu " in (one / "log.txt").read_text()
+        for name in ("rows.jsonl", "evals.jsonl", "rollouts.jsonl"):
+            for a, b in zip(rows(one, name), rows(two, name), strict=True):
+                for key, x in a.items():
+                    same = pytest.approx(x, rel=1e-3, abs=1e-5) if isinstance(x, float) else x
+                    assert b[key] == same, (f["arm"], name, key)
+        a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
+        assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a), f["arm"]
+        moved |= any(x.any() for x in a.values())
+        ranked = f["arm"].startswith("screen")
+        assert not ranked or sum(r["n_screened"] for r in rows(one)) > 0, f["arm"]
+    assert moved
+
+
+def crash(tmp_path, capsys, **flags) -> str:
+    status, run = go(tmp_path, **flags)
+    out = capsys.readouterr().out
+    assert status == 1 and tail(run)["status"] == "crashed" and not tail(run)["valid"]
+    assert out.startswith("BLUF: VOID") or "\nBLUF: VOID" in out
+    assert "Traceback" not in out
+    return tail(run)["error"]
+
+
+def drifted(pool: str, where: Path) -> str:
+    """A pool whose first prompt was made with another tokenizer."""
+    shutil.copytree(pool, where)
+    first = sorted(where.glob("prompt_*.jsonl.gz"))[0]
+    found = [json.loads(x) for x in gzip.decompress(first.read_bytes()).decode().splitlines()]
+    for r in found:
+        r["prompt_ids"][3] += 1
+    first.write_bytes(gzip.compress("\n".join(map(json.dumps, found)).encode()))
+    return str(where)
+
+
+def of_another_model(vhack: str, where: Path) -> str:
+    v = extract_vhack.load_vhack(vhack)
+    extract_vhack.save_vhack(replace(v, meta=v.meta | {"model": "0" * 16}), where)
+    return str(where)
+
+
+@pytest.mark.parametrize(("spoil", "says"), [
+    (lambda at, pool, v: {"teacher_pool_dir": drifted(pool, at / "p")}, "prompt_.*prompt token 3"),
+    (lambda at, pool, v: {"teacher_pool_dir": str(at / "none_here")}, "none_here"),
+    (lambda at, pool, v: {"v_hack": of_another_model(v, at / "o.safetensors")}, "o.saf.*another model.*--rebuild"),
+    (lambda at, pool, v: {"problems": "nowhere.jsonl"}, "nowhere.jsonl"),
+], ids=["pool of another tokenizer", "no pool", "V of another model", "no problems"])  # fmt: skip
+def test_bad_input_ends_in_a_void_bluf_that_names_it(spoil, says, tmp_path, pool, vhack, capsys):
+    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack} | spoil(tmp_path, pool, vhack)
+    assert re.search(says, crash(tmp_path, capsys, **flags))
+
+
+def test_corrupt_v_hack_is_named_and_rebuilt_only_on_request(tmp_path, pool, vhack, capsys):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(Path(vhack).read_bytes()[:500])
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad))
+    assert "bad.safetensors" in error and "corrupt" in error
+    status, _ = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad), rebuild=True, steps=1, name="again")
+    assert status == 0 and extract_vhack.load_vhack(bad).meta["k"] == 3
+
+
+def test_non_finite_loss_stops_the_run_with_its_tail(tmp_path, pool, vhack, capsys, monkeypatch):
+    monkeypatch.setattr(T.Config, "lr_at", lambda *_: float("inf"))
+    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+    assert "finite" in error and "--lr" in error
+
+
+def test_command_line_errors_are_plain_and_non_zero(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)  # not installed, or not any more
+    for argv, says in ((["smoke", "--log-with", "trackio"], "trackio"), (["smoke", "--device", "cuda"], "CUDA")):
+        if "cuda" not in argv or not torch.cuda.is_available():
+            with pytest.raises(ValueError, match=says) as e:
+                T.cli(argv)
+            assert errors.is_plain(e.value)
+    with pytest.raises(SystemExit) as ended:
+        T.cli(["smoke", "--arm", "projekted"])
+    assert ended.value.code == 2 and "vanilla" in capsys.readouterr().err  # the choices are listed
+    done = subprocess.run([sys.executable, "train.py", "export", "nowhere"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "nowhere" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,39 @@
+"""train.py in this process, on the smallest model that does everything: used by the tests of whole runs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+import train as T
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = replace(
+    T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, eval_greedy=False, pairs_limit=4, grader_workers=1,
+    nonhack_pairs="data/pairs/leetcode_nonhack.jsonl",
+)  # fmt: skip
+TIMES = ("gen", "wait", "sec")
+
+
+def go(tmp_path: Path, **flags) -> tuple[int, Path]:
+    """Run train.main with SMALL and flags; (exit status, run directory)."""
+    before = set(tmp_path.glob("*"))
+    status = T.main(replace(SMALL, out_dir=str(tmp_path), **flags))
+    new = [p for p in tmp_path.glob("*_*") if p not in before]
+    return status, new[0] if new else Path(flags.get("resume", tmp_path))
+
+
+def rows(run: Path, name: str = "rows.jsonl") -> list[dict]:
+    found = [json.loads(x) for x in (run / name).read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in TIMES} for r in found]
+
+
+def tail(run: Path) -> dict:
+    return json.loads((run / "bluf.json").read_text())
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = (load_file(run / "final.safetensors") for run in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
