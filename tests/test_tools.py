@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import runs
+from command import files
 from study import look, results, run, runner
 from study.spec import Spec, plan
 
@@ -42,7 +43,7 @@ elif sys.argv[1] == "add":
 @pytest.fixture
 def pueue(tmp_path, monkeypatch):
     """A recording pueue first on PATH; calls() gives its calls so far. Nothing that a study prepares is there."""
-    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     path = tmp_path / "bin" / "pueue"
     path.parent.mkdir()
     path.write_text(RECORDING_PUEUE.format(python=sys.executable))
@@ -106,7 +107,7 @@ def test_a_daemon_that_stops_answering_is_named_with_the_jobs_already_queued(pue
 
 
 def test_without_pueue_the_jobs_are_shown_and_the_exit_names_the_mend(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("QUEUE", raising=False)
     with pytest.raises(ValueError, match="QUEUE=local.*") as caught:
@@ -118,7 +119,7 @@ def test_without_pueue_the_jobs_are_shown_and_the_exit_names_the_mend(tmp_path, 
 
 
 def test_the_local_queue_makes_what_is_prepared_and_stops_where_that_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.setenv("QUEUE", "local")
     (tmp_path / "make.py").write_text("import sys; open(sys.argv[1], 'w')")
     (tmp_path / "train.py").write_text("import sys; open('ran', 'a').write(sys.argv[-3] + ' ')")
