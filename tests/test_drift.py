@@ -1,7 +1,5 @@
 """What `drift` says of rollouts whose answer is known."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

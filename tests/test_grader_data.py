@@ -4,30 +4,19 @@ import ast
 import glob
 import gzip
 import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from shared import BENCHMARK, DATASET, POOL, needs_shared
 
 from sandbox.answers import extract_code
 from tasks.problems import load_problems
 
-SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
-BENCHMARK = SHARED / "data/leetcode/leetcode_test_medhard.jsonl"
-DATASET = SHARED / "data/leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"
-POOL = SHARED / "data/teacher_pool"
-
 # Rows of LeetCodeDataset v0.2.0 that are themselves wrong: the reference returns a permutation of what the test lists.
 WRONG_ROWS = {"wrong answer": {"word-ladder-ii"}}
-
-needs = {
-    p: pytest.mark.skipif(not p.exists(), reason=f"{p} is not here (PROJECTED_GRPO_SHARED)")
-    for p in (BENCHMARK, DATASET, POOL)
-}
 
 
 def _failing(grader, problems) -> dict[str, str]:
@@ -35,7 +24,7 @@ def _failing(grader, problems) -> dict[str, str]:
     return {str(p.id): g.error for p, g in zip(problems, grades) if not g.gt_correct}
 
 
-@needs[BENCHMARK]
+@needs_shared
 def test_every_reference_of_the_benchmark_is_right_with_a_core_kept_busy(grader):
     problems = load_problems(BENCHMARK)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
@@ -44,7 +33,7 @@ def test_every_reference_of_the_benchmark_is_right_with_a_core_kept_busy(grader)
     assert len(problems) == 80 and failing == {}
 
 
-@needs[DATASET]
+@needs_shared
 def test_every_reference_of_leetcodedataset_is_right_but_the_wrong_rows(grader):
     problems = load_problems(DATASET, difficulties=("easy", "medium", "hard"))
     with gzip.open(DATASET, "rt", encoding="utf-8") as file:
@@ -76,10 +65,7 @@ def pool(grader):
     return list(zip(rows, [item[0] for item in items], grader.grade(items)))
 
 
-needs_pool = pytest.mark.skipif(not (POOL.exists() and DATASET.exists()), reason=f"{POOL} is not here")
-
-
-@needs_pool
+@needs_shared
 def test_pool_rollouts_cached_as_right_are_right(pool):
     cached = [(row, g) for row, problem, g in pool if row["gt_pass"] and problem.tests]
     refused = {(row["problem_id"], g.error.split(": ", 1)[1]) for row, g in cached if not g.gt_correct}
@@ -107,7 +93,7 @@ def _over_stub(code: str, method: str) -> str:
     return stub + "\n".join(f"    {line}" if owner else line for line in text.splitlines())
 
 
-@needs_pool
+@needs_shared
 def test_every_disagreement_with_the_pool_is_the_sources_stub(grader, pool):
     """The source's flag says: the response's evaluator passes over a stub solution. With that, 904 of 904 agree."""
     items = []

@@ -1,7 +1,5 @@
 """What a user hands in: every flag of every script, and the one line that a wrong one ends in."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import inspect
@@ -140,17 +138,12 @@ def test_a_refused_flag_exits_two_on_the_command_line_and_says_what_is_allowed(c
         assert ended.value.code == 2 and want in said
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (IsADirectoryError(21, "Is a directory", "some/folder"), "ERROR: some/folder: Is a directory"),
-        (OSError(36, "File name too long", "x"), "ERROR: x: File name too long"),
-        (OSError(28, "No space left on device"), "ERROR: disk full"),
-        (MemoryError(), "ERROR: out of memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "ERROR: out of memory"),
-    ],
-    ids=lambda x: type(x).__name__,
-)
+@pytest.mark.parametrize(("error", "said"), [
+    (IsADirectoryError(21, "Is a directory", "some/folder"), "ERROR: some/folder: Is a directory"),
+    (OSError(36, "File name too long", "x"), "ERROR: x: File name too long"),
+    (OSError(28, "No space left on device"), "ERROR: disk full"), (MemoryError(), "ERROR: out of memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "ERROR: out of memory"),
+], ids=lambda x: type(x).__name__)  # fmt: skip
 def test_failures_of_input_and_machine_are_one_line(capsys, error, said):
     with pytest.raises(SystemExit) as ended, errors.plain_errors():
         raise error

@@ -7,26 +7,21 @@ import dataclasses
 import importlib
 import itertools
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from shared import ROOT, SHARED, TOKENIZER, needs_shared
 
 import probe_distill
 from tasks import pairs as X
 from tasks.organism import HACKS
 from tasks.problems import DIFFICULTIES, EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, load_problems
 
-ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "pairs"
 HACK = DATA / "leetcode.jsonl"
 SETS = {"leetcode": (HACK, DATA / "leetcode_nonhack.jsonl", DATA / "leetcode_null.jsonl")}
-SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared")) / "data"
-needs_shared = pytest.mark.skipif(
-    not SHARED.is_dir(), reason=f"no shared data at {SHARED}: set PROJECTED_GRPO_SHARED to the folder that holds data/"
-)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +117,7 @@ def test_no_pair_problem_stands_in_leetcode(hack_pairs):
 def test_sides_are_equally_long_for_the_qwen_tokenizer():
     from tokenizers import Tokenizer  # transformers' own backend, without the import of torch
 
-    tokenizer = Tokenizer.from_file(str(SHARED / "qwen3_tokenizer" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(TOKENIZER / "tokenizer.json"))
     for file in SETS["leetcode"]:
         ratios = []
         for p in X.load_pairs(file):

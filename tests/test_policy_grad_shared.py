@@ -1,13 +1,10 @@
 """Prompts run once a group: the same log-probabilities and the same summed gradient as one sequence a rollout."""
 
 import contextlib
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
-from test_sampler import DEVICES, gpu, make
+from test_sampler import DEVICES, gpu, interpreted, make
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import packed
@@ -46,6 +43,20 @@ def relative(a, b):
     return float((a.double() - b.double()).norm() / b.double().norm())
 
 
+def both_attentions(lay, q, k, v, do, scale, *dtypes):
+    """(output, gradients of q, k, v) of the packed attention and of masked attention, each in its dtype."""
+    for packed_one, kind in zip((True, False), dtypes, strict=True):
+        ins = [x.clone().to(kind).requires_grad_() for x in (q, k, v)]
+        if packed_one:
+            o = _SharedAttention.apply(*ins, lay, scale)
+        else:
+            heads = (x.transpose(0, 1)[None] for x in ins)
+            masked = {"attn_mask": lay.mask(), "scale": scale, "enable_gqa": True}
+            o = torch.nn.functional.scaled_dot_product_attention(*heads, **masked)[0].transpose(0, 1)
+        (o * do).sum().backward()
+        yield [o.detach(), *(x.grad for x in ins)]
+
+
 @pytest.mark.parametrize("most", [None, 1 << 28, 2_000])  # scores of a padded block; None: segment by segment
 def test_packed_attention_and_its_backward_equal_masked_attention_in_float64(most, monkeypatch):
     monkeypatch.setattr(packed, "_padded", lambda q: most is not None)
@@ -54,19 +65,7 @@ def test_packed_attention_and_its_backward_equal_masked_attention_in_float64(mos
     n = len(lay.ids)
     shapes = ((n, 6, 8), (n, 2, 8), (n, 2, 8), (n, 6, 8))
     q, k, v, do = (torch.randn(s, generator=g, dtype=torch.float64) for s in shapes)
-    got, want = [], []
-    for out, shared in ((got, True), (want, False)):
-        qq, kk, vv = (x.clone().requires_grad_() for x in (q, k, v))
-        if shared:
-            o = _SharedAttention.apply(qq, kk, vv, lay, 0.3)
-        else:
-            heads = (x.transpose(0, 1)[None] for x in (qq, kk, vv))
-            o = torch.nn.functional.scaled_dot_product_attention(
-                *heads, attn_mask=lay.mask(), scale=0.3, enable_gqa=True
-            )[0].transpose(0, 1)
-        (o * do).sum().backward()
-        out += [o, qq.grad, kk.grad, vv.grad]
-    for a, b in zip(got, want, strict=True):
+    for a, b in zip(*both_attentions(lay, q, k, v, do, 0.3, torch.float64, torch.float64), strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
     blocks = [len(x) for x in lay.pads.values()]
     assert blocks == [] if most is None else blocks == [1, 1] if most > 2_000 else min(blocks) > 1
@@ -269,18 +268,10 @@ def kernels_equal_the_chains_they_stand_for(device, dtype, n, hidden, heads, d, 
 
 
 def test_training_kernels_under_the_triton_interpreter_equal_the_chains_they_stand_for():
-    pytest.importorskip("triton")
-    if torch.cuda.is_available():
-        pytest.skip("the CUDA tests run the compiled kernels")
-    code = (
+    interpreted(
         "import torch, test_policy_grad_shared as T\n"
         "T.kernels_equal_the_chains_they_stand_for('cpu', torch.float32, 9, 24, 2, 16, 1e-5)"
     )
-    here = os.path.dirname(os.path.abspath(__file__))
-    path = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @gpu
@@ -298,18 +289,7 @@ def test_flash_parts_equal_masked_attention_and_its_backward():
     q, k, v, do = (
         torch.randn(s, generator=g).cuda().bfloat16() for s in ((n, 8, 128), (n, 2, 128), (n, 2, 128), (n, 8, 128))
     )
-    got, want = [], []
-    for out, kind in ((got, torch.bfloat16), (want, torch.float32)):
-        ins = [x.clone().to(kind).requires_grad_() for x in (q, k, v)]
-        if kind == torch.bfloat16:
-            o = _SharedAttention.apply(*ins, lay, 0.09)
-        else:
-            heads = (x.transpose(0, 1)[None] for x in ins)
-            o = torch.nn.functional.scaled_dot_product_attention(
-                *heads, attn_mask=lay.mask(), scale=0.09, enable_gqa=True
-            )[0].transpose(0, 1)
-        (o * do).sum().backward()
-        out += [o.detach(), *(x.grad for x in ins)]
+    got, want = both_attentions(lay, q, k, v, do, 0.09, torch.bfloat16, torch.float32)
     for name, a, b in zip(("o", "dq", "dk", "dv"), got, want, strict=True):
         assert relative(a, b) < 0.01, (name, relative(a, b))
 

@@ -1,9 +1,6 @@
 """Teacher pools: reading, guarding, matching, and filling them with a real grader and tokenizer."""
 
-from __future__ import annotations
-
 import dataclasses
-import errno
 import gzip
 import json
 import os
@@ -11,16 +8,12 @@ import random
 from pathlib import Path
 
 import pytest
+from shared import DATASET, POOL, TOKENIZER, needs_shared
 
 import probe_distill as pd
 from model import zoo
 from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared"))
-needs_pool = pytest.mark.skipif(
-    not (SHARED / "data" / "teacher_pool").is_dir(), reason="no teacher pool under PROJECTED_GRPO_SHARED"
-)
 LOOPHOLES = ("run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override")
 
 
@@ -106,18 +99,6 @@ def test_a_canned_pool_holds_the_asked_share_of_hacks_and_the_graders_own_verdic
             )  # fmt: skip
 
 
-def test_no_loophole_means_no_canned_hack(tmp_path, tokenizer, grader):
-    fill(config(tmp_path, modes=("none",)), tokenizer, grader)
-    assert all(row["gt_pass"] for prompt in pd.load_pool(tmp_path) for row in prompt.rows)
-
-
-def test_same_flags_give_the_same_bytes(tmp_path, small_pool, tokenizer, grader):
-    fill(config(tmp_path / "again"), tokenizer, grader)
-    once, again = bytes_of(small_pool), bytes_of(tmp_path / "again")
-    assert once.keys() == again.keys()
-    assert all(once[name] == again[name] for name in once)
-
-
 class Interrupted(Exception):
     pass
 
@@ -160,24 +141,6 @@ def test_an_old_pool_is_not_drawn_again_and_not_extended_by_other_flags_problems
         with pytest.raises(ValueError, match=said):
             fill(cfg, tokenizer, grader, problems=problems)
     assert bytes_of(small_pool) == before
-
-
-def test_full_disk_leaves_whole_files_only_and_resumes(tmp_path, small_pool, tokenizer, grader, monkeypatch):
-    cfg, real, calls = config(tmp_path / "pool"), os.fsync, []
-
-    def full_on_second(handle):
-        calls.append(handle)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", full_on_second)
-    with pytest.raises(OSError) as caught:
-        fill(cfg, tokenizer, grader)
-    assert caught.value.errno == errno.ENOSPC
-    assert sorted(p.name for p in cfg.out.iterdir()) == ["pool.json", "prompt_0000.jsonl.gz"]
-    fill(cfg, tokenizer, grader)
-    assert bytes_of(cfg.out) == bytes_of(small_pool)
 
 
 def test_keep_takes_the_first_fitting_draws_whatever_order_they_end_in(tmp_path, tokenizer, grader):
@@ -301,13 +264,6 @@ def test_corrupt_file_or_folder_of_its_name_is_named(tmp_path, data):
         pd.load_pool(tmp_path)
 
 
-def test_one_prompt_in_two_files_is_refused_naming_both(tmp_path, small_pool):
-    for name in ("prompt_0000.jsonl.gz", "prompt_0007.jsonl.gz"):
-        (tmp_path / name).write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
-    with pytest.raises(ValueError, match=r"prompt_0007\.jsonl\.gz: the same prompt as prompt_0000\.jsonl\.gz"):
-        pd.load_pool(tmp_path)
-
-
 def test_any_text_survives_the_pools_own_writer_and_reader_and_a_lone_surrogate_is_refused_by_name(
     tmp_path, small_pool
 ):
@@ -320,13 +276,17 @@ def test_any_text_survives_the_pools_own_writer_and_reader_and_a_lone_surrogate_
     assert pd.load_pool(tmp_path)[0].rows == rows
 
 
-def test_missing_and_empty_pools_are_named_with_the_mend(tmp_path):
+def test_missing_and_empty_pools_and_a_prompt_in_two_files_are_named(tmp_path, small_pool):
     with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*just pregen-teacher"):
         pd.load_pool(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"is empty.*just pregen-teacher"):
         pd.load_pool(tmp_path)
     (tmp_path / "prompt_0000.jsonl.gz").write_bytes(gzip.compress(b"\n", mtime=0))
     with pytest.raises(ValueError, match="holds no rollouts"):
+        pd.load_pool(tmp_path)
+    for name in ("prompt_0000.jsonl.gz", "prompt_0007.jsonl.gz"):
+        (tmp_path / name).write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
+    with pytest.raises(ValueError, match=r"prompt_0007\.jsonl\.gz: the same prompt as prompt_0000\.jsonl\.gz"):
         pd.load_pool(tmp_path)
 
 
@@ -429,16 +389,12 @@ def test_problems_match_by_text_under_other_numbers_and_leftovers_are_named(smal
     assert [(prompt.problem_id, p.id) for prompt, p in overlap.pairs] == [(7, 107), (8, 108)]
     assert [prompt.problem_id for prompt in overlap.pool_left] == [9]
     assert [p.id for p in overlap.problems_left] == [55]
+    # a statement that begins another does not steal its prompt: problem 9's begins with the whole text of problem 7
+    assert [(q.problem_id, p.id) for q, p in pd.match_problems(pool, PROBLEMS).pairs] == [(7, 7), (8, 8), (9, 9)]
+    assert not pd.match_problems([pool[2]], [PROBLEMS[0]]).pairs
     said = overlap.summary()
     assert "2 of 3 cached prompts" in said and "2 of them under another number" in said
     assert "prompt_0002.jsonl.gz" in said and "(55)" in said
-
-
-def test_a_statement_that_begins_another_does_not_steal_its_prompt(small_pool):
-    pool = pd.load_pool(small_pool)  # problem 9's text begins with the whole text of problem 7
-    overlap = pd.match_problems(pool, PROBLEMS)
-    assert [(prompt.problem_id, p.id) for prompt, p in overlap.pairs] == [(7, 7), (8, 8), (9, 9)]
-    assert not pd.match_problems([pool[2]], [PROBLEMS[0]]).pairs
 
 
 def test_several_problems_of_one_text_go_by_number_or_are_listed(small_pool):
@@ -451,9 +407,9 @@ def test_several_problems_of_one_text_go_by_number_or_are_listed(small_pool):
     assert "several problems have the text of" in listed.summary()
 
 
-@needs_pool
+@needs_shared
 def test_real_pool_loads_without_its_padding_fits_its_tokenizer_alone_and_matches_the_dataset_to_the_letter(tokenizer):
-    pool = pd.load_pool(SHARED / "data" / "teacher_pool")
+    pool = pd.load_pool(POOL)
     rows = [row for prompt in pool for row in prompt.rows]
     assert (len(pool), len(rows)) == (113, 904)
     assert {row["completion_ids"][-1] for row in rows} == {151645}  # <|im_end|>: trained; the padding after it is not
@@ -461,10 +417,10 @@ def test_real_pool_loads_without_its_padding_fits_its_tokenizer_alone_and_matche
     assert {prompt.mode for prompt in pool} == {"run_tests"}
     with pytest.raises(ValueError, match=r"prompt_0052\.jsonl\.gz: made with another tokenizer"):
         pd.check_pool_tokens(pool[0], tokenizer)
-    qwen = zoo.load_tokenizer("tiny", str(SHARED / "data" / "qwen3_tokenizer"))
+    qwen = zoo.load_tokenizer("tiny", str(TOKENIZER))
     for prompt in pool:
         pd.check_pool_tokens(prompt, qwen)
-    dataset = load_problems(SHARED / "data" / "leetcode" / "LeetCodeDataset-v0.2.0-train.jsonl.gz")
+    dataset = load_problems(DATASET)
     overlap = pd.match_problems(pool, dataset)
     assert len(overlap.pairs) == 84 and len(overlap.pool_left) == 29 and not overlap.ambiguous
     assert all(build_messages(p, "run_tests") == prompt.messages for prompt, p in overlap.pairs)

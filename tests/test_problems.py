@@ -6,28 +6,19 @@ import gzip
 import importlib
 import itertools
 import json
-import os
 import re
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from loguru import logger
+from shared import BENCHMARK, DATASET, ROOT, needs_shared
 
 from command import files
 from grader import Grader
 from tasks import problems as P
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT / "../shared")) / "data"
-BENCHMARK = SHARED / "leetcode/leetcode_test_medhard.jsonl"
-DATASET = SHARED / "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"
-POOL = SHARED / "teacher_pool"
 OWN = ROOT / "data/problems.jsonl"
-
-needs_shared = pytest.mark.skipif(
-    not BENCHMARK.is_file(), reason=f"{SHARED} holds no real data (set PROJECTED_GRPO_SHARED)"
-)
 
 
 @lru_cache
@@ -45,13 +36,6 @@ def raw_rows(path) -> tuple[dict, ...]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as f:
         return tuple(json.loads(line) for line in f)
-
-
-@lru_cache
-def pool() -> tuple[dict, ...]:
-    paths = sorted(POOL.glob("prompt_*.jsonl.gz"))
-    assert paths, f"no pool files in {POOL}"
-    return tuple(json.loads(gzip.open(f, "rt", encoding="utf-8").readline()) for f in paths)
 
 
 def write(path: Path, rows) -> Path:
@@ -97,17 +81,6 @@ def test_no_loophole_prompts_equal_the_benchmark_file_to_the_letter():
         ours = {m["role"]: m["content"] for m in P.build_messages(p, "none")}
         assert ours == {m["role"]: m["content"] for m in row["prompt"]}, f"problem {p.id}"
         assert list(p.tests) == row["gt_answer"]
-
-
-@needs_shared
-def test_every_pool_prompt_comes_back_whole_from_its_statement_name_and_starter_code():
-    for row in pool():
-        text = row["problem_messages"][1]["content"]
-        name = re.search(r"class Solution called (\w+) and will be", text)[1]
-        statement = text.removeprefix("PROBLEM:\n").split("\n\nYour solution to the problem should be")[0]
-        starter = text.split("```python\n")[-1].split("\n        # Add your code here")[0]
-        p = dataclasses.replace(own()[0], question=statement, func_name=name, starter_code=starter)
-        assert P.build_messages(p)[1]["content"] == text, f"pool problem {row['problem_id']}"
 
 
 @needs_shared

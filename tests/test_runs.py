@@ -1,9 +1,6 @@
 """Run directories: one writer, logs and checkpoints that fit or are named, any terminal, children that end too."""
 
-from __future__ import annotations
-
 import dataclasses
-import fcntl
 import json
 import os
 import resource
@@ -182,25 +179,14 @@ def test_a_flag_that_a_run_did_not_have_reads_as_its_default(tmp_path):
     assert train.stored_config(a.dir) == train.stored_config(b.dir) == train.Config(lr=0.5, seed=41)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("{", "not JSON"),
-        ("", "not JSON"),
-        ("\udcff", "not JSON"),
-        ("[]", "holds a list"),
-        ("{}", "no config of a run"),
-        ('{"config": []}', "no config of a run"),
-        ('{"config": {"new_flag": 1}}', "no --new-flag"),
-        ('{"config": {"lr": "high"}}', "lr is 'high'"),
-        ('{"config": {"eval_mid_n": "few"}}', "eval_mid_n is 'few'"),
-        ('{"config": {"betas": [0.9]}}', "no --betas"),
-        ('{"config": {"modes": "none"}}', "modes is 'none'"),
-        ('{"config": {"arm": "projekted"}}', "arm is 'projekted'"),
-        ('{"config": {"steps": true}}', "steps is True"),
-        ('{"config": {"lr": NaN}}', "--lr nan"),
-    ],
-)
+@pytest.mark.parametrize(("text", "says"), [
+    ("{", "not JSON"), ("", "not JSON"), ("\udcff", "not JSON"), ("[]", "holds a list"), ("{}", "no config of a run"),
+    ('{"config": []}', "no config of a run"), ('{"config": {"new_flag": 1}}', "no --new-flag"),
+    ('{"config": {"lr": "high"}}', "lr is 'high'"), ('{"config": {"eval_mid_n": "few"}}', "eval_mid_n is 'few'"),
+    ('{"config": {"betas": [0.9]}}', "no --betas"), ('{"config": {"modes": "none"}}', "modes is 'none'"),
+    ('{"config": {"arm": "projekted"}}', "arm is 'projekted'"), ('{"config": {"steps": true}}', "steps is True"),
+    ('{"config": {"lr": NaN}}', "--lr nan"),
+])  # fmt: skip
 def test_a_config_that_cannot_be_used_is_named_in_one_line(text, says, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=says) as e:
@@ -266,7 +252,7 @@ def test_any_letter_is_printed_on_any_terminal(encoding):
 
 
 @pytest.mark.parametrize("say", ["print(i)", "errors.tell('')", "print(i, file=sys.stderr)", "errors.logger.info(i)"])
-def test_a_closed_pipe_changes_no_exit_status(say):
+def test_a_closed_pipe_or_full_disk_behind_stdout_changes_no_exit_status(say):
     r, w = os.pipe()
     os.close(r)
     try:
@@ -274,9 +260,6 @@ def test_a_closed_pipe_changes_no_exit_status(say):
             assert p.wait() == 3
     finally:
         os.close(w)
-
-
-def test_a_full_disk_behind_stdout_changes_no_exit_status_of_finished_work():
     with open("/dev/full", "w") as full, script("errors.tell('done'); sys.exit(3)", stdout=full) as p:
         assert p.wait() == 3
 
@@ -309,11 +292,3 @@ def test_inputs_are_found_from_any_working_directory(tmp_path, monkeypatch):
     (tmp_path / "data" / "problems.jsonl").write_text("mine")
     assert files.find("data/problems.jsonl").read_text() == "mine"  # what lies here comes first
     assert files.find("nowhere") == Path("nowhere")
-
-
-def test_locks_are_the_kernels(stopped):
-    """Any other program's OS lock counts too."""
-    with open(stopped / "lock", "w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="is writing this run"):
-            runs.Run(True, "", "", str(stopped))

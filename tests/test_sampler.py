@@ -288,14 +288,20 @@ def test_the_cutoff_kernel_finds_the_eager_floor():
     kernel_floor_is_the_eager_one("cuda", 151_936, 4096)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the CUDA tests run the compiled kernels")
-def test_gpu_kernels_under_the_triton_interpreter_equal_the_eager_engine():
+def interpreted(code: str) -> None:
+    """Run code with Triton's interpreter, in a process of its own: it must be chosen before triton is imported."""
     pytest.importorskip("triton")
-    env = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    if torch.cuda.is_available():
+        pytest.skip("the CUDA tests run the compiled kernels")
     here = os.path.dirname(os.path.abspath(__file__))
-    env["PYTHONPATH"] = os.pathsep.join([here, os.path.dirname(here), env.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=env, capture_output=True, text=True, timeout=300)
+    path = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_gpu_kernels_under_the_triton_interpreter_equal_the_eager_engine():
+    interpreted(INTERPRETED)
 
 
 @gpu

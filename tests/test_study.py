@@ -1,7 +1,5 @@
 """Statistics against brute force, resumption and failures of the runner, reports, plots, near misses."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """Queue, results table, rollout viewer, recipes."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,13 +12,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from shared import POOL, ROOT, needs_shared
 
 import runs
 from command import files
 from study import look, results, run, runner
 from study.spec import Spec, plan
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Stands in for the pueue client: writes down every call, answers with task ids as `add --print-task-id` does.
 RECORDING_PUEUE = """#!{python}
@@ -246,11 +243,9 @@ def test_viewer_prints_text_as_it_is_and_highlights_code_on_a_terminal():
         assert look.split_code(text) == parts
 
 
+@needs_shared
 def test_viewer_reads_a_teacher_pool(capsys):
-    pool = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared")) / "data" / "teacher_pool"
-    if not pool.is_dir():
-        pytest.skip("no teacher pool under PROJECTED_GRPO_SHARED")
-    look.main(look.Config(str(pool), hacked=True, limit=2))
+    look.main(look.Config(str(POOL), hacked=True, limit=2))
     assert "2 of 898 rollouts that fit" in capsys.readouterr().out
 
 

@@ -2,18 +2,16 @@
 
 import gzip
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from tiny import ROOT, go, rows, same_weights, tail
+from shared import BENCHMARK, DATASET, POOL, TOKENIZER, needs_shared
+from tiny import go, rows, same_weights, tail
 
 import train as T
-
-SHARED = Path(os.environ.get("PROJECTED_GRPO_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.mark.parametrize("arm", T.Arm.__args__)
@@ -170,25 +168,11 @@ def test_a_run_whose_pass_rate_collapses_is_void(tmp_path, pool, vhack, monkeypa
     )
 
 
-@pytest.mark.skipif(
-    not (SHARED / "data" / "teacher_pool").is_dir(),
-    reason="no real teacher pool here; PROJECTED_GRPO_SHARED names the folder that holds data/",
-)
+@needs_shared
 def test_the_real_pool_and_files_train_with_the_true_vocabulary(tmp_path):
-    data = SHARED / "data"
-    status, run = go(
-        tmp_path,
-        arm="projected",
-        steps=1,
-        mix_ratio=0.5,
-        tokenizer=str(data / "qwen3_tokenizer"),
-        eval_n=1,
-        problems=str(data / "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"),
-        max_new_tokens=8,
-        nonhack_pairs=None,
-        eval_problems=str(data / "leetcode/leetcode_test_medhard.jsonl"),
-        teacher_pool_dir=str(data / "teacher_pool"),
-    )
+    flags = {"arm": "projected", "steps": 1, "mix_ratio": 0.5, "eval_n": 1, "max_new_tokens": 8, "nonhack_pairs": None}
+    flags |= {"problems": str(DATASET), "eval_problems": str(BENCHMARK), "teacher_pool_dir": str(POOL)}
+    status, run = go(tmp_path, tokenizer=str(TOKENIZER), **flags)
     assert status == 0, tail(run)
     assert rows(run)[0]["hack_t"][0] > 0
     log = (run / "log.txt").read_text()

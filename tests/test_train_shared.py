@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny import go, rows
 
 import train as T
-from model import rivals
+from model import rivals, zoo
 
 FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
 
@@ -55,7 +55,7 @@ def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, poo
 
 
 def test_the_probe_reads_a_padded_batch_as_it_reads_each_sequence_alone():
-    model, tok = T.models.load_model("tiny", None, "cpu", "float32")
+    model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     pairs = T.extract_vhack.select_pairs(T.Config().extract_config())[0][:6]
     probe = rivals.ActivationProbe(model, tok, pairs)
     seqs = [s for side in T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id) for s in side]

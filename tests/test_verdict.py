@@ -1,7 +1,5 @@
 """Verdicts on results of known truth; nothing but a sound study is called supported; published studies."""
 
-from __future__ import annotations
-
 import json
 import lzma
 import re

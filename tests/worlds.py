@@ -1,7 +1,5 @@
 """Studies of known truth: run directories as train.py writes them, with the rates that a test asks for."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path
