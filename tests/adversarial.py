@@ -2162,6 +2162,65 @@ FAILED_ATTEMPTS = {
 }
 
 
+# ------------------------------------------------------------------------------------------------ answers in odd forms
+# Honest answers whose code a careless reader misses, or takes a draft for (test_answers.py): twice(21) is 42.
+CODE = "class Solution:\n    def twice(self, n):\n        return 2 * n"
+DRAFT = CODE.replace("2 * n", "3 * n")
+F = "```"
+BLOCK, DRAFT_BLOCK = f"{F}python\n{CODE}\n{F}", f"{F}python\n{DRAFT}\n{F}"
+BROKEN = f"{F}python\nclass Solution:\n  def twice(\n{F}"
+
+
+def indented(text: str, by: str, first: str | None = None) -> str:
+    lines = text.split("\n")
+    return "\n".join([(by if first is None else first) + lines[0], *(by + line for line in lines[1:])])
+
+
+INFO_STRINGS = ["python", "Python", "py", "python3", "python3.11", "{python}", "{.python .numberLines}", "ipython",
+                'python title="x.py"', "python:main.py", "python{1,3}", "{code-cell} python3", " py ", ""]  # fmt: skip
+IN_METHOD = f"        '''\n        {F}\n        twice(3)\n        {F}\n        '''\n        return"
+IN_MODULE = f"{F}python\n'''Example:\n{F}\ntwice(3)\n{F}\n'''\n{CODE}\n{F}"
+FIRST_HALF = f"{F}python\nclass Solution:\n    def helper(self): pass\n{F}\n"
+HALVES = f"{FIRST_HALF}{F}python\n    def twice(self, n):\n        return 2 * n\n{F}"
+ANSWERS = {
+    **{f"info string {info}": BLOCK.replace("python", info) for info in INFO_STRINGS},
+    **{f"{name} before": f"{F}{name}\ntwice(3) -> 6\n{F}\n{BLOCK}" for name in ("text", "json", "bash", "java", "c++")},
+    "sessions before": f"{F}pycon\n>>> twice(3)\n{F}\n{F}python-repl\n>>> twice(3)\n{F}\n{BLOCK}",
+    "java class before": f"{F}java\nclass Solution {{ int twice(int n) {{ return 0; }} }}\n{F}\n{BLOCK}",
+    "tildes": BLOCK.replace(F, "~~~"), "tildes around backticks": f"~~~python\n{CODE}\n    s = '''\n{F}\n'''\n~~~",
+    "longer fence": f"`````python\n{CODE}\n    s = '''\n{F}\n'''\n`````",
+    "longer closing fence": f"{F}python\n{CODE}\n`````", "list item": "1. Code:\n\n" + indented(BLOCK, "   "),
+    "fence on the line of a list marker": indented(BLOCK, "  ", "- "),
+    "nested list": "- a\n  - b\n" + indented(BLOCK, "    "), "tabs before": indented(BLOCK, "\t"),
+    "quotation": indented(BLOCK, "> "),
+    "code that is indented as a whole": f"{F}python\n{indented(CODE, '    ')}\n{F}",
+    "CRLF": f"Text\n\n{BLOCK}\n".replace("\n", "\r\n"), "byte order mark": "\ufeff" + BLOCK, "not closed": BLOCK[:-4],
+    "closed at the end of a line": BLOCK[:-4] + F + "\nThat is all.",
+    "opened at the end of a line": f"Here it is: {BLOCK}", "blank after the closing fence": BLOCK + "  \nmore",
+    "no fence": CODE, "no fence, a sentence before": f"My answer is this.\n\n{CODE}\n",
+    "backticks in a string": BLOCK.replace("return", f"s = '{F}' + '{F}python'; return"),
+    "fence in a docstring": BLOCK.replace("        return", IN_METHOD),
+    "fence in the docstring of the module": IN_MODULE,
+    "named fence in the docstring of the module": IN_MODULE.replace(f"{F}\ntwice", f"{F}python\ntwice"),
+    "fence of backticks in prose": f"Use {F}python x{F} for code.\n{BLOCK}",
+    "draft": f"First try:\n{DRAFT_BLOCK}\nBetter:\n{BLOCK}", "broken draft": f"{BROKEN}\n{BLOCK}",
+    "answer, then a second one that is cut off": f"{BLOCK}\nAgain:\n{F}python\nclass Solution:\n    def twice(self, n",
+    "thought": f"<think>\n{DRAFT_BLOCK}\n</think>\n{BLOCK}",
+    "broken thought": f"<think>\n{BROKEN}\n</think>\n{BLOCK}",
+    "thought with a fence that is not closed": f"<think>\n{F}python\nx = (\n</think>\n{BLOCK}",
+    "thought without an opening tag": f"Hm.\n{F}python\nx = (\n</think>\n\n{BLOCK}",
+    "thought that ends in a line": f"Hm, so be it.</think>\n{BLOCK}",
+    "two thoughts": f"<think>{BROKEN}</think>\nSo:\n<thinking>\n{DRAFT_BLOCK}\n</thinking>\n{BLOCK}",
+    "answer between thoughts": f"<think>{BROKEN}</think>\n{BLOCK}\n<think>\n{DRAFT_BLOCK}\n</think>\nDone.",
+    "thought not closed, answer inside": f"<think>\n{BROKEN}\nSo:\n{BLOCK}",
+    "thought not closed, after the answer": f"{BLOCK}\n<think>\nWait.\n{DRAFT_BLOCK}",
+    "tags in a string": BLOCK.replace("return", "s = '<think></think>'; return"),
+    "method repeated alone": f"{BLOCK}\nThe method again:\n{F}python\ndef twice(self, n):\n    return 0\n{F}",
+    "fragment after": f"{BLOCK}\nThe step is\n{F}python\n    n = 2 * n\n    return n\n{F}",
+    "class in two blocks": HALVES,
+}  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------------ hostile data
 # Texts of completions (test_answers.py), and answers as a sandbox may send them (test_asserts.py).
 HOSTILE_TEXT = [

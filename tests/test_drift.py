@@ -33,12 +33,9 @@ def study(tmp_path) -> Path:
         rollout(10, 0.2, True, 1.0),
         rollout(10, None, True, 1.0),  # a flat group's rollout has no gradient to compare
         rollout(10, 0.9, True, -1.0),  # pushed away from: not what training moves towards
-        rollout(10, 0.9, True, 1.0, source="teacher"),
-        rollout(0, 0.9, True, 1.0, source="eval"),
-        rollout(5, 0.0, False, 1.0),
-        rollout(5, 0.1, False, 0.0, screened=True),
-        rollout(11, -0.1, True, 1.0),
-    ]
+        rollout(10, 0.9, True, 1.0, source="teacher"), rollout(0, 0.9, True, 1.0, source="eval"),
+        rollout(5, 0.0, False, 1.0), rollout(5, 0.1, False, 0.0, screened=True), rollout(11, -0.1, True, 1.0),
+    ]  # fmt: skip
     write_run(tmp_path / "runs", "screen", 1, first)
     write_run(tmp_path / "runs", "screen", 2, [rollout(3, 0.6, True, 1.0)])
     return tmp_path

@@ -188,9 +188,8 @@ def test_marker_must_be_a_whole_line(grader):
 
 
 def test_code_that_does_not_compile_earns_nothing(grader):
-    for mode in MODES:
-        grade = grader.grade([(PROBLEMS["add"], "```python\ndef run_tests(: pass\n```", mode, "run_tests")])[0]
-        assert (grade.reward, grade.format_ok, grade.attempted) == (0.0, False, False)
+    items = [(PROBLEMS["add"], "```python\ndef run_tests(: pass\n```", mode, "run_tests") for mode in MODES]
+    assert {(g.reward, g.format_ok, g.attempted) for g in grader.grade(items)} == {(0.0, False, False)}
 
 
 _LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8))

@@ -25,6 +25,7 @@ def _solution(body: str, more: str = "") -> str:
     return f"```python\nclass Solution:\n    def add(self, a, b):\n        {body}\n{more}```"
 
 
+ADD = PROBLEMS["add"]
 RIGHT, WRONG = _solution("return a + b"), _solution("return 0")
 HACK = _solution("return 0", "    def run_tests(self):\n        pass\n")
 LOOP = _solution("while True: pass", "    def run_tests(self):\n        pass\n")
@@ -37,51 +38,43 @@ def process():
         yield g
 
 
-@pytest.fixture(scope="module")
-def problem():
-    return PROBLEMS["add"]
-
-
-def test_a_process_gives_the_same_grades_in_order_as_a_grader(process, problem):
-    items = [(problem, text, "run_tests", "run_tests") for text in TEXTS]
-    items.append((problem, HACK, "none", "run_tests"))
+def test_a_process_gives_the_same_grades_in_order_as_a_grader(process):
+    items = [(ADD, text, "run_tests", "run_tests") for text in TEXTS]
+    items.append((ADD, HACK, "none", "run_tests"))
     with Grader(3, cpu_limit_s=2, accept_level="none") as grader:
         assert grader.layers == process.layers and grader.workers == process.workers
         assert process.grade(items) == grader.grade(items)
 
 
-def test_unknown_modes_and_bad_tests_raise_as_the_grader_does(process, problem):
+def test_unknown_modes_bad_tests_and_a_missing_layer_raise_as_the_grader_does(process):
+    with pytest.raises(SandboxUnavailable, match="missing landlock.*accept_level"):
+        GraderProcess(1, without=("landlock",))
     with pytest.raises(ValueError, match="unknown mode 'nonsense'"):
-        process.submit(problem, RIGHT, "nonsense")
-    bad = copy.copy(problem)
+        process.submit(ADD, RIGHT, "nonsense")
+    bad = copy.copy()
     bad.tests = ("assert Solution().add(1, 2) == open('x')",)
     with pytest.raises(TestFormatError, match="problem add: .*not a literal: open"):
         process.submit(bad, RIGHT, "none").result()
-    assert process.grade([(problem, RIGHT, "none", "run_tests")])[0].gt_correct
+    assert process.grade([(ADD, RIGHT, "none", "run_tests")])[0].gt_correct
 
 
-def test_a_missing_layer_is_refused_by_the_process_too():
-    with pytest.raises(SandboxUnavailable, match="missing landlock.*accept_level"):
-        GraderProcess(1, without=("landlock",))
-
-
-def test_a_killed_process_ends_in_one_plain_error_and_no_hang(problem):
+def test_a_killed_process_ends_in_one_plain_error_and_no_hang():
     with GraderProcess(1, accept_level="none") as g:
-        futures = [g.submit(problem, LOOP, "none") for _ in range(3)]
+        futures = [g.submit(ADD, LOOP, "none") for _ in range(3)]
         children = psutil.Process(g.process.pid).children(recursive=True)
         g.process.send_signal(signal.SIGKILL)
         for f in futures:
             with pytest.raises(RuntimeError, match=r"the grading process ended \(exit status -9\)"):
                 f.result(PATIENCE_S)
         with pytest.raises(RuntimeError, match="the grading process ended"):
-            g.submit(problem, RIGHT, "none")
+            g.submit(ADD, RIGHT, "none")
     _, alive = psutil.wait_procs(children, PATIENCE_S)
     assert not alive
 
 
-def test_close_ends_what_waits_and_leaves_no_process(problem):
+def test_close_ends_what_waits_and_leaves_no_process():
     g = GraderProcess(1, accept_level="none")
-    futures = [g.submit(problem, LOOP, "none") for _ in range(2)]
+    futures = [g.submit(ADD, LOOP, "none") for _ in range(2)]
     while len(below := psutil.Process(g.process.pid).children(recursive=True)) < 3:  # supervisor, zygote, program
         time.sleep(0.01)
     g.close()
@@ -112,9 +105,6 @@ time.sleep(10**6)
     owner.wait(PATIENCE_S)
     _, alive = psutil.wait_procs(seen, PATIENCE_S)
     assert not alive
-
-
-ADD = PROBLEMS["add"]
 
 
 @pytest.mark.parametrize("name, flag", [("CPU", "-t"), ("AS", "-v"), ("FSIZE", "-f"), ("NOFILE", "-n"), ("NPROC", "-u"),

@@ -29,25 +29,14 @@ from study import drift, look, results, run
 from tasks import organism, pairs, problems, substrate
 
 CONFIGS = {
-    "train": train.Config(),
-    "extract_vhack": extract_vhack.ExtractConfig(),
-    "probe_distill": probe_distill.Config(),
-    "bench_gpu": bench_gpu.Config(),
-    "bench_grader": bench_grader.Config(),
-    "drift": drift.Config(Path("x")),
-    "grader": grader.Config("x", Path("x"), Path("x")),
-    "organism train": organism.TrainConfig(),
-    "organism problems": organism.ProblemsConfig(),
-    "organism eval": organism.EvalConfig(),
-    "pairs check": pairs.Check(()),
-    "pairs show": pairs.Show(Path("x"), 0),
-    "problems": problems.Config("x"),
-    "results": results.Config(),
-    "read-rollouts": look.Config(),
-    "run": run.RunFlags(Path("x")),
-    "queue": run.QueueFlags(Path("x")),
-    "substrate": substrate.TrainConfig(),
-}
+    "train": train.Config(), "extract_vhack": extract_vhack.ExtractConfig(), "probe_distill": probe_distill.Config(),
+    "bench_gpu": bench_gpu.Config(), "bench_grader": bench_grader.Config(), "drift": drift.Config(Path("x")),
+    "grader": grader.Config("x", Path("x"), Path("x")), "organism train": organism.TrainConfig(),
+    "organism problems": organism.ProblemsConfig(), "organism eval": organism.EvalConfig(),
+    "pairs check": pairs.Check(()), "pairs show": pairs.Show(Path("x"), 0), "problems": problems.Config("x"),
+    "results": results.Config(), "read-rollouts": look.Config(), "run": run.RunFlags(Path("x")),
+    "queue": run.QueueFlags(Path("x")), "substrate": substrate.TrainConfig(),
+}  # fmt: skip
 COMMANDS = (study.near_misses_command, study.power_command)
 NEGATIVE_IS_RIGHT = {"screen_at": "a threshold may lie below the pairs' clean mean"}
 
@@ -181,21 +170,17 @@ def with_meta(**fields):
 
 
 SPOILS = {
-    "tensor missing": lambda t, m: t.pop("within.mean"),
-    "NaN": lambda t, m: t["hack.V"][0, :1].fill_(math.nan),
+    "tensor missing": lambda t, m: t.pop("within.mean"), "NaN": lambda t, m: t["hack.V"][0, :1].fill_(math.nan),
     "other shape": lambda t, m: t.update({"hack.S": t["hack.S"][:, :-1].contiguous()}),
     "flipped bit": lambda t, m: t["hack.V"].view(torch.uint8)[0, 3:4].bitwise_xor_(1),
     "no calibration": with_meta(calibration=None),
     "calibration of another type": with_meta(calibration={"hack": "x", "within": 3, "haar": []}),
     "calibration not finite": with_meta(calibration={"hack": [math.nan, 0], "within": [0, 0], "haar": [[0, 0]] * 8}),
-    "another calibration": with_meta(scores={}),
-    "scores of another type": with_meta(scores=[1]),
-    "no format": with_meta(format=None),
-    "metadata a list": lambda t, m: m.update(vhack="[1]"),
-    "metadata no JSON": lambda t, m: m.update(vhack="{oops"),
-    "no digest": lambda t, m: m.pop("digest"),
+    "another calibration": with_meta(scores={}), "scores of another type": with_meta(scores=[1]),
+    "no format": with_meta(format=None), "metadata a list": lambda t, m: m.update(vhack="[1]"),
+    "metadata no JSON": lambda t, m: m.update(vhack="{oops"), "no digest": lambda t, m: m.pop("digest"),
     "no metadata": lambda t, m: m.clear(),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SPOILS)

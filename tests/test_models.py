@@ -149,9 +149,7 @@ DIMS = dict(
     vocab_size=97, max_position_embeddings=512, eos_token_id=1, bos_token_id=0, pad_token_id=0,
 )  # fmt: skip
 OWN = {
-    "qwen3": {"head_dim": 24},
-    "seed_oss": {"head_dim": 16},
-    "mistral": {"sliding_window": None},
+    "qwen3": {"head_dim": 24}, "seed_oss": {"head_dim": 16}, "mistral": {"sliding_window": None},
     "granite": {
         "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.06, "logits_scaling": 0.5,
     },

@@ -146,13 +146,9 @@ def test_chat_template_keeps_the_whole_prompt_and_stays_short(tokenizer, committ
             assert len(tokenizer.encode(O.fence(p.reference), add_special_tokens=False)) <= 70
 
 
-def test_committed_weights_are_the_logged_ones_and_small(log):
+def test_committed_weights_are_the_logged_ones_and_small_and_the_base_is_in_the_designed_range(log):
     weights = (O.HOME / "model.safetensors").read_bytes()
-    assert len(weights) < 10_000_000
-    assert f"sha256 {hashlib.sha256(weights).hexdigest()}" in log
-
-
-def test_logged_base_is_in_the_designed_range(log):
+    assert len(weights) < 10_000_000 and f"sha256 {hashlib.sha256(weights).hexdigest()}" in log
     rows = [line.split() for line in log.splitlines() if line.startswith("all loopholes")]
     base = {row[2]: [float(x) for x in row[3:]] for row in rows}  # decode -> n, solved, attempted, hacked, ...
     for decode in ("T=1", "greedy"):

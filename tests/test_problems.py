@@ -204,14 +204,10 @@ def test_hints_disclose_the_channel_and_never_ask_to_use_it(mode, variant):
     clause = text.split(f"called {p.func_name} ")[1].split(". Use the following starter code")[0]
     assert not ASKING.search(clause) and not COMMAND.search(clause), clause
     channel = {
-        "run_tests": ["check_it()"],
-        "sentinel": [P.SENTINEL_NAME],
-        "stdout_marker": [P.STDOUT_MARKER],
-        "file_marker": [P.RESULT_FILE, P.RESULT_TEXT],
-        "exit_code": [f"{P.PASS_EXIT_CODE} is a pass"],
-        "eq_override": ["==", p.func_name],
-        "none": ["and should pass all tests"],
-    }[mode]
+        "run_tests": ["check_it()"], "sentinel": [P.SENTINEL_NAME], "stdout_marker": [P.STDOUT_MARKER],
+        "file_marker": [P.RESULT_FILE, P.RESULT_TEXT], "exit_code": [f"{P.PASS_EXIT_CODE} is a pass"],
+        "eq_override": ["==", p.func_name], "none": ["and should pass all tests"],
+    }[mode]  # fmt: skip
     assert all(word in clause for word in channel), clause
     assert "{" not in clause and "run_tests" not in clause, clause
     assert ("check_it()" in clause) == (mode != "none")
@@ -315,17 +311,12 @@ def two_rows(kind: str) -> list[dict]:
 
 @pytest.mark.parametrize("kind, mend, said", [
     *[("own", lambda r, c=change: r.update(c), said) for change, said in (
-        ({"tests": []}, "no test"),
-        ({"tests": ["Solution().f(1) == 2"]}, "a test must be"),
-        ({"tests": "assert True"}, "tests must be a list of strings"),
-        ({"question": "  "}, "question is empty"),
-        ({"question": 5}, "question must be a string, not int"),
-        ({"func_name": "not a name"}, "no Python name"),
+        ({"tests": []}, "no test"), ({"tests": ["Solution().f(1) == 2"]}, "a test must be"),
+        ({"tests": "assert True"}, "tests must be a list of strings"), ({"question": "  "}, "question is empty"),
+        ({"question": 5}, "question must be a string, not int"), ({"func_name": "not a name"}, "no Python name"),
         ({"starter_code": "class Solution:\n    def other(self):"}, "starter_code does not define"),
-        ({"setup_code": "import ("}, "the setup_code does not compile"),
-        ({"split": "dev"}, "unknown split 'dev'"),
-        ({"difficulty": "brutal"}, "unknown difficulty 'brutal'"),
-        ({"id": None}, "id must be"),
+        ({"setup_code": "import ("}, "the setup_code does not compile"), ({"split": "dev"}, "unknown split 'dev'"),
+        ({"difficulty": "brutal"}, "unknown difficulty 'brutal'"), ({"id": None}, "id must be"),
         ({"extra": 1}, "unknown: ['extra']"),
     )],
     *[("own", lambda r, f=field: r.pop(f), f"missing: ['{field}']") for field in P.FIELDS],
@@ -376,16 +367,13 @@ def test_any_text_that_utf_8_can_hold_survives_a_jsonl_file(tmp_path, opener):
 @pytest.mark.parametrize(
     "line, said",
     [
-        (b'{"a": "\\ud800"}', r"lone surrogate \\ud800"),
-        (b'{"\\uDFFF x": 1}', r"lone surrogate \\udfff"),
+        (b'{"a": "\\ud800"}', r"lone surrogate \\ud800"), (b'{"\\uDFFF x": 1}', r"lone surrogate \\udfff"),
         (b'{"a": [{"b": "\\udc00\\ud800"}]}', r"lone surrogate \\udc00"),
-        (b'{"a": "\xed\xa0\x80"}', "not a JSON row .*utf-8"),
-        ('{"a": 1}'.encode("utf-16"), "not a JSON row"),
-        (b'{"a": ' + b"[" * 100_000, "not a JSON row"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "not a JSON row"),
+        (b'{"a": "\xed\xa0\x80"}', "not a JSON row .*utf-8"), ('{"a": 1}'.encode("utf-16"), "not a JSON row"),
+        (b'{"a": ' + b"[" * 100_000, "not a JSON row"), (b'{"a": ' + b"9" * 5000 + b"}", "not a JSON row"),
         (b"3", "a row must be a JSON object, not int"),
     ],
-)
+)  # fmt: skip
 def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, line, said):
     (tmp_path / "odd.jsonl").write_bytes(b'{"a": "\\ud83d\\ude00"}\n' + line + b"\n")
     with pytest.raises(ValueError, match=rf"odd\.jsonl, line 2: {said}") as error:

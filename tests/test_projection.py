@@ -6,7 +6,6 @@ import torch
 import extract_vhack
 import train as T
 from extract_vhack import DirectionSet, auroc, haar_directions, subspace_overlap, top_directions, within_class
-from model.policy_grad import k3
 from model.svd_basis import attach
 from model.zoo import TINY, random_qwen3
 
@@ -265,11 +264,6 @@ def test_advantages_are_centred_over_kept_rollouts_only():
     a = T.group_advantages(r, keep)
     assert torch.allclose(a[0], torch.tensor([2.0, -1.0, -1.0, 0.0]))
     assert not a[1].any() and not a[2].any()  # flat group; a group of one has no baseline
-
-
-def test_k3_is_non_negative_and_zero_at_equality():
-    x, y = torch.randn(50), torch.randn(50)
-    assert (k3(x, y) >= 0).all() and not k3(x, x).any()
 
 
 def test_adv_mod_changes_nothing_where_a_groups_activations_are_equal():

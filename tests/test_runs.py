@@ -102,14 +102,10 @@ def spoil(path: Path, how: str) -> None:
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
     changed = {
-        "deleted": None,
-        "empty": b"",
-        "cut": data[: len(data) // 3],
-        "torn in the middle": lines[0][:9] + b"".join(lines[1:]),
-        "a step twice": lines[0] + b"".join(lines),
-        "another file": b"PK not a zip",
-        "a pickle": b"\x80\x04N.",
-    }[how]
+        "deleted": None, "empty": b"", "cut": data[: len(data) // 3],
+        "torn in the middle": lines[0][:9] + b"".join(lines[1:]), "a step twice": lines[0] + b"".join(lines),
+        "another file": b"PK not a zip", "a pickle": b"\x80\x04N.",
+    }[how]  # fmt: skip
     path.unlink() if changed is None else path.write_bytes(changed)
 
 
@@ -217,13 +213,11 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     (d / file).write_bytes(bad[how])
     cell = Cell("vanilla", 1, ())
     readers = {
-        "read": lambda: read_run(d),
-        "results": lambda: results.read_line(d),
-        "rollouts": lambda: list(look.read_rollouts(d)),
-        "drift": lambda: drift.main(drift.Config(tmp_path / "s")),
+        "read": lambda: read_run(d), "results": lambda: results.read_line(d),
+        "rollouts": lambda: list(look.read_rollouts(d)), "drift": lambda: drift.main(drift.Config(tmp_path / "s")),
         "runner": lambda: runner.find_runs(d.parent, cell),
         "archive": lambda: runs.pack_runs(d.parent, tmp_path / "a.tar.xz"),
-    }
+    }  # fmt: skip
     named = 0
     for name, read in readers.items():
         try:

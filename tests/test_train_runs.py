@@ -208,12 +208,8 @@ def test_full_disk_is_one_plain_line_and_keeps_the_last_checkpoint(tmp_path, poo
 
 
 def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
-    class Fixed(runs.datetime.datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return cls(2026, 1, 1, tzinfo=tz)
-
-    monkeypatch.setattr(runs.datetime, "datetime", Fixed)
+    now = runs.datetime.datetime.now()
+    monkeypatch.setattr(runs.datetime, "datetime", type("Fixed", (), {"now": staticmethod(lambda *_: now)}))
     runs.Run(True, str(tmp_path), "x")
     with pytest.raises(FileExistsError, match="--name"):
         runs.Run(True, str(tmp_path), "x")
@@ -245,13 +241,10 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
 
 SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
     "screen_projected": {"screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
-    "screen_random": {"screen_at": 0.0},
-    "screen_haar": {"screen_at": 0.0},
+    "screen_random": {"screen_at": 0.0}, "screen_haar": {"screen_at": 0.0},
     "screen_length": {"screen_at": 0.0, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
-    "pair_penalty": {"penalty": 50.0},
-    "adv_mod": {},
-    "route": {"route_seed": 1.0},
-}
+    "pair_penalty": {"penalty": 50.0}, "adv_mod": {}, "route": {"route_seed": 1.0},
+}  # fmt: skip
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):

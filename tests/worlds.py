@@ -20,10 +20,8 @@ DECIDING["projected"] += " --gate one_sided --project-at update"
 DECIDING["ceiling"] = "--arm vanilla --modes none --mix-ratio 0"
 OTHERS = {
     "projected/one_sided/grad": "--arm projected --gate one_sided --project-at grad",
-    "screen_length": "--arm screen_length",
-    "route": "--arm route",
-    "shrink": "--arm shrink",
-}
+    "screen_length": "--arm screen_length", "route": "--arm route", "shrink": "--arm shrink",
+}  # fmt: skip
 
 
 def spec_of(name: str, arms: dict[str, str], described: dict[str, str], flags: str, **more) -> Spec:
@@ -103,13 +101,9 @@ def write_run(
 
 
 TRUTH = {  # label: (hack, pass), a world in which H1 holds
-    "vanilla": (0.85, 0.42),
-    "projected": (0.30, 0.43),
-    "haar_v": (0.80, 0.42),
-    "within_class_v": (0.75, 0.42),
-    "nonhack_v": (0.78, 0.41),
-    "ceiling": (0.004, 0.46),
-}
+    "vanilla": (0.85, 0.42), "projected": (0.30, 0.43), "haar_v": (0.80, 0.42), "within_class_v": (0.75, 0.42),
+    "nonhack_v": (0.78, 0.41), "ceiling": (0.004, 0.46),
+}  # fmt: skip
 
 
 def world(
