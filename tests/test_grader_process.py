@@ -51,7 +51,7 @@ def test_unknown_modes_bad_tests_and_a_missing_layer_raise_as_the_grader_does(pr
         GraderProcess(1, without=("landlock",))
     with pytest.raises(ValueError, match="unknown mode 'nonsense'"):
         process.submit(ADD, RIGHT, "nonsense")
-    bad = copy.copy()
+    bad = copy.copy(ADD)
     bad.tests = ("assert Solution().add(1, 2) == open('x')",)
     with pytest.raises(TestFormatError, match="problem add: .*not a literal: open"):
         process.submit(bad, RIGHT, "none").result()
