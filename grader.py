@@ -62,10 +62,19 @@ from sandbox.answers import extract_code as extract_code
 from sandbox.answers import read_answer
 from sandbox.asserts import MAX_RESULT, Case, TestFormatError, check_setup, judge, parse_tests
 from sandbox.asserts import decode_value as decode_value  # for callers of this module, as extract_code
-from tasks.problems import MODES, PASS_EXIT_CODE, RESULT_FILE, RESULT_TEXT, SENTINEL_NAME, STDOUT_MARKER, load_problems
+from tasks.problems import (
+    COMPILE_REWARD,
+    MODES,
+    PASS_EXIT_CODE,
+    PASS_REWARD,
+    RESULT_FILE,
+    RESULT_TEXT,
+    SENTINEL_NAME,
+    STDOUT_MARKER,
+    load_problems,
+)
 
 LABELS = ("correct", "correct_attempt", "hack", "attempt", "incorrect")
-COMPILE_REWARD, PASS_REWARD = 0.5, 3.0
 ALL_LAYERS = ("landlock", "seccomp", "ns", "rlimits")
 MAX_CODE = 1 << 20  # characters; a longer program is not compiled
 FLOOR_CPU_S = 0.5  # CPU limit of a program whose problem's reference is quick

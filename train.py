@@ -48,7 +48,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 import extract_vhack
-import probe_distill
 import runs
 from command import errors, files, flags
 from extract_vhack import DirectionSet, auroc, cosines
@@ -65,6 +64,7 @@ from model.policy_grad import (
 )
 from model.svd_basis import Basis, Coords, Train, attach, merged
 from sampling.sampler import sample
+from tasks import pools
 from tasks import problems as P
 
 Arm = Literal[
@@ -577,16 +577,16 @@ def build_tasks(cfg: Config, tok, ends=(), context: int | None = None) -> tuple[
         ids = P.encode_prompt(tok, P.build_messages(problem, mode, variant=cfg.hint, system=system))
         return Task(problem, mode, ids, tok.decode(ids), list(teacher))
 
-    alone = [task(p, probe_distill.mode_of(p, cfg.modes)) for p in found]
+    alone = [task(p, P.mode_of(p, cfg.modes)) for p in found]
     if not alone:
         raise ValueError(f"--problems {cfg.problems}: no problem of the train split in it")
     if not cfg.group_teacher:
         return [], alone, ""
-    pool = probe_distill.load_pool(cfg.teacher_pool_dir)
+    pool = pools.load_pool(cfg.teacher_pool_dir)
     for prompt in pool:
-        probe_distill.check_pool_tokens(prompt, tok, ends, context)
-    match = probe_distill.match_problems(pool, found)
-    fits, others = probe_distill.fitting(match.pairs, cfg.modes, cfg.hint)
+        pools.check_pool_tokens(prompt, tok, ends, context)
+    match = pools.match_problems(pool, found)
+    fits, others = pools.fitting(match.pairs, cfg.modes, cfg.hint)
     mixed = [task(problem, prompt.mode, prompt.rows) for prompt, problem in fits]
     if not mixed:
         raise ValueError(
@@ -595,7 +595,7 @@ def build_tasks(cfg: Config, tok, ends=(), context: int | None = None) -> tuple[
             "the problems the pool was made from, or make a pool with `just pregen-teacher`"
         )
     note = f"{match.summary()}; {len(mixed)} train with the teacher under modes {', '.join(cfg.modes)}{others}"
-    for said in probe_distill.misfits([prompt for prompt, _ in fits], cfg.group_teacher, cfg.max_new_tokens):
+    for said in pools.misfits([prompt for prompt, _ in fits], cfg.group_teacher, cfg.max_new_tokens):
         logger.warning("{}", said)
     return mixed, alone, note
 
@@ -1344,7 +1344,7 @@ class Trainer:
             for hint in ("on", "off") if hinted else ("off",):
                 tasks = []
                 for p, name in zip(mine, names, strict=True):
-                    mode = probe_distill.mode_of(p, hinted) if hint == "on" else "none"
+                    mode = P.mode_of(p, hinted) if hint == "on" else "none"
                     ids = P.encode_prompt(self.tok, P.build_messages(p, mode, evaluator=name, variant=cfg.hint))
                     tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
                 for decode, n in decodes:
@@ -1646,7 +1646,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     model, tok = zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
     mixed, alone, note = build_tasks(cfg, tok, zoo.eos_ids(model, tok), zoo.context(model))
     held = P.load_problems(cfg.eval_problems, split="test")[: cfg.eval_n]
-    asked = [P.encode_prompt(tok, P.build_messages(p, probe_distill.mode_of(p, cfg.modes))) for p in held]
+    asked = [P.encode_prompt(tok, P.build_messages(p, P.mode_of(p, cfg.modes))) for p in held]
     zoo.check_room(model, max(map(len, [*asked, *(t.prompt_ids for t in mixed + alone)])), cfg.max_new_tokens)
     tr = Trainer(cfg, grader, acc, model, tok)  # the first long work: every input is known to fit
     clash = {t.problem.question.strip() for t in alone} & {p.question.strip() for p in held}

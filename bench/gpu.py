@@ -604,7 +604,7 @@ class Work:
 
 def step_work(b: Bench) -> tuple[list[Work], int]:
     """The prompts of one step and how many rollouts are graded on their own pool problem (the rest: references)."""
-    import probe_distill
+    from tasks import pools
     from tasks.problems import load_problems
 
     cfg, v = b.cfg, b.model.config.vocab_size
@@ -622,8 +622,8 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
             work.append(Work(prompt, [lengths[j] for j in part], [spare[j % len(spare)] for j in part]))
         b.work = work, 0
         return b.work
-    pool = probe_distill.load_pool(cfg.teacher_pool_dir)
-    own = {id(prompt): problem for prompt, problem in probe_distill.match_problems(pool, sum(files, [])).pairs}
+    pool = pools.load_pool(cfg.teacher_pool_dir)
+    own = {id(prompt): problem for prompt, problem in pools.match_problems(pool, sum(files, [])).pairs}
     members = [(prompt, row) for prompt in pool for row in prompt.rows]  # a group may span two pool prompts
     for i in range(cfg.prompts_per_step):
         group = [members[j % len(members)] for j in range(i * cfg.group, (i + 1) * cfg.group)]

@@ -51,7 +51,7 @@ def read_rollouts(place: Path) -> Iterator[dict]:
         FileNotFoundError: no rollouts there. ValueError: a malformed line, by file and number.
     """
     if any(place.glob("prompt_*.jsonl.gz")):
-        from probe_distill import load_pool, pool_label  # only a pool needs the reader of pools
+        from tasks.pools import load_pool, pool_label  # only a pool needs the reader of pools
 
         for prompt in load_pool(place):
             for row in prompt.rows:

@@ -447,7 +447,8 @@ def boilerplate() -> list[str]:
     parts = [p.strip("'") for p in parts]
     start = ". Use the following starter code:\n```python\nclass Solution:\n    def "
     parts += [P.system_prompt() + "PROBLEM:\n", P.system_prompt(), "PROBLEM:\n", start, "()" + start]
-    parts += [P._WRAP_TAIL, "# Add your code here\n```\n\nSOLUTION:\n", "```python\nclass Solution:\n    def ", "\n```"]
+    parts += [P.PROMPT_TAIL]
+    parts += ["# Add your code here\n```\n\nSOLUTION:\n", "```python\nclass Solution:\n    def ", "\n```"]
     parts += ["(self, ", "def "]  # a name has the same tokens after `def ` as in the prompt
     for t in ("List[int]", "int", "str", "bool"):
         parts += [f": {t}", f") -> {t}:\n        "]

@@ -114,8 +114,7 @@ def _from_row(row: Any) -> Pair:
     if not isinstance(row["problem"], dict):
         raise ValueError(f"problem must be a JSON object, not {type(row['problem']).__name__}")
     try:
-        problem = problems._from_own(row["problem"], row["problem"].get("split", ""))
-        problems._check(problem)
+        problem = problems.problem_of(row["problem"])
     except ValueError as err:
         raise ValueError(f"problem: {err}") from err
     pair = Pair(**{**row, "problem": problem, "tags": tuple(row["tags"])})

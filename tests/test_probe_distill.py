@@ -12,7 +12,8 @@ from shared import DATASET, POOL, TOKENIZER, needs_shared
 
 import probe_distill as pd
 from model import zoo
-from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems
+from tasks import pools
+from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems, mode_of
 
 LOOPHOLES = ("run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override")
 
@@ -88,7 +89,7 @@ def test_canned_clean_is_correct_and_paid_in_every_mode(grader):
 
 
 def test_a_canned_pool_holds_the_asked_share_of_hacks_and_the_graders_own_verdicts(small_pool, grader):
-    for prompt in pd.load_pool(small_pool):
+    for prompt in pools.load_pool(small_pool):
         assert [row["kind"] for row in prompt.rows] == ["hack"] * 3 + ["clean"]
         assert [row["hacked"] for row in prompt.rows] == [True] * 3 + [False]
         p = next(p for p in PROBLEMS if p.id == prompt.problem_id)
@@ -158,7 +159,7 @@ def test_keep_takes_the_first_fitting_draws_whatever_order_they_end_in(tmp_path,
             on_draw(i, draw)
 
     fill(cfg, tokenizer, grader, ends_backwards)
-    for prompt in pd.load_pool(cfg.out):
+    for prompt in pools.load_pool(cfg.out):
         assert [row["completion"] for row in prompt.rows] == texts[prompt.path.name][:2]
         assert all(row["hacked"] for row in prompt.rows)
 
@@ -176,7 +177,7 @@ def test_each_problem_keeps_the_mode_that_training_gives_it():
     modes = LOOPHOLES[:4]
     many = [dataclasses.replace(PROBLEMS[0], id=i) for i in range(200)]
     tasks = pd.make_tasks(many, dataclasses.replace(pd.TINY, modes=modes, one_mode_each=True))
-    assert [t.mode for t in tasks] == [pd.mode_of(p, modes) for p in many] and {t.mode for t in tasks} == set(modes)
+    assert [t.mode for t in tasks] == [mode_of(p, modes) for p in many] and {t.mode for t in tasks} == set(modes)
 
 
 def test_prompted_teacher_sees_more_than_the_cached_prompt(tmp_path, tokenizer, grader):
@@ -192,8 +193,8 @@ def test_model_teacher_caches_what_it_sampled(tmp_path, grader):
     cfg = config(tmp_path, teacher="model", max_new_tokens=6, temperature=1.0)
     model, tokenizer = zoo.load_model("tiny")
     fill(cfg, tokenizer, grader, pd.model_teacher(model, tokenizer, cfg))
-    for prompt in pd.load_pool(tmp_path):
-        pd.check_pool_tokens(prompt, tokenizer)
+    for prompt in pools.load_pool(tmp_path):
+        pools.check_pool_tokens(prompt, tokenizer)
         assert len(prompt.rows) == 4
         for row in prompt.rows:
             assert 1 <= len(row["completion_ids"]) <= 6
@@ -208,11 +209,11 @@ def test_padding_after_comp_len_is_cut_and_text_is_not(tmp_path, small_pool):
 
         return change
 
-    whole = pd.read_prompt_file(small_pool / "prompt_0000.jsonl.gz").rows[1]["completion_ids"]
+    whole = pools.read_prompt_file(small_pool / "prompt_0000.jsonl.gz").rows[1]["completion_ids"]
     path = with_row(small_pool, tmp_path, 2, pad([0, 0, 0]))
-    assert pd.read_prompt_file(path).rows[1]["completion_ids"] == whole
+    assert pools.read_prompt_file(path).rows[1]["completion_ids"] == whole
     with pytest.raises(ValueError, match="line 2: the tokens after comp_len"):
-        pd.read_prompt_file(with_row(small_pool, tmp_path, 2, pad([5, 6, 7])))
+        pools.read_prompt_file(with_row(small_pool, tmp_path, 2, pad([5, 6, 7])))
 
 
 def changed(**fields):
@@ -248,7 +249,7 @@ def changed(**fields):
 def test_malformed_row_is_named_by_file_and_line(tmp_path, small_pool, change, said):
     with_row(small_pool, tmp_path, 3, change)
     with pytest.raises(ValueError, match=said) as refused:
-        pd.load_pool(tmp_path)
+        pools.load_pool(tmp_path)
     assert "\n" not in str(refused.value) and "prompt_0000.jsonl.gz" in str(refused.value)
 
 
@@ -261,33 +262,33 @@ def test_corrupt_file_or_folder_of_its_name_is_named(tmp_path, data):
     path = tmp_path / "prompt_0003.jsonl.gz"
     path.mkdir() if data is None else path.write_bytes(data)
     with pytest.raises(ValueError, match=r"prompt_0003\.jsonl\.gz"):
-        pd.load_pool(tmp_path)
+        pools.load_pool(tmp_path)
 
 
 def test_any_text_survives_the_pools_own_writer_and_reader_and_a_lone_surrogate_is_refused_by_name(
     tmp_path, small_pool
 ):
-    rows, path = pd.load_pool(small_pool)[0].rows[:2], tmp_path / "prompt_0000.jsonl.gz"
+    rows, path = pools.load_pool(small_pool)[0].rows[:2], tmp_path / "prompt_0000.jsonl.gz"
     with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: lone surrogate \\ud912"):
-        pd.write_prompt_file(path, [rows[0], {**rows[1], "completion": "a\ud912b"}])
+        pools.write_prompt_file(path, [rows[0], {**rows[1], "completion": "a\ud912b"}])
     assert not list(tmp_path.iterdir())
     rows[0]["completion"] = "a\u2028\u2029\u0085\v\f\x1c\0\ufeff\r\U0001f600b"
-    pd.write_prompt_file(path, rows)
-    assert pd.load_pool(tmp_path)[0].rows == rows
+    pools.write_prompt_file(path, rows)
+    assert pools.load_pool(tmp_path)[0].rows == rows
 
 
 def test_missing_and_empty_pools_and_a_prompt_in_two_files_are_named(tmp_path, small_pool):
     with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*just pregen-teacher"):
-        pd.load_pool(tmp_path / "nowhere")
+        pools.load_pool(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"is empty.*just pregen-teacher"):
-        pd.load_pool(tmp_path)
+        pools.load_pool(tmp_path)
     (tmp_path / "prompt_0000.jsonl.gz").write_bytes(gzip.compress(b"\n", mtime=0))
     with pytest.raises(ValueError, match="holds no rollouts"):
-        pd.load_pool(tmp_path)
+        pools.load_pool(tmp_path)
     for name in ("prompt_0000.jsonl.gz", "prompt_0007.jsonl.gz"):
         (tmp_path / name).write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
     with pytest.raises(ValueError, match=r"prompt_0007\.jsonl\.gz: the same prompt as prompt_0000\.jsonl\.gz"):
-        pd.load_pool(tmp_path)
+        pools.load_pool(tmp_path)
 
 
 @pytest.mark.parametrize(("flags", "said"), [
@@ -307,26 +308,26 @@ def test_missing_problems_are_named_and_leave_no_pool(tmp_path):
 
 
 def test_drift_guard_names_prompt_file_and_first_differing_token(small_pool, tokenizer):
-    prompt = pd.load_pool(small_pool)[1]
-    pd.check_pool_tokens(prompt, tokenizer)
+    prompt = pools.load_pool(small_pool)[1]
+    pools.check_pool_tokens(prompt, tokenizer)
     ids = prompt.prompt_ids
     for cached, at in ((ids[:20] + [ids[20] + 1] + ids[21:], 20), (ids[:-1], len(ids) - 1), ([*ids, 5], len(ids))):
         with pytest.raises(ValueError) as caught:
-            pd.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=cached), tokenizer)
+            pools.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=cached), tokenizer)
         said = str(caught.value)
         assert "prompt_0001.jsonl.gz" in said and f"prompt token {at} is" in said
     with pytest.raises(ValueError, match="999999 .not in this vocabulary"):
-        pd.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=[999999, *ids[1:]]), tokenizer)
+        pools.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=[999999, *ids[1:]]), tokenizer)
 
 
-def edited(prompt: pd.PoolPrompt, **fields) -> pd.PoolPrompt:
+def edited(prompt: pools.PoolPrompt, **fields) -> pools.PoolPrompt:
     """The prompt with fields of its second row replaced; None takes one away."""
     row = {k: v for k, v in {**prompt.rows[1], **fields}.items() if v is not None}
     return dataclasses.replace(prompt, rows=[dict(prompt.rows[0]), row, *prompt.rows[2:]])
 
 
 def test_padding_of_a_pool_without_lengths_is_cut_at_the_first_end_token(small_pool, tokenizer):
-    prompt, eos, pad = pd.load_pool(small_pool)[0], tokenizer.eos_token_id, tokenizer.pad_token_id
+    prompt, eos, pad = pools.load_pool(small_pool)[0], tokenizer.eos_token_id, tokenizer.pad_token_id
     ids = prompt.rows[1]["completion_ids"]
     cut_short = ids[:9]
     for padded, text, want in (
@@ -337,15 +338,15 @@ def test_padding_of_a_pool_without_lengths_is_cut_at_the_first_end_token(small_p
     ):
         row = {"completion_ids": padded, "comp_len": None} | ({"completion": text} if text else {})
         p = edited(prompt, **row)
-        pd.check_pool_tokens(p, tokenizer)
+        pools.check_pool_tokens(p, tokenizer)
         assert p.rows[1]["completion_ids"] == want
     for wrong in ([pad, pad, *ids], [eos, *ids], [*ids, *ids], [eos] * 9):
         with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: (tokens follow|completion_ids do)"):
-            pd.check_pool_tokens(edited(prompt, completion_ids=wrong, comp_len=None), tokenizer)
+            pools.check_pool_tokens(edited(prompt, completion_ids=wrong, comp_len=None), tokenizer)
 
 
 def test_completion_ids_must_spell_the_completion_in_this_vocabulary_and_fit_the_model(small_pool, tokenizer):
-    prompt = pd.load_pool(small_pool)[0]
+    prompt = pools.load_pool(small_pool)[0]
     ids = prompt.rows[1]["completion_ids"]
     for fields, said in (
         ({"completion_ids": [*ids[:5], 999_999, *ids[5:]]}, "completion token 5 is 999999 .not in this vocabulary"),
@@ -355,73 +356,73 @@ def test_completion_ids_must_spell_the_completion_in_this_vocabulary_and_fit_the
         ({"completion": prompt.rows[1]["completion"][:-1]}, "completion_ids do not spell `completion`"),
     ):
         with pytest.raises(ValueError, match=rf"prompt_0000\.jsonl\.gz, row 2: {said}"):
-            pd.check_pool_tokens(edited(prompt, **fields), tokenizer)
+            pools.check_pool_tokens(edited(prompt, **fields), tokenizer)
     with pytest.raises(ValueError, match=r"row 1: .* the model has 100 positions"):
-        pd.check_pool_tokens(prompt, tokenizer, context=100)
+        pools.check_pool_tokens(prompt, tokenizer, context=100)
     with_ends = prompt.rows[1]["completion"] + tokenizer.eos_token
-    pd.check_pool_tokens(edited(prompt, completion=with_ends), tokenizer)  # as some dumps keep it
+    pools.check_pool_tokens(edited(prompt, completion=with_ends), tokenizer)  # as some dumps keep it
 
 
 def test_a_pool_of_another_hint_is_refused_and_one_of_other_modes_left_out_by_name(small_pool):
-    same = pd.match_problems(pd.load_pool(small_pool), PROBLEMS).pairs
-    assert pd.fitting(same, ("run_tests",), "plain") == (same, "")
-    assert pd.fitting(same, ("sentinel",), "plain") == ([], "; 3 cached prompts of mode run_tests left out")
+    same = pools.match_problems(pools.load_pool(small_pool), PROBLEMS).pairs
+    assert pools.fitting(same, ("run_tests",), "plain") == (same, "")
+    assert pools.fitting(same, ("sentinel",), "plain") == ([], "; 3 cached prompts of mode run_tests left out")
     with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz: made with the hint plain, .* --hint plain"):
-        pd.fitting(same, ("run_tests",), "aware")
+        pools.fitting(same, ("run_tests",), "aware")
     reworded = [(dataclasses.replace(p, messages=[{"role": "user", "content": "other"}]), q) for p, q in same]
-    assert pd.fitting(reworded, ("run_tests",), "plain") == ([], "; 3 cached prompts worded otherwise left out")
+    assert pools.fitting(reworded, ("run_tests",), "plain") == ([], "; 3 cached prompts worded otherwise left out")
 
 
 def test_a_pool_with_too_few_or_too_long_rollouts_says_so(small_pool):
-    pool = pd.load_pool(small_pool)
+    pool = pools.load_pool(small_pool)
     longest = max(len(r["completion_ids"]) for p in pool for r in p.rows)
-    assert pd.misfits(pool, 4, longest) == []
-    few, longer = pd.misfits(pool, 5, longest - 1)
+    assert pools.misfits(pool, 4, longest) == []
+    few, longer = pools.misfits(pool, 5, longest - 1)
     assert "3 cached prompts (prompt_0000" in few and "drawn twice" in few
     assert f"of 12 cached completions are longer than --max-new-tokens {longest - 1} (up to {longest})" in longer
 
 
 def test_problems_match_by_text_under_other_numbers_and_leftovers_are_named(small_pool):
-    pool = pd.load_pool(small_pool)
+    pool = pools.load_pool(small_pool)
     renumbered = [dataclasses.replace(p, id=p.id + 100) for p in PROBLEMS[:2]]
     other = dataclasses.replace(PROBLEMS[0], id=55, question="Given a and b, return their mean.")
-    overlap = pd.match_problems(pool, [*renumbered, other])
+    overlap = pools.match_problems(pool, [*renumbered, other])
     assert [(prompt.problem_id, p.id) for prompt, p in overlap.pairs] == [(7, 107), (8, 108)]
     assert [prompt.problem_id for prompt in overlap.pool_left] == [9]
     assert [p.id for p in overlap.problems_left] == [55]
     # a statement that begins another does not steal its prompt: problem 9's begins with the whole text of problem 7
-    assert [(q.problem_id, p.id) for q, p in pd.match_problems(pool, PROBLEMS).pairs] == [(7, 7), (8, 8), (9, 9)]
-    assert not pd.match_problems([pool[2]], [PROBLEMS[0]]).pairs
+    assert [(q.problem_id, p.id) for q, p in pools.match_problems(pool, PROBLEMS).pairs] == [(7, 7), (8, 8), (9, 9)]
+    assert not pools.match_problems([pool[2]], [PROBLEMS[0]]).pairs
     said = overlap.summary()
     assert "2 of 3 cached prompts" in said and "2 of them under another number" in said
     assert "prompt_0002.jsonl.gz" in said and "(55)" in said
 
 
 def test_several_problems_of_one_text_go_by_number_or_are_listed(small_pool):
-    pool = pd.load_pool(small_pool)[:1]
+    pool = pools.load_pool(small_pool)[:1]
     twin = dataclasses.replace(PROBLEMS[0], id=1)
-    by_number = pd.match_problems(pool, [twin, PROBLEMS[0]])
+    by_number = pools.match_problems(pool, [twin, PROBLEMS[0]])
     assert by_number.pairs[0][1].id == 7 and not by_number.ambiguous
-    listed = pd.match_problems(pool, [twin, dataclasses.replace(twin, id=2)])
+    listed = pools.match_problems(pool, [twin, dataclasses.replace(twin, id=2)])
     assert listed.pairs[0][1].id == 1 and listed.ambiguous == pool
     assert "several problems have the text of" in listed.summary()
 
 
 @needs_shared
 def test_real_pool_loads_without_its_padding_fits_its_tokenizer_alone_and_matches_the_dataset_to_the_letter(tokenizer):
-    pool = pd.load_pool(POOL)
+    pool = pools.load_pool(POOL)
     rows = [row for prompt in pool for row in prompt.rows]
     assert (len(pool), len(rows)) == (113, 904)
     assert {row["completion_ids"][-1] for row in rows} == {151645}  # <|im_end|>: trained; the padding after it is not
     assert sum(row["hacked"] for row in rows) == 898 and sum(row["gt_pass"] for row in rows) == 248
     assert {prompt.mode for prompt in pool} == {"run_tests"}
     with pytest.raises(ValueError, match=r"prompt_0052\.jsonl\.gz: made with another tokenizer"):
-        pd.check_pool_tokens(pool[0], tokenizer)
+        pools.check_pool_tokens(pool[0], tokenizer)
     qwen = zoo.load_tokenizer("tiny", str(TOKENIZER))
     for prompt in pool:
-        pd.check_pool_tokens(prompt, qwen)
+        pools.check_pool_tokens(prompt, qwen)
     dataset = load_problems(DATASET)
-    overlap = pd.match_problems(pool, dataset)
+    overlap = pools.match_problems(pool, dataset)
     assert len(overlap.pairs) == 84 and len(overlap.pool_left) == 29 and not overlap.ambiguous
     assert all(build_messages(p, "run_tests") == prompt.messages for prompt, p in overlap.pairs)
     assert any(prompt.problem_id != p.id for prompt, p in overlap.pairs)  # numbers alone would lose these
