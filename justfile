@@ -141,9 +141,9 @@ rebuild name="amendment10":
 results *flags:
     @python -m study results "$@"
 
-# plots of a study: hack and pass over steps, forest plot against vanilla
-plot study="out/studies/screen-organism" *flags:
-    python -m study plot {{study}} "${@:2}"
+# a study: curves and forest plot; one run: hack, pass, attempts, reward, overlap over steps; several: side by side
+plot runs="out/studies/screen-organism" *flags:
+    python -m study plot {{runs}} "${@:2}"
 
 # the last run's BLUF
 tail:
@@ -152,6 +152,11 @@ tail:
 # rollouts as a person reads them; filters --hacked --solved --label --step --source --mode --problem
 read-rollouts run="last" *flags:
     @python -m study read-rollouts {{run}} "${@:2}"
+
+# rollouts of runs with their scores in Inspect's viewer, a web page (the package is fetched on the first call)
+view *runs:
+    uv run -q --no-project --with 'inspect-ai>=0.3.200' --with loguru python -m study.view "$@"
+    uv run -q --no-project --with 'inspect-ai>=0.3.200' inspect view start --log-dir out/view
 
 # does V of a run tell loopholes from harmless twins and plain answers; what each --screen-at gives up
 near-misses run *flags:

@@ -19,6 +19,7 @@ from typing import Annotated
 import tyro
 
 from command import errors, files, flags
+from runs import find_run
 from study import compare, drift, figures, look, power, report, results, run, verdict
 from study.arms import load_study
 from study.read import DECODES, read_run
@@ -86,13 +87,15 @@ def compare_command(runs: Runs, plot: Path | None = None) -> None:
 
 @app.command(name="plot")
 def plot_command(runs: Runs, out: Path = Path("out/plot.png")) -> None:
-    """Plots of a study directory, or hack and pass rate over steps of single runs in one figure (--out)."""
+    """Plots of a study directory; or one figure (--out): all of a single run, or hack and pass rate of several."""
     if len(runs) == 1 and (runs[0] / "runs").is_dir():
         study = load_study(runs[0])
         plots = figures.study_plots(study, {d: summarise(study, d) for d in DECODES}, runs[0] / "plots")
         print("\n".join(map(str, plots)))
+    elif len(runs) == 1:
+        print(figures.run_plot(read_run(find_run(str(runs[0]))), out))
     else:
-        print(figures.pair_plot([read_run(r) for r in runs], out))
+        print(figures.pair_plot([read_run(find_run(str(r))) for r in runs], out))
 
 
 @app.command(name="near-misses")

@@ -285,3 +285,25 @@ def plane(path: str | Path, arms: dict[str, tuple[Array, Array]], title: str, no
     ax.set_xlabel("passed, hint off, % of held-out prompts")
     ax.set_ylabel("hacked, hint on, % of held-out prompts")
     return save(fig, path, note)
+
+
+def one_run(path: str | Path, panels: Sequence[tuple[str, str, Curves]], title: str, note: str) -> Path:
+    """A run over its steps, a panel a measure: (heading, unit, curves); a unit of % is drawn from 0 to 100."""
+    fig, axes = subplots(2, 3, figsize=(12.6, 6.4))
+    fig.subplots_adjust(left=0.065, right=0.985, top=0.87, bottom=0.135, wspace=0.27, hspace=0.48)
+    fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=14, fontweight="bold")
+    for ax, (heading, unit, curves) in zip(axes.flat, panels, strict=False):
+        scale = 100 if unit.startswith("%") else 1
+        for (name, (steps, values)), colour in zip(curves.items(), (BLACK, BLUE, RED)):
+            known = np.isfinite(values[0])
+            few = "o-" if known.sum() <= 30 else "-"
+            ax.plot(steps[known], scale * values[0][known], few, color=colour, linewidth=1.8, markersize=4, label=name)
+        if scale == 100:
+            ax.set_ylim(-2, 102)
+        ax.set_title(heading)
+        ax.set_ylabel(unit)
+        ax.set_xlabel("optimizer step")
+        ax.legend(frameon=False, fontsize=9.5, loc="best")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    return save(fig, path, note)
