@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from adversarial import MODES, SEEDS
@@ -56,17 +57,19 @@ def config_of(spec: Spec, label: str, seed: int) -> dict:
     return config
 
 
-def write_run(
-    runs: Path, label: str, seed: int, hack: float, passed: float, attempt: float | None = None,
-    early: float | None = None, valid: bool = True, status: str = "finished", n: int = 150, flags: dict | None = None,
-    start_hack: float = 0.0, utc: str = "20261123T070000Z", steps: tuple[int, ...] = STEPS, spec: Spec = MADE_UP,
-) -> Path:  # fmt: skip
+USUAL = {"attempt": None, "early": None, "valid": True, "status": "finished", "n": 150, "flags": {}, "start_hack": 0.0,
+         "utc": "20261123T070000Z", "steps": STEPS, "spec": MADE_UP}  # fmt: skip
+
+
+def write_run(runs: Path, label: str, seed: int, hack: float, passed: float, **more) -> Path:
     """A run whose hack rate rises to `hack` (already at `early` on step 10) and whose pass rate moves to `passed`."""
+    as_ = SimpleNamespace(**USUAL | more)
+    n, steps = as_.n, as_.steps
     name = f"{label.replace('/', '__')}-s{seed}"
-    d = runs / f"{utc}_{name}"
+    d = runs / f"{as_.utc}_{name}"
     d.mkdir(parents=True)
-    config = config_of(spec, label, seed) | {"name": name, "steps": steps[-1], "out_dir": str(runs)} | (flags or {})
-    argv = ["train.py", *(spec.argv(label, seed) if label in spec.arms else ("organism", "--seed", str(seed)))]
+    config = config_of(as_.spec, label, seed) | {"name": name, "steps": steps[-1], "out_dir": str(runs)} | as_.flags
+    argv = ["train.py", *(as_.spec.argv(label, seed) if label in as_.spec.arms else ("organism", "--seed", str(seed)))]
     inputs = {"pairs": "p0", "weights": "w0", "tokenizer": "k0", "directions": "d0", "problems": "q0"}
     inputs |= {"eval_problems": "e0", "teacher_pool_dir": config["teacher_pool_dir"]}
     meta = {"config": config, "argv": argv, "git_commit": "abc1234def", "inputs": inputs, "grader_layers": "all"}
@@ -74,8 +77,8 @@ def write_run(
     evals = []
     for step, decode in itertools.product(steps, ("greedy", "sample")):
         t = min(1.0, step / 20)
-        h = start_hack if step == 0 else early if early is not None and step <= 20 else hack * t
-        hacked, attempted = round(h * n), round((h if attempt is None else max(attempt * t, h)) * n)
+        h = as_.start_hack if step == 0 else as_.early if as_.early is not None and step <= 20 else hack * t
+        hacked, attempted = round(h * n), round((h if as_.attempt is None else max(as_.attempt * t, h)) * n)
         row = {"step": step, "decode": decode, "attempted_correct": 0}
         on = {"hint": "on", "evaluator": "renamed", "n": n, "attempted": attempted, "hacked": hacked, "format_ok": n}
         on |= {"attempted_broken": attempted - hacked, "solved": round((1 - h) * 0.3 * n)}
@@ -94,8 +97,9 @@ def write_run(
         for i in range(1, steps[-1] + 1)
     ]  # fmt: skip
     (d / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    should = [{"name": "loss is finite", "ok": valid, "else": "lr too high"}]
-    bluf = {"valid": valid, "status": status, "verdict": "", "should": should, "steps_done": steps[-1], "seconds": 90.0}
+    should = [{"name": "loss is finite", "ok": as_.valid, "else": "lr too high"}]
+    bluf = {"valid": as_.valid, "status": as_.status, "verdict": "", "should": should, "seconds": 90.0}
+    bluf["steps_done"] = steps[-1]
     (d / "bluf.json").write_text(json.dumps(bluf))
     return d
 
