@@ -512,17 +512,18 @@ def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
         if not isinstance(meta["scores"], dict):
             raise TypeError("scores")
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as e:
-        raise ValueError(f"{path}: corrupt or not a v_hack file ({type(e).__name__}: {e}); pass --rebuild") from e
+        why = f"{type(e).__name__}: {e}"
+        raise ValueError(f"{path}: corrupt or not a v_hack file ({why}); extract it again with --rebuild") from e
     for key, want in (expect or {}).items():
         if meta.get(key) != want:
             raise ValueError(
                 f"{path}: v_hack is {STALE.get(key, 'stale')} ({key} is {meta.get(key)!r}, this run needs {want!r}); "
-                "extract it for this model, template and pairs, or pass --rebuild"
+                "extract it for this model, template and pairs, or again with --rebuild"
             )
     if not bad and texts.get("digest") != digest(t, texts["vhack"]):
         bad = "its numbers do not have the digest that was written with them"
     if bad:
-        raise ValueError(f"{path}: corrupt, since {bad}; fetch it again, or pass --rebuild")
+        raise ValueError(f"{path}: corrupt, since {bad}; fetch it again, or extract it with --rebuild")
     sets = {n: DirectionSet(*(t[f"{n}.{x}"] for x in TENSORS), *c) for n, c in calib.items() if n != "haar"}
     for s in sets.values():
         s.signed = s.signed.bool()

@@ -172,7 +172,7 @@ drift study="out/studies/screen-organism" *flags:
 
 # merged Hugging Face folder of a run
 export run *flags:
-    python train.py export {{run}} "${@:2}"
+    python -m model.export {{run}} "${@:2}"
 
 # --- checks -----------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def find_run(name: str, root: Path = RUNS) -> Path:
 
 
 # Flags that --resume may change, since no result depends on them beyond the order in which a GPU sums.
-MAY_CHANGE = ("ckpt_every", "log_with", "grader_workers", "grader_level", "gpu_wait", "memory_gb")
+MAY_CHANGE = ("ckpt_every", "log_with", "grader_workers", "grader_level", "memory_gb")
 
 
 def same_inputs(run: str | Path, stored: dict[str, str], now: dict[str, str], paths: dict[str, str]) -> None:

@@ -34,6 +34,7 @@ import extract_vhack
 from command import errors, flags
 from model import svd_basis, zoo
 from model.packed import Unit
+from model.policy import Policy
 from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
 from sampling.sampler import Geometry, sample
 
@@ -655,20 +656,20 @@ def make_trainer(
 
     class Forced(train.Trainer):
         def __init__(self):
-            self.grade_wait_s = 0.0
+            self.grade_wait_s, self.seconds = 0.0, {}
             self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
-            self.model, self.tok, self.probe, self.reference = b.model, None, None, None
+            self.model, self.tok, self.probe, self.basis = b.model, None, None, b.basis
             self.pair_penalty = self.text_rule = None
-            self.probe_ids = torch.ones(1, 8, dtype=torch.long, device=b.model.device)
-            self.basis, self.seconds = b.basis, {}
             self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
-            self.params = self.knobs = b.basis.knobs()
-            self.optimizer = torch.optim.AdamW(self.params, lr=1e-4, betas=train.BETAS, weight_decay=0.0)
+            self.policy = policy = Policy.__new__(Policy)  # no tokenizer here, and the basis is attached
+            policy.cfg, policy.model, policy.basis = config, b.model, b.basis
+            policy.probe_ids = torch.ones(1, 8, dtype=torch.long, device=b.model.device)
+            policy.plan()
+            policy.prepare_training()
             self.hook = train.ProjectionHook(b.basis, config, b.directions, b.directions)
-            self.hook.attach(self.optimizer, self.params)
-            plain = self.optimizer.step
-            self.optimizer.step = lambda: self.clock("optimizer_s", plain)
-            self.checkpointing, self.tokens_per_micro, self.sampling_gb = self.plan_memory()
+            self.hook.attach(policy.optimizer, policy.params)
+            plain = policy.optimizer.step
+            policy.optimizer.step = lambda: self.clock("optimizer_s", plain)
 
         def clock(self, phase: str, fn):
             sync(b.cfg.device)
@@ -684,7 +685,7 @@ def make_trainer(
             return sample(
                 b.model, [w.prompt for w in work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
                 seed=b.cfg.seed, temperature=config.temperature, engine=engine, top_p=config.top_p if filtered else 1.0,
-                force_lengths=lengths, on_finish=on_finish, memory_gb=self.sampling_gb,
+                force_lengths=lengths, on_finish=on_finish, memory_gb=self.policy.sampling_gb,
             )  # fmt: skip
 
         def sample_rollouts(self, tasks, n, seed, **_):
@@ -699,17 +700,17 @@ def make_trainer(
                 train.Rollout("student", tasks[i // n], s.ids, "", grading=futures.get(i)) for i, s in enumerate(out)
             ]
 
-        def _advantages(self, groups):
+        def advantages_of(self, groups):
             start = time.perf_counter()
             for group in groups:
                 for j, r in enumerate(group):
                     r.settle()
                     r.reward = 0.5 + 3.0 * (j % 2)  # no group is without variance, so every rollout is trained
             self.grade_wait_s += time.perf_counter() - start
-            return super()._advantages(groups)
+            return super().advantages_of(groups)
 
-        def _shared_backward(self, *args):
-            return self.clock("gradient_s", lambda: super(Forced, self)._shared_backward(*args))
+        def weighted_gradient(self, *args, **kwargs):
+            return self.clock("gradient_s", lambda: super(Forced, self).weighted_gradient(*args, **kwargs))
 
     return Forced()
 
@@ -741,7 +742,7 @@ def one_step(
             torch.cuda.set_per_process_memory_fraction(min(1.0, (budget - 1) / total))  # 1 GB: context, libraries
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
         tr = make_trainer(b, work, grader, budget and budget - 2)
-        stack.enter_context(training(b, fused=True, checkpointing=tr.checkpointing))
+        stack.enter_context(training(b, fused=True, checkpointing=tr.policy.checkpointing))
         few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
         shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))  # warm: kernels
         warm, _, _ = timed(b.cfg, tr.rollouts)  # warm: every live-batch size of these lengths is captured
@@ -764,8 +765,8 @@ def one_step(
         what, seconds=s, sampling_s=p["sampling_s"], grade_wait_s=wait, gradient_s=p.get("gradient_s"),
         optimizer_s=p.get("optimizer_s"), rest_s=s - phases, grader_share=wait / s, rollouts=len(rollouts),
         new_tokens=new, sample_tok_s=new / p["sampling_s"], train_tok_s=real / p.get("gradient_s", float("nan")),
-        peak_gb=peak, sampler_gb=tr.sampling_gb, checkpointing=tr.checkpointing,
-        tokens_per_micro=tr.tokens_per_micro, warm_s=warm, graded_on_own_problem=matched,
+        peak_gb=peak, sampler_gb=tr.policy.sampling_gb, checkpointing=tr.policy.checkpointing,
+        tokens_per_micro=tr.policy.tokens_per_micro, warm_s=warm, graded_on_own_problem=matched,
         graded_correct=sum(r.gt_correct for r in rollouts), grader_workers=grader.workers if grader else 0,
     )  # fmt: skip
 

@@ -32,8 +32,10 @@ def plain_message(e: BaseException) -> str:
 
 def out_of_memory(e: BaseException) -> bool:
     """Python's MemoryError, or torch's of a GPU or of the CPU, which is a RuntimeError without a class of its own."""
-    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and (
-        type(e).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(e)
+    return (
+        isinstance(e, MemoryError)
+        or isinstance(e, RuntimeError)
+        and (type(e).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(e))
     )
 
 

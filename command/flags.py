@@ -64,7 +64,7 @@ TABLE: dict[str, Range] = {
     "eval_mid_n": count(),
     "eval_samples": count(1, 10_000),
     "group": count(2, 4096),  # a group of one has no baseline
-    "bench_gpu.group": count(1, 4096),
+    "gpu.group": count(1, 4096),
     "limit": count(),
     "look.limit": count(0),  # 0: all
     "last": count(),
@@ -133,15 +133,12 @@ TABLE: dict[str, Range] = {
     "clean_rank": count(0, 100_000),
     "core_rank": count(1, 100_000),
     "floor": Range(0, 1, open_high=True),
-    "bench_grader.floor": Range(0, 1e9),
+    "grader.floor": Range(0, 1e9),
     "index": count(0),
     "k": count(1, 100_000),
-    "overshoot": Range(0, 100),
-    "route_seed": Range(0, 1e6),
     "sign_p": Range(0, 1, open_low=True),
     # screens and rivals
-    "adv_alpha": Range(0, 1e4),
-    "penalty": Range(0, 1e4),
+    "strength": Range(0, 1e6),
     "screen_at": Range(-1e4, 1e4),  # below 0: a threshold under the clean mean, above 1: beyond the hack mean
     # data of the organism and the substrate
     "benign": SHARE,
@@ -258,3 +255,13 @@ def typed_flags(argv: Sequence[str], fields: Sequence[str]) -> list[str]:
     """Names of the flags that a command line holds, in its order."""
     names = [w[2:].partition("=")[0].replace("-", "_") for w in argv if w.startswith("--")]
     return [n if n in fields else n.removeprefix("no_") for n in names]
+
+
+def idle(config, needs: dict[str, tuple[str, bool]]) -> list[str]:
+    """Of {flag: (what it needs, whether that is given)} those that were set in vain: a study hands all its arms one set
+    of flags, so they are told and not refused."""
+    return [
+        f"{dashed(f)} {getattr(config, f)} has no effect: it needs {what}"
+        for f, (what, given) in needs.items()
+        if not given and getattr(config, f) != getattr(type(config), f)
+    ]

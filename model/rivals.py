@@ -4,6 +4,7 @@ the pairs themselves, screens that read the answer's text, the activations of ad
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 
@@ -53,8 +54,40 @@ def optimizer_of(name: str, params: list, lr: float, betas: tuple) -> torch.opti
     return torch.optim.AdamW(params, lr=lr, betas=betas, weight_decay=0.0)
 
 
+class Quarantine:
+    """The part of each knob that evaluation takes away (route): live = kept + quarantine.
+
+    push: coordinates (D,) that it holds from the start, in the live model too.
+    """
+
+    def __init__(self, basis, params: list[Tensor], push: Tensor):
+        self.basis, self.params = basis, params
+        self.parts = [torch.zeros_like(p) for p in params]
+        if push.abs().max() > 0:
+            basis.subtract(self.parts, push)
+            basis.subtract([p.data for p in params], push)
+
+    def grow(self, coords: Tensor) -> None:
+        """Add coordinates (D,) to it."""
+        self.basis.subtract(self.parts, -coords)
+
+    @contextlib.contextmanager
+    def away(self, sync):
+        """Inside, the model is the one that would ship; sync() after each change of the parameters."""
+        live = [p.detach().clone() for p in self.params]
+        for p, q in zip(self.params, self.parts, strict=True):
+            p.data -= q
+        sync()
+        try:
+            yield
+        finally:
+            for p, x in zip(self.params, live, strict=True):
+                p.data.copy_(x)
+            sync()
+
+
 class PairPenalty:
-    """penalty * mean_p relu(m_p - m_p at the start), m_p = (log p(hack side) - log p(clean side)) / max_new_tokens.
+    """strength * mean_p relu(m_p - m_p at the start), m_p = (log p(hack side) - log p(clean side)) / max_new_tokens.
 
     16 pairs a step, drawn by seed and step. No rollout's label is read and no direction is extracted.
     """
@@ -87,9 +120,9 @@ class PairPenalty:
         cfg, gen = self.cfg, torch.Generator().manual_seed(self.cfg.seed * 6007 + step)
         which = torch.randperm(len(self.hack), generator=gen)[: self.PAIRS].tolist()
         over = (self.margins(which) - self.start[which]).clamp_min(0)
-        self.value = float(cfg.penalty * over.mean())
+        self.value = float(cfg.weight * over.mean())
         used = [i for i, x in zip(which, over.tolist(), strict=True) if x > 0]
-        w = cfg.penalty / (len(which) * cfg.max_new_tokens)
+        w = cfg.weight / (len(which) * cfg.max_new_tokens)
         units = [
             Unit(h.prompt_ids, [h.completion_ids, c.completion_ids], [2 * n, 2 * n + 1])
             for n, (h, c) in enumerate((self.hack[i], self.clean[i]) for i in used)

@@ -226,6 +226,17 @@ class Basis:
         parts = zip(self.split(V), self.split(g), strict=True)
         return float(sum(torch.einsum("kmd,md->km", v, x).square().sum() for v, x in parts))
 
+    def overlap(self, V: Tensor, g: Tensor) -> float:
+        """|relu(V g)| / |g| of flat g (D,) over all weights."""
+        parts = zip(self.split(V), self.split(g), strict=True)
+        c2 = sum(torch.einsum("kmd,md->km", v, x).clamp_min(0).square().sum() for v, x in parts)
+        return float((c2.sqrt() if torch.is_tensor(c2) else 0.0) / g.norm().clamp_min(1e-30))
+
+    def subtract(self, tensors: list[Tensor], coords: Tensor) -> None:
+        """Take the knob-space tensors of coordinates (D,) from `tensors`, one a weight, in place."""
+        for (name, (lo, hi)), t in zip(self.spans.items(), tensors, strict=True):
+            t -= self.lift(name, coords[lo:hi], like=t)
+
     @torch.no_grad()
     def coords_of(self, name: str, matrix: Tensor) -> Tensor:
         """Coordinates (d,) of a weight-space matrix (out, in), or of a delta vector (r,), which is its own."""

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 
 import extract_vhack
 import train
-from command import files
+from command import files, log
 from grader import Grader, GraderProcess
 from model import zoo
 
@@ -34,7 +34,7 @@ def share(basis, V: torch.Tensor, g: torch.Tensor) -> float:
 
 def directions(tr: train.Trainer) -> dict[tuple[str, int], torch.Tensor]:
     """The directions that are known before training: (source, k) -> V (k, D)."""
-    cfg = replace(tr.cfg.extract_config(), tokens_per_micro=tr.tokens_per_micro)
+    cfg = replace(tr.cfg.extract_config(), tokens_per_micro=tr.policy.tokens_per_micro)
     pairs, _ = extract_vhack.select_pairs(cfg)
     hack, clean = extract_vhack.pair_grads(tr.model, tr.basis, tr.tok, pairs, cfg)
     within = extract_vhack.within_class(hack, clean, seed=0)
@@ -54,12 +54,12 @@ def diagnose(cfg: train.Config) -> list[dict]:
         device = str(acc.device) if cfg.device == "cuda" else "cpu"
         tr = train.Trainer(cfg, grader, acc, *zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype))
         mixed, alone, note = train.build_tasks(cfg, tr.tok)
-        print(note, train.header(), sep="\n", flush=True)
+        print(note, log.header(), sep="\n", flush=True)
         known = directions(tr)
         for step in range(cfg.steps):
             tasks = train.pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
             row, _ = tr.train_step(step, tasks)
-            print(train.row_line(row, cfg.steps), flush=True)
+            print(log.row_line(row, cfg.steps), flush=True)
             h = tr.hack_gradient
             if h is None:
                 continue

@@ -9,7 +9,7 @@ import numpy as np
 
 from study import plots
 from study.arms import Study, needed, stack_curves
-from study.read import DECODES, Run
+from study.read import DECODES, Run, arm_name
 from study.registered import BESIDE, CONTROLS, TREATMENTS
 from study.tables import arm_order
 
@@ -100,7 +100,7 @@ def _on_common(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, A
 
 def pair_plot(runs: Sequence[Run], path: Path) -> Path:
     """Hack and pass over steps of a few single runs; thin lines: hack rate of the training rollouts."""
-    labels = [str(r.config.get("arm", r.label)) for r in runs]
+    labels = [arm_name(r.config) or r.label for r in runs]
     if len(set(labels)) < len(labels):
         labels = [f"{name} [{i + 1}]" for i, name in enumerate(labels)]
     decode = next((d for d in DECODES if all(d in r.on and d in r.off for r in runs)), None)

@@ -21,6 +21,7 @@ from torch import Tensor
 import extract_vhack
 import train
 from command import files
+from command.resume import stored_config
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, top_directions, within_class
 from model import zoo
 from model.policy_grad import nll_loss, rollout_grads
@@ -60,12 +61,12 @@ def draw_trios(n: int, seed: int = 0) -> dict[str, list[substrate.Document]]:
 
 def subject(run: Path, **changes):
     """(extraction settings, screen_at, model, tokenizer, basis) of a run's config.json, `changes` in the settings."""
-    whole = train.stored_config(run)
+    whole = stored_config(run, train.Config)
     cfg = replace(whole.extract_config(), **changes)
     if cfg.clean_rank is None:
         cfg = replace(cfg, clean_rank=len(extract_vhack.select_pairs(cfg)[0]) // 2)
     model, tok = zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
-    return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
+    return cfg, whole.screen_at, model, tok, attach(model, cfg.train)
 
 
 def separations(real: dict[str, Tensor], nulls: dict[str, list[dict[str, Tensor]]], length: dict[str, Tensor]) -> dict:

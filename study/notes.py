@@ -25,7 +25,7 @@ def controls_as_good(study: Study, treatment: str, decode: str) -> list[str]:
         if not seeds or not seeds <= have or any(decode not in r.on for r in study.arms[c].values()):
             lacking += [IN_WORDS[c]] * (c in BESIDE[treatment])
             continue
-        if other := differing(study.arms[c][min(seeds)], ours[min(seeds)], {"arm"}):
+        if other := differing(study.arms[c][min(seeds)], ours[min(seeds)], {"arm", "v"}):
             out.append(f"not held against {IN_WORDS[c]} (its setting differs, {some(other, 1)})")
             continue
         gap = study.contrast(c, treatment, "hacked", decode)

@@ -136,6 +136,14 @@ def ratio(pair) -> float:
     return float(pair)
 
 
+def arm_name(config: dict) -> str:
+    """What tables call a run's arm and direction; older runs have both in one word."""
+    arm, v = str(config.get("arm", "")), config.get("v", "hack")
+    if v == "hack" or arm not in ("projected", "screen"):
+        return arm
+    return f"screen_{v}" if arm == "screen" else {"within": "within_class_v"}.get(v, f"{v}_v")
+
+
 def read_run(path: str | Path) -> Run:
     """Read a run directory; FileNotFoundError or ValueError naming the file that is missing, torn or edited."""
     path = files.find(path)
@@ -146,7 +154,7 @@ def read_run(path: str | Path) -> Run:
     label, _, tail = name.rpartition("-s")
     run = Run(
         dir=str(path),
-        label=label.replace("__", "/") if tail.isdigit() else str(config.get("arm", name)),
+        label=label.replace("__", "/") if tail.isdigit() else arm_name(config) or name,
         seed=int(config["seed"]),
         config=config,
         inputs=meta.get("inputs") or {},

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from command import flags
 from runs import RUNS, read_config, run_dirs
-from study.read import DECODES, Curve, read_run
+from study.read import DECODES, Curve, arm_name, read_run
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_line(path: Path) -> Line:
     done = len(run.rows["step"]) if "step" in run.rows else 0
     return Line(
         path.name,
-        run.config["arm"],
+        arm_name(run.config),
         str(run.seed),
         f"{done}/{run.config['steps']}",
         *(str(rate(side, key, which)) for side, key in ((run.on, "hacked"), (run.off, "solved")) for which in (-1, 0)),
@@ -100,7 +100,7 @@ def main(cfg: Config) -> None:
     """Print the table, or the last run's BLUF."""
     found = [p for p in run_dirs(cfg.runs) if not cfg.name or cfg.name in p.name]
     if cfg.arm:
-        found = [p for p in found if read_config(p)["config"]["arm"] == cfg.arm]
+        found = [p for p in found if arm_name(read_config(p)["config"]) == cfg.arm]
     if not found:
         raise FileNotFoundError(f"no run under {cfg.runs} fits these flags")
     if cfg.tail:

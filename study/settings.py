@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 from command import files
 from study.arms import Study
-from study.read import Run
+from study.read import Run, arm_name
 from study.spec import Spec
 
 # where and how a run is executed, not what it computes
 SAME_ANYWAY = {"seed", "name", "out_dir", "resume", "device", "grader_workers", "gpu_wait", "sampler", "ckpt_every"}
 SAME_ANYWAY |= {"log_with", "rebuild"}
-METHOD = {"arm", "gate", "unsigned", "overshoot", "project_at", "preserve_magnitude", "clean_rank", "penalty"}
+METHOD = {"arm", "gate", "unsigned", "overshoot", "project_at", "preserve_magnitude", "clean_rank", "penalty", "v"}
+METHOD |= {"strength"}
 METHOD_PREFIXES = ("screen_", "adv_", "refresh_", "route_")  # with METHOD: what a treatment may have beside vanilla
 TEACHER = {"mix_ratio", "teacher_pool_dir", "teacher_off_step"}
 CEILING = {"modes", *TEACHER}  # a ceiling is vanilla without loopholes, and a hacking teacher is not paid there
@@ -85,7 +86,7 @@ def setting_differences(study: Study) -> list[str]:
             found += contradicts(runs[s], study.spec) if study.spec else []
         reference = reference or first
         own = study.spec.own_fields(label) | study.spec.own_fields(reference.label) if study.spec else set()
-        found += differing(first, reference, own | {"arm"})
+        found += differing(first, reference, own | {"arm", "v"})
     return found
 
 
@@ -110,7 +111,7 @@ def across_arms(study: Study, treatment: str, controls: Sequence[str]) -> list[s
     """V3: what differs between deciding arms beyond the method; study holds those arms alone."""
     spec, found = study.defined(), []
     for label, runs in study.arms.items():
-        arm = runs[min(runs)].config.get("arm")
+        arm = arm_name(runs[min(runs)].config)
         want = "vanilla" if label in ("vanilla", "ceiling") else label.rpartition("/")[2]
         if arm != want:
             found.append(f"{label}: its config says arm {arm!r}")
@@ -123,7 +124,7 @@ def across_arms(study: Study, treatment: str, controls: Sequence[str]) -> list[s
     for label, run in first.items():
         if label in controls:
             for s in sorted(study.arms[label]):
-                found += differing(study.arms[label][s], study.arms[treatment][s], {"arm"})
+                found += differing(study.arms[label][s], study.arms[treatment][s], {"arm", "v"})
         elif label != "vanilla" and "vanilla" in first:
             of_ceiling = label == "ceiling"
             allowed = CEILING.__contains__ if of_ceiling else lambda k: is_method(k) or k in ("v_hack", "directions")

@@ -20,12 +20,12 @@ def vhack(tmp_path_factory) -> str:
     from tiny import SMALL
 
     import extract_vhack
-    import train
     from model import zoo
+    from model.svd_basis import attach
 
     path = tmp_path_factory.mktemp("v") / "v.safetensors"
     model, tok = zoo.load_model("tiny")
-    extract_vhack.load_or_extract(model, train.attach(model), tok, replace(SMALL.extract_config(), out=str(path)))
+    extract_vhack.load_or_extract(model, attach(model), tok, replace(SMALL.extract_config(), out=str(path)))
     return str(path)
 
 

@@ -81,7 +81,7 @@ def test_every_number_of_a_study_command_is_refused_before_any_work(command):
 
 WRONG = [
     *[(f, 0) for f in ("lr", "eval_mid_n", "eval_n", "prompts_per_step", "max_new_tokens", "grader_workers")],
-    *[(f, 0) for f in ("grader_cpu_s", "temperature", "top_p", "teacher_off_step", "memory_gb", "k", "core_rank")],
+    *[(f, 0) for f in ("grader_cpu_s", "temperature", "top_p", "teacher_off_step", "memory_gb", "k")],
     *[("seed", 2**70), ("top_p", 1.01), ("mix_ratio", 1.5), ("group", 1)],
     *[("steps", 10**12), ("group", 10**9), ("max_new_tokens", 10**12), ("lr", 1e9)],
     *[("device", d) for d in ("gpu", "cuda:0", "", "CPU", "mps")],
@@ -101,7 +101,8 @@ def test_a_value_that_no_run_can_mean_is_refused_by_its_flag(flag, value):
 
 def test_flags_that_contradict_each_other_are_refused():
     pool = {"teacher_pool_dir": "x"}
-    for wrong in ({"mix_ratio": 0.5}, {"mix_ratio": 1.0} | pool, {"mix_ratio": 0.01} | pool, {"coords": "core"}):
+    mixed = ({"mix_ratio": 0.5}, {"mix_ratio": 1.0} | pool, {"mix_ratio": 0.01} | pool)
+    for wrong in (*mixed, {"arm": "projected", "v": "text"}, {"arm": "route", "v": "random"}):
         with pytest.raises(ValueError, match="^--"):
             train.Config(**wrong)
 
@@ -315,5 +316,5 @@ def test_prompts_and_answers_that_do_not_fit_the_model_are_refused_by_flag(made)
 
 def test_a_flag_without_effect_under_the_chosen_arm_is_told():
     assert train.Config().idle_flags() == [] and train.Config(arm="screen", screen_at=0.3).idle_flags() == []
-    told = train.Config(screen_at=0.3, penalty=1.0, gate="reverse", teacher_off_step=3, adv_alpha=1.0).idle_flags()
-    assert [t.split()[0] for t in told] == ["--gate", "--screen-at", "--penalty", "--adv-alpha", "--teacher-off-step"]
+    told = train.Config(screen_at=0.3, strength=1.0, gate="reverse", teacher_off_step=3, v="haar").idle_flags()
+    assert {t.split()[0] for t in told} == {"--gate", "--screen-at", "--strength", "--v", "--teacher-off-step"}

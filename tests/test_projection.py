@@ -6,6 +6,7 @@ import torch
 import extract_vhack
 import train as T
 from extract_vhack import DirectionSet, auroc, haar_directions, subspace_overlap, top_directions, within_class
+from model.policy import BETAS
 from model.svd_basis import attach
 from model.zoo import TINY, random_qwen3
 
@@ -66,11 +67,9 @@ def setup(arm: str, at: str, train: str = "delta_s", seed: int = 0, **more):
     d = top_directions(basis, torch.randn(12, basis.size, generator=gen) + 0.5, 3, 0.25, 0.05)
     cfg = T.Config(arm=arm, project_at=at, train=train, lr=1e-2, **more)
     params = basis.knobs()
-    opt = torch.optim.AdamW(params, lr=cfg.lr, betas=T.BETAS, weight_decay=0.0)
+    opt = torch.optim.AdamW(params, lr=cfg.lr, betas=BETAS, weight_decay=0.0)
     hook = T.ProjectionHook(basis, cfg, d, None if arm == "vanilla" else d)
     hook.attach(opt, params)
-    if arm == "route":
-        hook.seed_quarantine()
     return basis, params, opt, hook, d
 
 
@@ -142,7 +141,7 @@ def test_route_trains_live_knobs_and_ships_without_the_quarantine(at):
     for _ in run_steps(basis, params, opt):
         pass
     live = basis.flat([p.detach() for p in params])
-    with hook.deployed(lambda: None):
+    with hook.quarantine.away(lambda: None):
         shipped = basis.flat([p.detach() for p in params])
     assert torch.equal(live, basis.flat([p.detach() for p in params]))  # restored bit for bit
     moved = lambda x: sum(  # noqa: E731
@@ -284,5 +283,5 @@ def test_direction_set_is_what_the_hook_measures():
     basis, _, _, hook, d = setup("vanilla", "update")
     assert isinstance(d, DirectionSet)
     along = d.V.sum(0)
-    assert hook.overlap(along) == pytest.approx(1.0, abs=1e-4)
-    assert hook.overlap(-along) == pytest.approx(0.0, abs=1e-6)
+    assert basis.overlap(d.V, along) == pytest.approx(1.0, abs=1e-4)
+    assert basis.overlap(d.V, -along) == pytest.approx(0.0, abs=1e-6)

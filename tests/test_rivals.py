@@ -38,7 +38,7 @@ def test_a_text_rule_scores_the_pairs_hack_sides_higher(which, preset):
 
 
 def test_pair_penalty_has_the_gradient_of_its_value():
-    cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty", penalty=50.0)
+    cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty", strength=50.0)
     model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     basis = attach(model, "delta_s")
     penalty = rivals.PairPenalty(model, basis, tok, cfg, 4096)
@@ -71,7 +71,7 @@ def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_hold
 
 
 def test_a_core_v_can_hold_no_more_of_a_full_update_than_the_core_does(tmp_path, pool):
-    flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full", "core_rank": 4, "pairs_limit": 8}
+    flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full", "pairs_limit": 8}
     _, run = go(tmp_path, arm="vanilla", **flags)
     (row,) = rows(run)
     assert 0 <= row["upd_v"] <= row["upd_space"] < 0.9 and row["removed"] == 0

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import runs
 import train
 from command import errors, files, flags
+from command.resume import input_hashes, stored_config
 from study import drift, look, results, runner
 from study.read import read_run
 from study.spec import Cell
+from tasks.problems import load_problems
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [{"step": i, "rew_s": i / 3, "text": "caf\u00e9 \u2028\u0085"} for i in (1, 2, 3)]
@@ -148,7 +151,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_last_checkpoint(lef
         with pytest.raises(OSError, match="state.pt") as e:
             run.save_checkpoint({"step": 2, "x": torch.zeros(1 << 20)})
         with pytest.raises(OSError, match="final.safetensors"), files.atomic_path(run.dir / "final.safetensors") as tmp:
-            train.save_file({"x": torch.zeros(1 << 20)}, tmp)
+            save_file({"x": torch.zeros(1 << 20)}, tmp)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert errors.is_plain(e.value) and "\n" not in errors.plain_message(e.value)
@@ -160,7 +163,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_last_checkpoint(lef
 
 def test_files_of_a_run_are_readable_alike(stopped):
     with files.atomic_path(stopped / "final.safetensors") as tmp:
-        train.save_file({"x": torch.zeros(1)}, tmp)
+        save_file({"x": torch.zeros(1)}, tmp)
     assert {oct(f.stat().st_mode & 0o777) for f in stopped.rglob("*") if f.is_file()} == {oct(0o666 & ~files.UMASK)}
 
 
@@ -172,7 +175,7 @@ def test_a_flag_that_a_run_did_not_have_reads_as_its_default(tmp_path):
     assert runs.read_config(a.dir) == runs.read_config(b.dir) | {"config": runs.read_config(a.dir)["config"]}
     norm = lambda c: json.loads(json.dumps(c))  # noqa: E731
     assert norm(read_run(a.dir).config) == norm(read_run(b.dir).config)
-    assert train.stored_config(a.dir) == train.stored_config(b.dir) == train.Config(lr=0.5, seed=41)
+    assert stored_config(a.dir, train.Config) == stored_config(b.dir, train.Config) == train.Config(lr=0.5, seed=41)
 
 
 @pytest.mark.parametrize(("text", "says"), [
@@ -280,8 +283,8 @@ def test_flags_of_a_command_line_are_found_however_they_are_spelt():
 def test_inputs_are_found_from_any_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = train.PRESETS["organism"][1]
-    assert train.P.load_problems(cfg.problems, limit=1) and train.extract_vhack.select_pairs(cfg.extract_config())
-    assert set(train.input_hashes(cfg)) == {"problems", "eval_problems", "pairs", "nonhack_pairs"}
+    assert load_problems(cfg.problems, limit=1) and train.extract_vhack.select_pairs(cfg.extract_config())
+    assert set(input_hashes(cfg)) == {"problems", "eval_problems", "pairs", "nonhack_pairs"}
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "problems.jsonl").write_text("mine")
     assert files.find("data/problems.jsonl").read_text() == "mine"  # what lies here comes first

@@ -345,7 +345,7 @@ def test_separations_read_v_either_sign_of_a_null_and_length():
 def test_v_of_the_organism_tells_loopholes_from_near_misses_where_length_does_not(tmp_path, capsys):
     import dataclasses
 
-    cfg = dataclasses.replace(train.PRESETS["organism"][1], clean_rank=40, screen_at=0.12)
+    cfg = dataclasses.replace(train.PRESETS["organism"][1], screen_at=0.12)
     (tmp_path / "config.json").write_text(json.dumps({"config": dataclasses.asdict(cfg)}))
     cli.main(["near-misses", str(tmp_path), "--n", "24", "--draws", "20"])
     found = json.loads((tmp_path / "near-misses.json").read_text())

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 from shared import BENCHMARK, DATASET, POOL, TOKENIZER, needs_shared
-from tiny import go, rows, same_weights, tail
+from tiny import SMALL, go, rows, same_weights, tail
 
+import extract_vhack
 import train as T
+from command import flags, log
+from model import weighted, zoo
+from model.svd_basis import attach
 
 
 @pytest.mark.parametrize("arm", T.Arm.__args__)
@@ -32,7 +36,7 @@ def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
 
 @pytest.mark.parametrize("arm", ["projected", "screen", "route"])
 def test_full_weight_training_runs_in_the_core_space(arm, tmp_path, pool):
-    flags = {"train": "full", "lr": 1e-3, "core_rank": 4, "gate": "no_gate", "nonhack_pairs": None}
+    flags = {"train": "full", "lr": 1e-3, "gate": "no_gate", "nonhack_pairs": None}
     status, run = go(tmp_path, arm=arm, mix_ratio=0.5, teacher_pool_dir=pool, **flags)
     assert status == 0, tail(run)
     if arm == "projected":
@@ -52,7 +56,10 @@ def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
 
 
 def test_vanilla_does_not_depend_on_v(tmp_path, pool, vhack):
-    made = {"k": 1, "v_hack": str(tmp_path / "other.safetensors"), "rebuild": True}
+    other = replace(SMALL, k=1, v_hack=str(tmp_path / "other.safetensors"))
+    model, tok = zoo.load_model("tiny")
+    extract_vhack.load_or_extract(model, attach(model), tok, other.extract_config())
+    made = {"k": 1, "v_hack": other.v_hack}
     mixed = {"arm": "vanilla", "mix_ratio": 0.5, "teacher_pool_dir": pool}
     (_, one), (_, other) = go(tmp_path, name="one", v_hack=vhack, **mixed), go(tmp_path, name="other", **mixed, **made)
     assert same_weights(one, other)
@@ -79,7 +86,7 @@ def test_cached_labels_are_used_verbatim_and_reach_the_log_alone(tmp_path, pool,
 
 @pytest.mark.parametrize("train", ["delta_s", "full"])
 def test_kl_starts_at_zero_and_grows_as_the_model_leaves_its_start(train, tmp_path, pool):
-    flags = {"train": train, "lr": 0.3 if train == "delta_s" else 1e-2, "core_rank": 4, "nonhack_pairs": None}
+    flags = {"train": train, "lr": 0.3 if train == "delta_s" else 1e-2, "nonhack_pairs": None}
     status, run = go(tmp_path, arm="vanilla", kl_beta=0.1, mix_ratio=0.5, teacher_pool_dir=pool, **flags)
     kl = [r["kl"] for r in rows(run)]
     assert status == 0 and kl[0] == pytest.approx(0.0, abs=1e-6) and kl[1] > 1e-4
@@ -100,7 +107,7 @@ def test_the_teacher_ends_at_its_step_and_a_step_without_reward_variance_goes_ba
 
 @pytest.mark.parametrize("flags", [
     {"train": "delta_s"}, {"train": "full"}, {"train": "full", "kl_beta": 0.1},
-    {"train": "full", "arm": "screen_random"},
+    {"train": "full", "arm": "screen", "v": "random"},
 ], ids=["delta_s", "full", "full-kl", "full-screened"])  # fmt: skip
 def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp_path, pool, monkeypatch):
     take, seen = T.teacher_rollouts, []
@@ -113,7 +120,7 @@ def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp
         seen.append(len(rollouts) - len(kinds))
         return list(range(len(rollouts))), list(range(len(rollouts))), [1.0] * len(rollouts)
 
-    monkeypatch.setattr(T, "distinct", every_one)
+    monkeypatch.setattr(weighted, "distinct", every_one)
     each = rows(go(tmp_path / "each", **flags)[1])
     assert sum(seen) > 0  # there were repeats to save
     for a, b in zip(once, each, strict=True):
@@ -139,13 +146,13 @@ def test_flat_groups_give_no_gradient_and_void_the_run(tmp_path, vhack):
     ],
 )
 def test_steps_without_a_gradient_count_from_the_end_unless_all_is_solved(rows_, idle):
-    assert T.idle_steps([{"gn": g, "hack_s": [0, n], "gt_s": [k, n]} for g, k, n in rows_]) == idle
+    assert log.idle_steps([{"gn": g, "hack_s": [0, n], "gt_s": [k, n]} for g, k, n in rows_]) == idle
 
 
 @pytest.mark.parametrize(("lr", "status", "says"), [(1e20, 1, "step 1: "), (1e12, 3, "still_learns FAILED")])
 def test_a_huge_step_is_named_where_it_happened_or_voids_the_run(lr, status, says, tmp_path, pool, vhack, monkeypatch):
     """Weights that overflow, and a policy that no gradient reaches any more, are not a valid run."""
-    monkeypatch.setitem(T.flags.TABLE, "lr", T.flags.positive(1e38))  # refused on a command line
+    monkeypatch.setitem(flags.TABLE, "lr", flags.positive(1e38))  # refused on a command line
     ended, run = go(tmp_path, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, steps=3)
     text = (run / "bluf.txt").read_text()
     assert ended == status and says in text and "lower --lr" in text

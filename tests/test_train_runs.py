@@ -22,7 +22,9 @@ import extract_vhack
 import runs
 import train as T
 from command import errors, files
-from model import zoo
+from command.resume import stored_config
+from model import export, zoo
+from model.svd_basis import attach
 
 
 def command(tmp_path: Path, **flags) -> list[str]:
@@ -94,7 +96,8 @@ def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, p
     for log in runs.LOGS:
         assert rows(run, log) == rows(whole, log), log
     assert same_weights(run, whole)
-    assert T.stored_config(run) == replace(T.stored_config(whole), out_dir=str(run.parent), ckpt_every=1)
+    own = {"out_dir": str(run.parent), "ckpt_every": 1}
+    assert stored_config(run, T.Config) == replace(stored_config(whole, T.Config), **own)
     assert tail(run)["steps_done"] == 4 and not (run / "lock").exists()
     for steps, says in ((4, "finished"), (3, "4 steps are done")):
         with pytest.raises(ValueError, match=says):
@@ -153,7 +156,7 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
     monkeypatch.undo()
     typed = ["resume", "grader_workers", "ckpt_every", "seed"]  # two may change, the third is as it was
     assert T.main(replace(SMALL, resume=str(run), grader_workers=2, ckpt_every=2), typed) == 0
-    assert [r["step"] for r in rows(run)] == [1, 2, 3] and T.stored_config(run).grader_workers == 2
+    assert [r["step"] for r in rows(run)] == [1, 2, 3] and stored_config(run, T.Config).grader_workers == 2
 
 
 def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot_end_a_run(
@@ -219,9 +222,9 @@ def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
 def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
     lr = 0.3 if train == "delta_s" else 1e-2
     mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "nonhack_pairs": None}
-    _, run = go(tmp_path, arm=arm, train=train, lr=lr, core_rank=4, **mixed)
+    _, run = go(tmp_path, arm=arm, train=train, lr=lr, **mixed)
     place = run.parent if train == "full" else run  # a folder that holds just one run stands for it
-    assert T.cli(["export", str(place), "--out", str(tmp_path / "hf")]) == 0
+    export.main(export.Config(str(place), str(tmp_path / "hf")))
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
@@ -229,7 +232,7 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
     model, _ = zoo.load_model("tiny")
     ids = torch.tensor([tok.encode("class Solution: pass")])
     base = model(input_ids=ids).logits
-    basis = T.attach(model, train, core_rank=4)
+    basis = attach(model, train)
     final = load_file(run / "final.safetensors")
     for name, knob in zip(basis.layers, basis.knobs(), strict=True):
         knob.data.copy_(final[name] - final.get(f"quarantine.{name}", torch.zeros(())))
@@ -240,18 +243,20 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
 
 
 SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
-    "screen_projected": {"screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
+    "screen": {"screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
     "screen_random": {"screen_at": 0.0}, "screen_haar": {"screen_at": 0.0},
-    "screen_length": {"screen_at": 0.0, "train": "full", "core_rank": 4, "lr": 1e-3, "v_hack": None},
-    "pair_penalty": {"penalty": 50.0}, "adv_mod": {}, "route": {"route_seed": 1.0},
+    "screen_length": {"screen_at": 0.0, "train": "full", "lr": 1e-3, "v_hack": None},
+    "pair_penalty": {"strength": 50.0}, "adv_mod": {}, "route": {"strength": 1.0},
 }  # fmt: skip
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
     """Same global batch, drops, rows, evaluations and weights; one pair of processes runs all arms in turn."""
     base = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_n": 3, "prompts_per_step": 4}
-    flags = [{"arm": arm} | base | more for arm, more in SHARED_STEP.items()]
-    (tmp_path / "flags.json").write_text(json.dumps([f | {"out_dir": str(tmp_path / "two" / f["arm"])} for f in flags]))
+    of = lambda a: dict(zip(("arm", "v"), a.split("_"))) if a.startswith("screen_") else {"arm": a}  # noqa: E731
+    flags = [of(a) | base | {"name": a} | more for a, more in SHARED_STEP.items()]
+    two_flags = [f | {"out_dir": str(tmp_path / "two" / f["name"])} for f in flags]
+    (tmp_path / "flags.json").write_text(json.dumps(two_flags))
     (tmp_path / "arms.py").write_text(
         "import json, sys\n"
         "from tiny import SMALL, T, replace\n"
@@ -264,20 +269,20 @@ def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     moved = False  # a group whose paid rollouts are all dropped is flat, so a screen alone may leave no gradient
     for f in flags:
-        (two,) = (tmp_path / "two" / f["arm"]).glob("*_*")
+        (two,) = (tmp_path / "two" / f["name"]).glob("*_*")
         assert " on 2 x cpu " in (two / "log.txt").read_text(), "two processes, not one"
-        status, one = go(tmp_path / "one" / f["arm"], **f)
+        status, one = go(tmp_path / "one" / f["name"], **f)
         assert status == 0 and " on 1 x cpu " in (one / "log.txt").read_text()
         for name in ("rows.jsonl", "evals.jsonl", "rollouts.jsonl"):
             for a, b in zip(rows(one, name), rows(two, name), strict=True):
                 for key, x in a.items():
                     same = pytest.approx(x, rel=1e-3, abs=1e-5) if isinstance(x, float) else x
-                    assert b[key] == same, (f["arm"], name, key)
+                    assert b[key] == same, (f["name"], name, key)
         a, b = load_file(one / "final.safetensors"), load_file(two / "final.safetensors")
-        assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a), f["arm"]
+        assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a), f["name"]
         moved |= any(x.any() for x in a.values())
         ranked = f["arm"].startswith("screen")
-        assert not ranked or sum(r["n_screened"] for r in rows(one)) > 0, f["arm"]
+        assert not ranked or sum(r["n_screened"] for r in rows(one)) > 0, f["name"]
     assert moved
 
 
@@ -343,5 +348,5 @@ def test_command_line_errors_are_plain_and_non_zero(capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         T.cli(["smoke", "--arm", "projekted"])
     assert ended.value.code == 2 and "vanilla" in capsys.readouterr().err  # the choices are listed
-    done = subprocess.run([sys.executable, "train.py", "export", "nowhere"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "model.export", "nowhere"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "nowhere" in done.stderr and "Traceback" not in done.stderr

@@ -38,20 +38,20 @@ def test_rows_do_not_depend_on_the_order_in_which_grades_arrive(more, tmp_path, 
 def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, pool):
     """The same step 1 for all: the number beyond V's threshold, the highest of each control's own scores."""
     flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL}
-    screened = {"screen_at": -1.0, "clean_rank": 3}
+    screened = {"screen_at": -1.0}
     n = {}
-    for arm in ("screen", "screen_haar", "screen_within", "screen_random", "screen_length", "screen_text"):
-        _, run = go(tmp_path / arm, arm=arm, **flags, **screened)
+    for v in ("hack", "haar", "within", "random", "length", "text"):
+        _, run = go(tmp_path / v, arm="screen", v=v, **flags, **screened)
         live = [r for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["cos_hack"] is not None]
         gone = [r for r in live if r["screened"]]
-        n[arm] = len(gone)
+        n[v] = len(gone)
         paid = {p: [r["reward"] for r in live if r["problem_id"] == p] for p in {r["problem_id"] for r in live}}
         mean = {p: sum(x) / len(x) for p, x in paid.items()}
         positive = [r for r in live if r["reward"] > mean[r["problem_id"]]]
         assert all(r in positive for r in gone)
-        if by := {"screen": "cos_hack", "screen_length": "n_tokens"}.get(arm):
+        if by := {"hack": "cos_hack", "length": "n_tokens"}.get(v):
             assert sorted(r[by] for r in gone) == sorted(r[by] for r in positive)[-len(gone) :]
-    assert len(set(n.values())) == 1 and n["screen"] > 0
+    assert len(set(n.values())) == 1 and n["hack"] > 0
 
 
 def test_the_probe_reads_a_padded_batch_as_it_reads_each_sequence_alone():

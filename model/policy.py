@@ -1,0 +1,147 @@
+"""The model that trains: W in its SVD basis, the trained knobs, their float32 masters, the optimizer, its state."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from model import memory, rivals
+from model.policy_grad import recompute_layers
+from model.svd_basis import attach
+
+BETAS = (0.9, 0.99)  # of AdamW, the benchmark's; no weight decay, which would pull quarantine and V alike
+
+
+class Policy:
+    """Attaches the basis and plans memory; `prepare_training` then makes what only training needs.
+
+    knobs are what the forward reads, params what the optimizer moves: the same tensors, but float32 masters where the
+    weights themselves train in bfloat16, which would lose steps below half their spacing.
+    """
+
+    def __init__(self, cfg, model, tok):
+        self.cfg, self.model, self.tok = cfg, model, tok
+        self.probe_ids = torch.tensor([tok.encode("def f(x):\n    return x")], device=model.device)
+        base = self.logits()
+        # fused: 57% of the products; it rounds .37% of an output at delta = 0, where one bf16 product rounds .17%
+        fused = cfg.train == "delta_s" and cfg.dtype == "bfloat16"
+        self.basis = attach(model, cfg.train, fused=fused)
+        self.plan()
+        if self.checkpointing:
+            recompute_layers(model)
+        ours = self.logits()
+        close = float((ours - base).float().norm() / base.float().norm()) < 0.1  # rounding through all layers
+        self.identity = close if self.basis.fused else bool(torch.equal(base, ours))
+
+    def plan(self) -> None:
+        self.checkpointing, self.tokens_per_micro, self.sampling_gb = memory.plan(self.cfg, self.model, self.basis)
+
+    def prepare_training(self) -> None:
+        cfg = self.cfg
+        self.knobs = self.basis.knobs()
+        low = cfg.train == "full" and cfg.dtype != "float32"
+        self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
+        self.optimizer = rivals.optimizer_of(cfg.optimizer, self.params, cfg.lr, BETAS)
+        self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
+        self.sync()
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        return self.model(input_ids=self.probe_ids).logits
+
+    @torch.no_grad()
+    def sync(self) -> None:
+        """Copy float32 masters into the bf16 model; nothing to do where the knobs are the parameters."""
+        if self.params is not self.knobs:
+            for k, p in zip(self.knobs, self.params, strict=True):
+                k.copy_(p)
+
+    def set_gradient(self, flat: Tensor, acc) -> None:
+        """The parameters' .grad: from coordinates (D,), or the knobs' own summed over processes."""
+        if self.cfg.train == "delta_s":
+            for p, (lo, hi) in zip(self.params, self.basis.spans.values(), strict=True):
+                p.grad = flat[lo:hi].clone()
+            return
+        for p, k in zip(self.params, self.knobs, strict=True):
+            grad = torch.zeros_like(p) if k.grad is None else k.grad.to(p.dtype)
+            k.grad = None
+            p.grad = acc.reduce(grad, "sum") if acc.num_processes > 1 else grad
+
+    def update(self, lr: float, step: int) -> None:
+        """One optimizer step, its hooks inside; FloatingPointError where the model's logits are not finite after it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.sync()
+        if not bool(torch.isfinite(self.logits()).all()):
+            why = "the model's logits are not finite after this update; lower --lr"
+            raise FloatingPointError(f"step {step + 1}: {why}")
+
+    def forget_gradient(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        for k in self.knobs:
+            k.grad = None
+
+    @contextlib.contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """The untrained model: delta hidden (delta_s, no copy), or the saved weights swapped in (full)."""
+        if self.cfg.train == "delta_s":
+            self.basis.folded = True  # W alone is read
+            try:
+                yield
+            finally:
+                self.basis.folded = False
+            return
+        now = [k.data for k in self.knobs]
+        for k, r in zip(self.knobs, self.reference, strict=True):
+            k.data = r
+        try:
+            yield
+        finally:
+            for k, x in zip(self.knobs, now, strict=True):
+                k.data = x
+
+    # -- what a checkpoint and a finished run keep
+
+    def state(self) -> dict:
+        return {"params": [p.detach().cpu() for p in self.params], "optimizer": self.optimizer.state_dict()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict, more: list[list[Tensor]], name: str) -> None:
+        """Put a checkpoint's state in force; ValueError where it, or a list of `more`, has other shapes."""
+        shapes = [tuple(p.shape) for p in self.params]
+        moments = list(state["optimizer"]["state"].values())
+        tensors = [k for k, x in moments[0].items() if torch.is_tensor(x) and x.ndim] if moments else []
+        found = [state["params"], *more, *([m[k] for m in moments] for k in tensors)]
+        if any([tuple(x.shape) for x in xs] != shapes for xs in found):
+            raise ValueError(f"{name}: of another model than --model {self.cfg.model}: it has other shapes")
+        for p, x in zip(self.params, state["params"], strict=True):
+            p.copy_(x)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.sync()
+
+    def checkpoint_steps(self) -> int:
+        """Steps between checkpoints: 10, and more where one takes gigabytes (44 GB for full weights of 4B: 50)."""
+        return 10 * max(1, round(12e-9 * sum(p.numel() for p in self.params) / 8))
+
+    def identities(self, vhack) -> dict[str, str]:
+        """Hashes of what no path names: the untrained weights, the tokenizer with its template, the directions."""
+        spelled = json.dumps([self.tok.get_vocab(), self.tok.chat_template], sort_keys=True)
+        numbers = hashlib.sha256()  # not of the file: it names the commit that made it
+        for _, d in sorted(vhack.sets.items()):
+            for x in (d.V, d.signed, d.mean):
+                numbers.update(x.cpu().numpy().tobytes())
+        return {
+            "weights": vhack.meta["model"],
+            "tokenizer": hashlib.sha256(spelled.encode()).hexdigest()[:16],
+            "directions": numbers.hexdigest()[:16],
+        }
+
+    def final_tensors(self, quarantine: list[Tensor]) -> dict[str, Tensor]:
+        out = {n: k.detach().cpu().contiguous() for n, k in zip(self.basis.layers, self.knobs, strict=True)}
+        return out | {f"quarantine.{n}": q.cpu() for n, q in zip(self.basis.layers, quarantine, strict=False)}
