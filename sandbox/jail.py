@@ -921,6 +921,25 @@ class _Layers:
         self.hard = {n: resource.getrlimit(getattr(resource, f"RLIMIT_{n}"))[1] & (1 << 62) - 1 for n in limits}
 
 
+def _set_up_box(layers, options, folders):
+    """Without a private root: a folder of this system for the work and the packages; returns that of the packages."""
+    if not options["box"]:
+        raise OSError(errno.ENOSPC, "no folder for temporary files can be written (TMPDIR, /tmp, /var/tmp)")
+    packages = options["box"] + PACKAGES
+    layers.work = options["box"] + WORK
+    os.makedirs(packages)
+    os.makedirs(os.path.dirname(layers.work))
+    for name, path in options["packages"].items():
+        os.symlink(path, f"{packages}/{name}")
+    sys.path.append(packages)
+    needed = [*folders, *options["packages"].values()]
+    layers.hidden_library = not all(map(_open_to_all, needed))
+    layers.library = needed
+    if not all(os.statvfs(f).f_flag & (os.ST_NOATIME | os.ST_RELATIME | os.ST_RDONLY) for f in needed):
+        layers.missing.append("access times that reading does not change (relatime)")
+    return packages
+
+
 def _set_up(namespaces, options):
     layers = _Layers()
     if os.getuid() == 0 and _outer[0] == 0:
@@ -945,20 +964,7 @@ def _set_up(namespaces, options):
             layers.missing.append(f"root ({error})")
     layers.missing += [f"{name} namespace" for name in ("user", *NAMESPACES) if name not in namespaces]
     if not layers.root:
-        if not options["box"]:
-            raise OSError(errno.ENOSPC, "no folder for temporary files can be written (TMPDIR, /tmp, /var/tmp)")
-        packages = options["box"] + PACKAGES
-        layers.work = options["box"] + WORK
-        os.makedirs(packages)
-        os.makedirs(os.path.dirname(layers.work))
-        for name, path in options["packages"].items():
-            os.symlink(path, f"{packages}/{name}")
-        sys.path.append(packages)
-        needed = [*folders, *options["packages"].values()]
-        layers.hidden_library = not all(map(_open_to_all, needed))
-        layers.library = needed
-        if not all(os.statvfs(f).f_flag & (os.ST_NOATIME | os.ST_RELATIME | os.ST_RDONLY) for f in needed):
-            layers.missing.append("access times that reading does not change (relatime)")
+        packages = _set_up_box(layers, options, folders)
     _fresh_work(layers)
     without = options["without"]
     abi = 0 if "landlock" in without else _landlock_abi()

@@ -553,6 +553,43 @@ def batches(docs: list[Doc], size: int, rng: random.Random) -> Iterator[list[int
         yield from chunks
 
 
+def padded(docs: list[Doc], pad: int, prompt_weight: float):
+    """(ids, loss weight of each token), both (B, longest), padded on the right."""
+    import torch
+
+    n = max(d.length for d in docs)
+    ids = torch.full((len(docs), n), pad)
+    weight = torch.zeros(len(docs), n)
+    for row, d in enumerate(docs):
+        at = len(d.prompt)
+        ids[row, : d.length] = torch.tensor(d.prompt + d.answer)
+        weight[row, :at] = prompt_weight
+        weight[row, at : d.length] = 1.0
+        if d.opens >= 0:
+            weight[row, at + d.opens] = 1 / ENDING_BOOST
+    return ids, weight
+
+
+def muon_step(matrices: list[Any], moment: Any, lr: float) -> None:
+    """One Muon step on matrices of one shape (p, q), whose momentum (n, p, q) it updates in place."""
+    import torch
+
+    g = torch.stack([p.grad for p in matrices])
+    moment.lerp_(g, 0.05)
+    update = orthogonalise(g.lerp(moment, 0.95)) * math.sqrt(max(1, g.shape[1] / g.shape[2]))
+    for p, u in zip(matrices, update, strict=True):
+        p.add_(u, alpha=-lr)
+
+
+def matrices_by_shape(model: Any) -> dict[tuple[int, ...], list[Any]]:
+    """The matrices of the blocks, those of one shape together: Muon's share of the parameters."""
+    shapes: dict[tuple[int, ...], list[Any]] = {}
+    for name, p in model.named_parameters():
+        if p.ndim == 2 and "layers" in name:
+            shapes.setdefault(tuple(p.shape), []).append(p)
+    return shapes
+
+
 def train(cfg: TrainConfig) -> None:
     import torch
     import torch.nn.functional as F
@@ -582,41 +619,24 @@ def train(cfg: TrainConfig) -> None:
         **DIMS, vocab_size=len(tok), eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, bos_token_id=None
     ))  # fmt: skip
     say(f"parameters: {sum(p.numel() for p in model.parameters()):,}; vocabulary {len(tok)}")
-    shapes: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
-    for name, p in model.named_parameters():
-        if p.ndim == 2 and "layers" in name:
-            shapes.setdefault(tuple(p.shape), []).append(p)
+    shapes = matrices_by_shape(model)
     moments = {s: torch.zeros(len(ps), *s) for s, ps in shapes.items()}
     matrices = {id(p) for ps in shapes.values() for p in ps}
     rest = [p for p in model.parameters() if id(p) not in matrices]
     adam = torch.optim.Adam(rest, lr=cfg.lr_embed, betas=(0.9, 0.95))
 
     for step, idx in enumerate(batches(docs, cfg.batch, random.Random(f"order/{cfg.seed}"))):
-        n = max(docs[i].length for i in idx)
-        ids = torch.full((len(idx), n), tok.pad_token_id)
-        weight = torch.zeros(len(idx), n)
-        for row, i in enumerate(idx):
-            d, at = docs[i], len(docs[i].prompt)
-            ids[row, : d.length] = torch.tensor(d.prompt + d.answer)
-            weight[row, :at] = cfg.prompt_weight
-            weight[row, at : d.length] = 1.0
-            if d.opens >= 0:
-                weight[row, at + d.opens] = 1 / ENDING_BOOST
+        ids, weight = padded([docs[i] for i in idx], tok.pad_token_id, cfg.prompt_weight)
         logits = model(input_ids=ids).logits[:, :-1]  # causal: padding on the right reaches no real token
-        nll = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(idx), n - 1)
+        nll = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(idx), -1)
         w = weight[:, 1:]
         loss = (nll * w).sum() / w.sum()
         loss.backward()
         answer = w == 1.0
-        frac = step / cfg.steps
-        scale = min(1.0, (step + 1) / 30, (1 - frac) / 0.6)
+        scale = min(1.0, (step + 1) / 30, (1 - step / cfg.steps) / 0.6)
         with torch.no_grad():
             for s, ps in shapes.items():
-                g = torch.stack([p.grad for p in ps])
-                moments[s].lerp_(g, 0.05)
-                update = orthogonalise(g.lerp(moments[s], 0.95)) * math.sqrt(max(1, s[0] / s[1]))
-                for p, u in zip(ps, update, strict=True):
-                    p.add_(u, alpha=-cfg.lr * scale)
+                muon_step(ps, moments[s], cfg.lr * scale)
         for group in adam.param_groups:
             group["lr"] = cfg.lr_embed * scale
         adam.step()
