@@ -103,7 +103,9 @@ def test_killed_run_goes_on_where_it_was(tmp_path, how):
     out = tmp_path / "g.jsonl"
     command = [sys.executable, "grader.py", "--problems", str(PROBLEMS), "--out", str(out),
                "--completions", str(tmp_path / "c.jsonl")]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (pytest-xdist's workers ignore it)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heard, **pipes)
     while not (out.exists() and out.read_bytes().count(b"\n") >= 3) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(how)

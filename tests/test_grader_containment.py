@@ -374,6 +374,7 @@ def _start_harness(then: str, without: tuple[str, ...] = ()) -> tuple[subprocess
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env=os.environ | {"TMPDIR": str(folder)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # pytest-xdist's workers ignore it
     )  # fmt: skip
     assert process.stdout and process.stdout.readline() == "ready\n"
     return process, psutil.Process(process.pid).children(recursive=True), folder
