@@ -46,9 +46,10 @@ from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
 from model import memory, rivals, zoo
 from model.policy import Policy
-from model.policy_grad import Sequence, check_forward
+from model.policy_grad import Sequence
 from model.svd_basis import Basis, Train, merged
 from model.weighted import weighted_gradient
+from sampling.check import check_forward
 from sampling.sampler import sample
 from tasks import problems as P
 from tasks.prompts import Task, build_tasks, pick_tasks

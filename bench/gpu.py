@@ -33,10 +33,11 @@ import tyro
 import extract_vhack
 from command import errors, flags
 from model import svd_basis, zoo
+from model.net import Geometry
 from model.packed import Unit
 from model.policy import Policy
 from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
-from sampling.sampler import Geometry, sample
+from sampling.sampler import sample
 
 ORGANISM = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
@@ -781,7 +782,7 @@ def sorted_floor(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 def cutoff(b: Bench) -> None:
     """The nucleus cutoff of one decode step: the search beside the sort, and how often they agree."""
-    from sampling.sampler import nucleus_floor
+    from model.nucleus import nucleus_floor
 
     cfg, v, dev = b.cfg, b.model.config.vocab_size, b.cfg.device
     dtype = zoo.DTYPES[cfg.dtype]
@@ -791,14 +792,14 @@ def cutoff(b: Bench) -> None:
         ways = {"torch, 32 halvings": lambda x=logits: nucleus_floor(x.float(), 0.95)[:, 0]}
         ways["sort"] = lambda x=logits: sorted_floor(x.float(), 0.95)
         if dev != "cpu":
-            from sampling import graph
+            from model import kernels
 
             one, none = torch.ones(1, device=dev), torch.full((16,), -1, dtype=torch.long, device=dev)
 
             def kernel(x=logits, rows=rows, one=one, none=none):
                 low = torch.full((rows,), float("-inf"), device=dev)
-                graph._nucleus_kernel[(rows,)](
-                    x, low, one, none, 0.95, V=v, NB=0, CHUNK=graph.CHUNK,
+                kernels.nucleus_kernel[(rows,)](
+                    x, low, one, none, 0.95, V=v, NB=0, CHUNK=kernels.CHUNK,
                     BITS=16 if dtype == torch.bfloat16 else 32, num_warps=16,
                 )  # fmt: skip
                 return low

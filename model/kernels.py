@@ -16,8 +16,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+CHUNK = 4096  # logits of a row that a program reads at once
 
-def _pow2(n: int) -> int:
+
+def pow2(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
@@ -55,7 +57,7 @@ class _Norm(torch.autograd.Function):
         x = x.contiguous()
         n = x.shape[-1]
         out, inv = torch.empty_like(x), torch.empty(x.numel() // n, device=x.device)
-        _norm_forward[(len(inv),)](x, w, out, inv, eps, N=n, BLOCK=_pow2(n), num_warps=8 if n > 1024 else 4)
+        _norm_forward[(len(inv),)](x, w, out, inv, eps, N=n, BLOCK=pow2(n), num_warps=8 if n > 1024 else 4)
         ctx.save_for_backward(x, w, inv)
         return out
 
@@ -64,7 +66,7 @@ class _Norm(torch.autograd.Function):
         x, w, inv = ctx.saved_tensors
         n, dx = x.shape[-1], torch.empty_like(x)
         _norm_backward[(len(inv),)](
-            dy.contiguous(), x, w, inv, dx, N=n, BLOCK=_pow2(n), num_warps=8 if n > 1024 else 4
+            dy.contiguous(), x, w, inv, dx, N=n, BLOCK=pow2(n), num_warps=8 if n > 1024 else 4
         )
         return dx, None, None
 
@@ -123,7 +125,7 @@ class _NormRope(torch.autograd.Function):
         x = x.contiguous()
         n, h, d = x.shape
         out, inv = torch.empty_like(x), torch.empty(n, h, device=x.device)
-        _rope_forward[(n, h)](x, w, cos, sin, out, inv, eps, H=h, D=d, BLOCK=_pow2(d), num_warps=1)
+        _rope_forward[(n, h)](x, w, cos, sin, out, inv, eps, H=h, D=d, BLOCK=pow2(d), num_warps=1)
         ctx.save_for_backward(x, w, cos, sin, inv)
         return out
 
@@ -132,7 +134,7 @@ class _NormRope(torch.autograd.Function):
         x, w, cos, sin, inv = ctx.saved_tensors
         n, h, d = x.shape
         dx = torch.empty_like(x)
-        _rope_backward[(n, h)](dy.contiguous(), x, w, cos, sin, inv, dx, H=h, D=d, BLOCK=_pow2(d), num_warps=1)
+        _rope_backward[(n, h)](dy.contiguous(), x, w, cos, sin, inv, dx, H=h, D=d, BLOCK=pow2(d), num_warps=1)
         return dx, None, None, None, None
 
 
@@ -235,3 +237,75 @@ def add_segment_dots(
         R=r, BT=32, BR=128, SCALE=scale is not None, num_warps=4,
     )  # fmt: skip
     return scaled if scale is not None else None
+
+
+# ------------------------------------------------------------------------------------------------------------- nucleus
+
+
+@triton.jit
+def allowed_logits(logits, row, i, V: tl.constexpr, banned, NB: tl.constexpr, low):
+    """float32 logits i of a row; -inf outside the vocabulary, for banned tokens and below low."""
+    z = tl.load(logits + row * V + i, mask=i < V, other=float("-inf")).to(tl.float32)
+    z = tl.where(z >= low, z, float("-inf"))
+    for j in range(NB):
+        z = tl.where(i == tl.load(banned + j), float("-inf"), z)
+    return z
+
+
+@triton.jit
+def nucleus_kernel(
+    logits, low, inv_t, banned, top_p,
+    V: tl.constexpr, NB: tl.constexpr, CHUNK: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """low[row] <- the largest t with mass of {logit >= t} >= top_p of the mass above low[row], as nucleus_floor has it.
+
+    One program a row: a pass for the maximum, one for the sum, then two bits of t a pass, from the masses above three
+    candidates.
+    BITS 16: bfloat16 logits, whose float32 pattern has 16 bits to search.
+    """
+    r = tl.program_id(0).to(tl.int64)
+    t = tl.load(inv_t)
+    floor = tl.load(low + r)
+    i = tl.arange(0, CHUNK)
+    high = tl.full((CHUNK,), float("-inf"), tl.float32)  # a lane each: one reduction a pass, not one a chunk
+    for at in range(0, V, CHUNK):
+        high = tl.maximum(high, allowed_logits(logits, r, at + i, V, banned, NB, floor))
+    top = tl.max(high, 0)
+    total = tl.zeros((CHUNK,), tl.float32)
+    for at in range(0, V, CHUNK):
+        total += tl.exp((allowed_logits(logits, r, at + i, V, banned, NB, floor) - top) * t)
+    need = top_p * tl.sum(total, 0)
+    best = -(1 << (BITS - 1))
+    width = 1 << (BITS - 2)
+    for _ in range(BITS // 2):
+        one = tl.zeros((CHUNK,), tl.float32)
+        two = tl.zeros((CHUNK,), tl.float32)
+        three = tl.zeros((CHUNK,), tl.float32)
+        for at in range(0, V, CHUNK):
+            z = allowed_logits(logits, r, at + i, V, banned, NB, floor)
+            bits = z.to(tl.int32, bitcast=True)
+            key = (bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> (32 - BITS)
+            p = tl.exp((z - top) * t)
+            one += tl.where(key >= best + width, p, 0.0)
+            two += tl.where(key >= best + 2 * width, p, 0.0)
+            three += tl.where(key >= best + 3 * width, p, 0.0)
+        higher = (tl.sum(one, 0) >= need).to(tl.int32) + (tl.sum(two, 0) >= need).to(tl.int32)
+        higher += (tl.sum(three, 0) >= need).to(tl.int32)
+        best += width * higher
+        width = width >> 2
+    key = best << (32 - BITS)
+    if BITS == 16:  # a negative number's low bits are ones in the key
+        key = tl.where(key < 0, key | 0xFFFF, key)
+    tl.store(low + r, (key ^ ((key >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True))
+
+
+def nucleus_floors(logits: Tensor, scale: float, top_p: float) -> Tensor:
+    """logits (n, V) -> (n, 1) float32: nucleus.nucleus_floor of scale * logits, in units of logits."""
+    n, v = logits.shape
+    low = torch.full((n, 1), float("-inf"), device=logits.device)
+    inv_t = torch.full((1,), scale, device=logits.device)
+    nucleus_kernel[(n,)](
+        logits, low, inv_t, inv_t, top_p, V=v, NB=0, CHUNK=CHUNK, BITS=16 if logits.dtype == torch.bfloat16 else 32,
+        num_warps=16,
+    )  # fmt: skip
+    return low

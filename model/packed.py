@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sampling.sampler import Geometry, has_rope, rms_norm
+from model.net import Geometry, has_rope, rms_norm
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ def _gated(gate: Tensor, up: Tensor, act: nn.Module, silu: bool) -> Tensor:
 
 
 def hidden_states(model: nn.Module, lay: Packed) -> Tensor:
-    """(N, hidden) after the last norm of a model of sampler.ARCHITECTURES; layers are recomputed where it says so."""
+    """(N, hidden) after the last norm of a model of net.ARCHITECTURES; layers are recomputed where it says so."""
     geo = Geometry(model)
     table_cos, table_sin = geo.rope_table(lay.longest)
     cos, sin = table_cos[lay.position], table_sin[lay.position]  # (N, D)

@@ -36,7 +36,7 @@ from transformers import (
 )
 
 from command import files
-from sampling.sampler import refuse_unknown
+from model.net import refuse_unknown
 
 ROOT = files.ROOT
 NAMES = ("tiny", "organism", "smollm2", "smollm2-substrate", "qwen3-4b-random")

@@ -29,10 +29,12 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from sampling.sampler import Block, Geometry, Job, Net, Sampled, draw, has_delta, has_rope, is_plain
+from model import kernels
+from model.kernels import allowed_logits, nucleus_kernel, pow2
+from model.net import Block, Geometry, Net, has_delta, has_rope, is_plain
+from sampling.draw import Job, Sampled, draw
 
 PAGE = 64  # tokens a KV page
-CHUNK = 4096  # logits a program of the sampler
 MAX_EOS = 16
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
 LOG2E = 1.4426950408889634
@@ -181,63 +183,6 @@ def _silu_kernel(gu, out, N: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _allowed_logits(logits, row, i, V: tl.constexpr, banned, NB: tl.constexpr, low):
-    """float32 logits i of a row; -inf outside the vocabulary, for banned tokens and below low."""
-    z = tl.load(logits + row * V + i, mask=i < V, other=float("-inf")).to(tl.float32)
-    z = tl.where(z >= low, z, float("-inf"))
-    for j in range(NB):
-        z = tl.where(i == tl.load(banned + j), float("-inf"), z)
-    return z
-
-
-@triton.jit
-def _nucleus_kernel(
-    logits, low, inv_t, banned, top_p,
-    V: tl.constexpr, NB: tl.constexpr, CHUNK: tl.constexpr, BITS: tl.constexpr,
-):  # fmt: skip
-    """low[row] <- the largest t with mass of {logit >= t} >= top_p of the mass above low[row]; as nucleus_floor.
-
-    One program a row: a pass for the maximum, one for the sum, then two bits of t a pass, from the masses above three
-    candidates.
-    BITS 16: bfloat16 logits, whose float32 pattern has 16 bits to search.
-    """
-    r = tl.program_id(0).to(tl.int64)
-    t = tl.load(inv_t)
-    floor = tl.load(low + r)
-    i = tl.arange(0, CHUNK)
-    high = tl.full((CHUNK,), float("-inf"), tl.float32)  # a lane each: one reduction a pass, not one a chunk
-    for at in range(0, V, CHUNK):
-        high = tl.maximum(high, _allowed_logits(logits, r, at + i, V, banned, NB, floor))
-    top = tl.max(high, 0)
-    total = tl.zeros((CHUNK,), tl.float32)
-    for at in range(0, V, CHUNK):
-        total += tl.exp((_allowed_logits(logits, r, at + i, V, banned, NB, floor) - top) * t)
-    need = top_p * tl.sum(total, 0)
-    best = -(1 << (BITS - 1))
-    width = 1 << (BITS - 2)
-    for _ in range(BITS // 2):
-        one = tl.zeros((CHUNK,), tl.float32)
-        two = tl.zeros((CHUNK,), tl.float32)
-        three = tl.zeros((CHUNK,), tl.float32)
-        for at in range(0, V, CHUNK):
-            z = _allowed_logits(logits, r, at + i, V, banned, NB, floor)
-            bits = z.to(tl.int32, bitcast=True)
-            key = (bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> (32 - BITS)
-            p = tl.exp((z - top) * t)
-            one += tl.where(key >= best + width, p, 0.0)
-            two += tl.where(key >= best + 2 * width, p, 0.0)
-            three += tl.where(key >= best + 3 * width, p, 0.0)
-        higher = (tl.sum(one, 0) >= need).to(tl.int32) + (tl.sum(two, 0) >= need).to(tl.int32)
-        higher += (tl.sum(three, 0) >= need).to(tl.int32)
-        best += width * higher
-        width = width >> 2
-    key = best << (32 - BITS)
-    if BITS == 16:  # a negative number's low bits are ones in the key
-        key = tl.where(key < 0, key | 0xFFFF, key)
-    tl.store(low + r, (key ^ ((key >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True))
-
-
-@triton.jit
 def _vocab_kernel(
     logits, low, inv_t, banned, stats, arg,
     V: tl.constexpr, NC: tl.constexpr, CHUNK: tl.constexpr, NB: tl.constexpr, FILTER: tl.constexpr,
@@ -253,7 +198,7 @@ def _vocab_kernel(
     tl.store(at, m)
     tl.store(at + 1, tl.sum(tl.exp(z - m), 0))
     floor = tl.load(low + r) if FILTER else float("-inf")
-    z = _allowed_logits(logits, r.to(tl.int64), i, V, banned, NB, floor) * t
+    z = allowed_logits(logits, r.to(tl.int64), i, V, banned, NB, floor) * t
     m = tl.max(z, 0)
     tl.store(at + 2, m)
     tl.store(at + 3, tl.sum(tl.where(z > float("-inf"), tl.exp(z - m), 0.0), 0))
@@ -291,7 +236,7 @@ def _pick_kernel(
             before = tl.sum(tl.where(c == pick, cdf - mass, 0.0), 0)
             i = pick * CHUNK + tl.arange(0, CHUNK)
             floor = tl.load(low + r) if FILTER else float("-inf")
-            z = _allowed_logits(logits, r, i, V, banned, NB, floor) * t
+            z = allowed_logits(logits, r, i, V, banned, NB, floor) * t
             p = tl.where(z > float("-inf"), tl.exp(z - top), 0.0)
             inside = tl.sum((before + tl.cumsum(p, 0) <= x).to(tl.int32), 0)
             last = tl.max(tl.where(p > 0, tl.arange(0, CHUNK), 0), 0)  # rounding must not pass the last live token
@@ -378,22 +323,6 @@ def _linears(layer: nn.Module) -> list[list[nn.Module]]:
     """The layer's Linears, those of one input together, in Block's order."""
     a, m = layer.self_attn, layer.mlp
     return [[a.q_proj, a.k_proj, a.v_proj], [a.o_proj], [m.gate_proj, m.up_proj], [m.down_proj]]
-
-
-def _pow2(n: int) -> int:
-    return 1 << max(0, n - 1).bit_length()
-
-
-def nucleus_floors(logits: Tensor, scale: float, top_p: float) -> Tensor:
-    """logits (n, V) -> (n, 1) float32: sampler.nucleus_floor of scale * logits, in units of logits."""
-    n, v = logits.shape
-    low = torch.full((n, 1), float("-inf"), device=logits.device)
-    inv_t = torch.full((1,), scale, device=logits.device)
-    _nucleus_kernel[(n,)](
-        logits, low, inv_t, inv_t, top_p, V=v, NB=0, CHUNK=CHUNK, BITS=16 if logits.dtype == torch.bfloat16 else 32,
-        num_warps=16,
-    )  # fmt: skip
-    return low
 
 
 # -------------------------------------------------------------------------------------------------------------- engine
@@ -517,7 +446,7 @@ class Engine:
         n = h.shape[1]
         _norm_kernel[(h.shape[0],)](
             h, h if add is None else add, module.weight, out, module.variance_epsilon, N=n, ADD=add is not None,
-            BLOCK=_pow2(n), num_warps=8 if n > 1024 else 4,
+            BLOCK=pow2(n), num_warps=8 if n > 1024 else 4,
         )  # fmt: skip
         return out
 
@@ -533,7 +462,7 @@ class Engine:
         g, slot = self.geo, self.slot[:b]
         caps = self._tile_cap(b, loose)
         bm = self._tile_queries(loose)
-        bd = max(16, _pow2(g.D))
+        bd = max(16, pow2(g.D))
         ns_p, ns_c = self._splits(b, loose)
         ns = ns_p + ns_c
         dev, dt = g.device, g.dtype
@@ -556,11 +485,11 @@ class Engine:
                 _attend_kernel[(caps if prompts else b, g.K, ns_p if prompts else ns_c)](
                     q, kp, vp, self.tiles, slot, self.plen if prompts else self.ntok,
                     self.ptable if prompts else self.table, part, stat, g.scale * LOG2E,
-                    NT=self.np if prompts else self.nt, G=g.g, BM=bm if prompts else max(16, _pow2(g.g)), NS=ns,
+                    NT=self.np if prompts else self.nt, G=g.g, BM=bm if prompts else max(16, pow2(g.g)), NS=ns,
                     S0=0 if prompts else ns_p, NSPLIT=ns_p if prompts else ns_c, PROMPT=prompts, **geometry,
                     num_warps=4, num_stages=3 if g.dtype != torch.float32 else 1,
                 )  # fmt: skip
-            _combine_kernel[(b * g.H,)](part, stat, o, D=g.D, BD=bd, NS=ns, BS=_pow2(ns), num_warps=1)
+            _combine_kernel[(b * g.H,)](part, stat, o, D=g.D, BD=bd, NS=ns, BS=pow2(ns), num_warps=1)
             x = self._norm(h, block.out(o), block.norm2)
             gu = block.gate_up(x)
             a = torch.empty(b, g.inter, dtype=dt, device=dev)
@@ -569,14 +498,14 @@ class Engine:
         logits = g.head(self._norm(h, add, g.body.norm))  # (b, V)
         filtered = job.temperature > 0 and (job.top_k > 0 or job.top_p < 1)
         low = self._floor(logits, job) if filtered else logits
-        nc = triton.cdiv(g.vocab, CHUNK)
+        nc = triton.cdiv(g.vocab, kernels.CHUNK)
         stats = torch.empty(b, nc, 4, dtype=torch.float32, device=dev)
         arg = torch.empty(b, nc, dtype=torch.int32, device=dev)
-        shared = dict(V=g.vocab, NC=nc, CHUNK=CHUNK, NB=len(job.banned), FILTER=filtered)
+        shared = dict(V=g.vocab, NC=nc, CHUNK=kernels.CHUNK, NB=len(job.banned), FILTER=filtered)
         _vocab_kernel[(b, nc)](logits, low, self.inv_t, self.banned, stats, arg, **shared, num_warps=8)
         _pick_kernel[(b,)](
             logits, low, self.inv_t, self.banned, stats, arg, self.eos, slot, self.tok, self.ntok, self.done,
-            self.limit, self.uni, self.out_ids, self.out_logps, BC=_pow2(nc), T=self.steps, NE=MAX_EOS,
+            self.limit, self.uni, self.out_ids, self.out_logps, BC=pow2(nc), T=self.steps, NE=MAX_EOS,
             GREEDY=job.temperature == 0, **shared, num_warps=8,
         )  # fmt: skip
 
@@ -589,8 +518,8 @@ class Engine:
             allowed = logits.index_fill(1, self.banned[:banned], float("-inf")) if banned else logits
             low.copy_(allowed.topk(job.top_k, dim=-1).values[:, -1])
         if job.top_p < 1:
-            _nucleus_kernel[(b,)](
-                logits, low, self.inv_t, self.banned, job.top_p, V=v, NB=banned, CHUNK=CHUNK,
+            nucleus_kernel[(b,)](
+                logits, low, self.inv_t, self.banned, job.top_p, V=v, NB=banned, CHUNK=kernels.CHUNK,
                 BITS=16 if logits.dtype == torch.bfloat16 else 32, num_warps=16,
             )  # fmt: skip
         return low
@@ -600,7 +529,7 @@ class Engine:
 
     def _tile_queries(self, loose: bool) -> int:
         """Queries (rows x grouped heads) a prompt tile holds: small tiles where prompts have few rows each."""
-        return max(16 if loose else 64, _pow2(self.geo.g))
+        return max(16 if loose else 64, pow2(self.geo.g))
 
     def run(self, b: int, loose: bool, job: Job) -> Callable[[], None]:
         """The step for b rows as a callable: a captured graph on CUDA, captured on first use."""

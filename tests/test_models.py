@@ -11,10 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from model import packed, zoo
+from model.net import ARCHITECTURES, refuse_unknown
 from model.packed import Unit
-from model.policy_grad import Sequence, check_forward, nll_loss, rollout_grads, shared_grads, token_logps
+from model.policy_grad import Sequence, nll_loss, rollout_grads, shared_grads, token_logps
 from model.svd_basis import attach
-from sampling.sampler import ARCHITECTURES, filter_logits, refuse_unknown, sample
+from sampling.check import check_forward
+from sampling.draw import filter_logits
+from sampling.sampler import sample
 from tasks import substrate
 
 

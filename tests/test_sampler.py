@@ -12,7 +12,10 @@ from scipy.stats import chisquare
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from model import svd_basis
-from sampling.sampler import Geometry, Net, draw, nucleus_floor, sample, uniforms
+from model.net import Geometry, Net
+from model.nucleus import nucleus_floor
+from sampling.draw import draw, uniforms
+from sampling.sampler import sample
 
 EOS = (1, 3, 7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -242,8 +245,9 @@ def test_bad_arguments_are_named(change, message):
 
 INTERPRETED = """
 import torch, test_sampler as T
+from model import kernels
 from sampling import graph, sampler
-graph.CHUNK = 32
+kernels.CHUNK = 32
 dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
             num_key_value_heads=1, head_dim=8)
 still = dict(kind="smollm3", no_rope_layers=[0])  # a layer without rotation
@@ -263,7 +267,7 @@ T.kernel_floor_is_the_eager_one("cpu", 301, 256, (1, 3, 4))
 
 def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
     """The Triton search on float32 and bfloat16 rows, with banned tokens, a temperature and a floor from top_k."""
-    from sampling import graph
+    from model import kernels
 
     for kind in (torch.float32, torch.bfloat16):
         logits = hard_rows(kind, device, width)[list(rows)].contiguous()
@@ -274,12 +278,12 @@ def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
             allowed[:, banned] = float("-inf")
             live = torch.isfinite(allowed).any(1)
             want = nucleus_floor(allowed[live] * t, top_p)[:, 0]
-            graph._nucleus_kernel[(len(logits),)](
+            kernels.nucleus_kernel[(len(logits),)](
                 logits.to(kind), low, torch.tensor([t], device=device), banned, top_p, V=logits.shape[1], NB=2,
                 CHUNK=chunk, BITS=16 if kind == torch.bfloat16 else 32, num_warps=4,
             )  # fmt: skip
             assert torch.equal(low[live] * t, want), (kind, top_p, low[live] * t, want)
-        plain = graph.nucleus_floors(logits.to(kind), 1 / 0.7, 0.9) * torch.tensor(1 / 0.7, device=device)
+        plain = kernels.nucleus_floors(logits.to(kind), 1 / 0.7, 0.9) * torch.tensor(1 / 0.7, device=device)
         assert torch.equal(plain, nucleus_floor(logits * torch.tensor(1 / 0.7, device=device), 0.9)), kind
 
 
