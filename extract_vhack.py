@@ -221,6 +221,21 @@ def rank_of_clean(cfg: ExtractConfig, n_train: int) -> int:
     return n_train // 2 if cfg.clean_rank is None else cfg.clean_rank
 
 
+def hackward(vhack, which: str, grads: Tensor, *, seed: int, at: float) -> tuple[Tensor, float]:
+    """(cosines (n,) of grads with a mean direction, its pairs' threshold), oriented so that more is more hack-ward.
+
+    threshold = clean + at * (hack - clean), the pairs' mean cosines; which: hack, within, or haar, one by the seed.
+    """
+    if which == "haar":
+        j = seed % len(vhack.haar_cos)
+        direction, (hi, lo) = vhack.haar_mean[j], vhack.haar_cos[j]
+    else:
+        s = vhack.sets[which]
+        direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
+    sign = 1 if hi >= lo else -1
+    return sign * cosines(grads, direction).cpu(), sign * (lo + at * (hi - lo))
+
+
 def cosines(grads: Tensor, direction: Tensor) -> Tensor:
     """Cosine of each rollout's gradient (n, D) with one direction (D,), over all weights; 0 for a zero gradient."""
     return (grads @ direction) / (grads.norm(dim=1) * direction.norm()).clamp_min(1e-30)

@@ -4,11 +4,8 @@
     g' = g - overshoot * gate(c)^T V                   <- `project`, the contribution of this repository
     problems -> rollouts -> grades -> advantages -> gradient -> projection -> step -> log
 
-An arm is a method and, where it has one, a direction: `--arm projected --v hack`, controls `--v haar`, `within`,
-`nonhack` and `--arm shrink`; `--arm screen --v hack` leaves rollouts whose gradient points hack-ward out of their
-group, controls also `random`, `length`, `text`, `tail`; `route` trains the hack-ward part in a quarantine that
-evaluation takes away. Rivals: pair_penalty, adv_mod, gt_penalty, gt_screen, inoculation. In vanilla V is only measured.
-The no-loophole ceiling is `--arm vanilla --modes none`.
+An arm is a method (--arm) and, where it has one, a direction (--v): README, Arms. The no-loophole ceiling is
+`--arm vanilla --modes none`; in vanilla V is only measured.
 
 Differs from textbook GRPO (DeepSeekMath 2402.03300): (1) Dr.GRPO: A = R - mean R, fixed denominator G*max_new*P;
 (2) one inner step, so ratio = 1 and no clipping; (3) cached teacher rollouts share the group, their ratio taken as 1;
@@ -24,10 +21,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import sys
 import time
-import tomllib
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -35,13 +32,12 @@ from typing import Literal
 import torch
 import tyro
 from loguru import logger
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 import extract_vhack
 import runs
-from command import errors, files, flags, lifecycle, log, resume, trackers
+from command import errors, flags, lifecycle, log, resume, trackers
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
 from model import memory, rivals, zoo
@@ -140,7 +136,7 @@ class Config:
 
     def __post_init__(self) -> None:
         def refuse(flag: str, why: str) -> None:
-            raise ValueError(f"--{flag.replace('_', '-')} {getattr(self, flag)}: {why}")
+            raise ValueError(f"{flags.dashed(flag)} {getattr(self, flag)}: {why}")
 
         flags.check(self)
         if self.arm in DIRECTIONS and self.v not in DIRECTIONS[self.arm]:
@@ -152,7 +148,7 @@ class Config:
         if self.group_teacher >= self.group:
             refuse("mix_ratio", f"leaves no student rollout in a group of {self.group}; lower it or raise --group")
         if not self.modes:
-            refuse("modes", "at least one mode; `none` is the no-loophole ceiling")
+            refuse("modes", "at least one; `none` is the ceiling")
 
     def idle_flags(self) -> list[str]:
         """Flags that have no effect here, each with what it needs."""
@@ -194,16 +190,7 @@ class Config:
         return extract_vhack.ExtractConfig(**given, modes=self.pair_modes, out=self.v_hack)
 
 
-def presets() -> dict[str, tuple[str, Config]]:
-    """presets.toml: name -> (what it is, its Config); `base` names the preset that it changes."""
-    made: dict[str, tuple[str, Config]] = {}
-    for name, table in tomllib.loads((files.ROOT / "presets.toml").read_text(encoding="utf-8")).items():
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k not in ("base", "about")}
-        made[name] = table["about"], replace(made[table["base"]][1] if "base" in table else Config(), **values)
-    return made
-
-
-PRESETS = presets()
+PRESETS = flags.presets(Config)
 
 # ----------------------------------------------------------------------------------------------------- rollouts
 
@@ -264,7 +251,7 @@ def cached_rollout(task: Task, r: dict) -> Rollout:
     return Rollout("teacher", task, r["completion_ids"], r["completion"], float(r["reward"]), **flags)
 
 
-# --------------------------------------------------------------------------------------------------- advantages
+# ---------------------------------------------------------------------------------------------------- advantages
 
 
 def group_advantages(rewards: Tensor, keep: Tensor) -> Tensor:
@@ -443,9 +430,8 @@ class Trainer:
         self.vhack = self.vhack.to(self.basis.device)
         policy.prepare_training()
         micro = policy.tokens_per_micro
-        self.pair_penalty = (
-            rivals.PairPenalty(model, self.basis, tok, cfg, micro) if cfg.arm == "pair_penalty" else None
-        )
+        penalised = cfg.arm == "pair_penalty"
+        self.pair_penalty = rivals.PairPenalty(model, self.basis, tok, cfg, micro) if penalised else None
         self.text_rule = rivals.TextRule(tok, pairs, cfg.v) if cfg.v in ("text", "tail") and pairs else None
         self.hack_gradient: Tensor | None = None  # of the last step, by label: the log reads it, training does not
         self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade
@@ -624,9 +610,10 @@ class Trainer:
         direction's cosine; `length`, `text` and `tail` read the answer and no gradient), or drawn by the seed.
         """
         which = self.cfg.v
-        of_v, beyond = self.hackward("hack", grads)
+        hackward = functools.partial(extract_vhack.hackward, self.vhack, seed=self.cfg.seed, at=self.cfg.screen_at)
+        of_v, beyond = hackward("hack", grads)
         if which in ("haar", "within"):
-            score = self.hackward(which, grads)[0]
+            score = hackward(which, grads)[0]
         elif which == "length":
             score = torch.tensor([float(len(r.completion_ids)) for r in rollouts])
         else:
@@ -645,17 +632,6 @@ class Trainer:
             top = score.masked_fill(~side, -math.inf).topk(int(drop.sum())).indices
             drop = torch.zeros_like(drop).index_fill(0, top, True)
         return drop[mine]
-
-    def hackward(self, which: str, grads: Tensor) -> tuple[Tensor, float]:
-        """(cosines (n,) with a mean direction, its pairs' threshold), oriented so that more is more hack-ward."""
-        if which == "haar":
-            j = self.cfg.seed % len(self.vhack.haar_cos)
-            direction, (hi, lo) = self.vhack.haar_mean[j], self.vhack.haar_cos[j]
-        else:
-            s = self.vhack.sets[which]
-            direction, hi, lo = s.mean, s.cos_hack, s.cos_clean
-        sign = 1 if hi >= lo else -1
-        return sign * cosines(grads, direction).cpu(), sign * (lo + self.cfg.screen_at * (hi - lo))
 
     # -- the row: what the step was, read by nothing above
 
@@ -826,10 +802,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     bar.close()
     evaluate(tr, run, cfg.steps, held)
     if acc.is_main_process:
-        quarantine = tr.hook.quarantine.parts if tr.hook.quarantine else []
-        with files.atomic_path(run.dir / "final.safetensors") as tmp:
-            meta = {"train": cfg.train, "model": tr.vhack.meta["model"]}
-            save_file(tr.policy.final_tensors(quarantine), tmp, metadata=meta)
+        tr.policy.save(run.dir / "final.safetensors", tr.hook.quarantine, tr.vhack.meta["model"])
     log.closing_checks(run, cfg)
     return "finished"
 
@@ -846,21 +819,8 @@ def set_up(cfg: Config, run: runs.Run, acc, grader) -> tuple[Trainer, list[Task]
     asked = [P.encode_prompt(tok, P.build_messages(p, P.mode_of(p, cfg.modes))) for p in held]
     zoo.check_room(model, max(map(len, [*asked, *(t.prompt_ids for t in mixed + alone)])), cfg.max_new_tokens)
     tr = Trainer(cfg, grader, acc, model, tok)  # the first long work
-    scores = {k: tr.vhack.meta["scores"].get(f"heldout_auroc_{k}", math.nan) for k in ("hack", "within")}
-    logger.info(
-        f"{cfg.label} {cfg.train} on {acc.num_processes} x {cfg.device} ({cfg.dtype}), "
-        f"{sum(p.numel() for p in tr.policy.params)} knobs, V {tr.vhack_path} "
-        f"(held-out AUROC {scores['hack']:.2f}, within-class {scores['within']:.2f})"
-    )
-    logger.info("grader layers: {}", grader.layers)
-    signed = tr.vhack.meta["axes_signed"]
-    if tr.hook.direction is not None and cfg.gate == "one_sided" and signed < 1:
-        logger.warning(
-            f"the pairs support the sign of {signed:.0%} of the directions; the others are removed on both sides. "
-            "A half-space gate needs no sign per direction: --gate half_space"
-        )
-    if note:
-        logger.info("{}", note)
+    log.tell_start(cfg, tr, grader.layers)
+    logger.info("{}", note or "no teacher")
     clash = {t.problem.question.strip() for t in alone} & {p.question.strip() for p in held}
     run.check("identity_at_init", tr.policy.identity, "attaching the basis changed the model's logits")
     run.check("heldout_disjoint", not clash, f"{len(clash)} held-out problems are also trained on")

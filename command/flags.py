@@ -11,10 +11,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
+
+from command import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +202,7 @@ def check_device(flag: str, device: str) -> None:
 
 def check_level(flag: str, level: str) -> None:
     """Refuse a sandbox level with a layer that does not exist, whether or not this machine lacks one."""
-    from grader import ALL_LAYERS  # only a run with a weaker sandbox needs it here
+    from sandbox.client import ALL_LAYERS  # only a run with a weaker sandbox needs it here
 
     unknown = set(level.split("+")) - {*ALL_LAYERS, "none"}
     if unknown:
@@ -265,3 +268,13 @@ def idle(config, needs: dict[str, tuple[str, bool]]) -> list[str]:
         for f, (what, given) in needs.items()
         if not given and getattr(config, f) != getattr(type(config), f)
     ]
+
+
+def presets(kind: type) -> dict[str, tuple[str, Any]]:
+    """presets.toml: name -> (what it is, its config of class `kind`); `base` names the preset that it changes."""
+    made: dict[str, tuple[str, Any]] = {}
+    for name, table in tomllib.loads((files.ROOT / "presets.toml").read_text(encoding="utf-8")).items():
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k not in ("base", "about")}
+        start = made[table["base"]][1] if "base" in table else kind()
+        made[name] = table["about"], dataclasses.replace(start, **values)
+    return made

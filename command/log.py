@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 
 import torch
+from loguru import logger
 
 from command import files
 
@@ -47,6 +48,23 @@ def row_line(row: dict, steps: int) -> str:
         return "-" if v is None or math.isnan(v) else format(v, spec)
 
     return " ".join(show(key, spec).rjust(width) for key, width, spec, _ in COLUMNS)
+
+
+def tell_start(cfg, tr, layers: str) -> None:
+    """What is about to run: arm, model, V with its scores on held-out pairs, the sandbox."""
+    scores = {k: tr.vhack.meta["scores"].get(f"heldout_auroc_{k}", math.nan) for k in ("hack", "within")}
+    logger.info(
+        f"{cfg.label} {cfg.train} on {tr.acc.num_processes} x {cfg.device} ({cfg.dtype}), "
+        f"{sum(p.numel() for p in tr.policy.params)} knobs, V {tr.vhack_path} "
+        f"(held-out AUROC {scores['hack']:.2f}, within-class {scores['within']:.2f})"
+    )
+    logger.info(f"grader layers: {layers}")
+    signed = tr.vhack.meta["axes_signed"]
+    if tr.hook.direction is not None and cfg.gate == "one_sided" and signed < 1:
+        logger.warning(
+            f"the pairs support the sign of {signed:.0%} of the directions; the others are removed on both sides. "
+            "A half-space gate needs no sign per direction: --gate half_space"
+        )
 
 
 def rate(n: int, d: int) -> str:

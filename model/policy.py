@@ -6,10 +6,13 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from command import files
 from model import memory, rivals
 from model.policy_grad import recompute_layers
 from model.svd_basis import attach
@@ -142,6 +145,10 @@ class Policy:
             "directions": numbers.hexdigest()[:16],
         }
 
-    def final_tensors(self, quarantine: list[Tensor]) -> dict[str, Tensor]:
+    def save(self, path: Path, quarantine: rivals.Quarantine | None, model: str) -> None:
+        """Write the trained knobs, and route's quarantine beside them; model: the hash of the untrained weights."""
+        parts = quarantine.parts if quarantine else []
         out = {n: k.detach().cpu().contiguous() for n, k in zip(self.basis.layers, self.knobs, strict=True)}
-        return out | {f"quarantine.{n}": q.cpu() for n, q in zip(self.basis.layers, quarantine, strict=False)}
+        out |= {f"quarantine.{n}": q.cpu() for n, q in zip(self.basis.layers, parts, strict=False)}
+        with files.atomic_path(path) as tmp:
+            save_file(out, tmp, metadata={"train": self.cfg.train, "model": model})
