@@ -264,9 +264,7 @@ def subspace_overlap(basis: Basis, a: Tensor, b: Tensor) -> float:
 # ---------------------------------------------------------------- pairs -> gradients
 
 
-def pair_sequences(
-    tok, pairs: list, eos: int, context: int | None = None
-) -> tuple[list[Sequence], list[Sequence]]:
+def pair_sequences(tok, pairs: list, eos: int, context: int | None = None) -> tuple[list[Sequence], list[Sequence]]:
     """Hack and clean sides as sequences; the completion is tokenised apart from the prompt and ends in EOS.
 
     ValueError names a pair whose sides are the same tokens, or longer than the model's positions (context).
@@ -356,9 +354,7 @@ def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
     hack, clean = pair_grads(model, basis, tok, train, cfg)
     zero = (hack.norm(dim=1) == 0) | (clean.norm(dim=1) == 0)
     if bool(zero.any()):
-        raise ValueError(
-            f"pair {train[int(zero.nonzero()[0])].id}: zero gradient on one side; is its text empty?"
-        )
+        raise ValueError(f"pair {train[int(zero.nonzero()[0])].id}: zero gradient on one side; is its text empty?")
     top = lambda diff: top_directions(basis, diff, cfg.k, cfg.floor, cfg.sign_p)  # noqa: E731
     sets = {"hack": top(hack - clean), "within": top(within_class(hack, clean, seed=0))}
     if other := nonhack_pairs(cfg, len(train)):
@@ -579,9 +575,7 @@ def report(v: VHack, path: Path) -> str:
     )
     hack = v.sets["hack"]
     lines.append(f"CALIBRATION: cosine with the mean direction: hack {hack.cos_hack:+.3f}, clean {hack.cos_clean:+.3f}")
-    lines.append(
-        f"FILE: {path} (model {v.meta['model']}, {v.meta['coords']}, k {v.meta['k']}, {v.meta['nll_norm']})"
-    )
+    lines.append(f"FILE: {path} (model {v.meta['model']}, {v.meta['coords']}, k {v.meta['k']}, {v.meta['nll_norm']})")
     return "\n".join(lines)
 
 

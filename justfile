@@ -192,9 +192,10 @@ bench-gpu *flags:
 test *flags:
     OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
 
-# ruff
+# ruff: rules and format
 lint:
     ruff check .
+    ruff format --check .
 
 # budgets of the code beside today's figures; exit code 1 beyond them
 loc:

@@ -194,7 +194,6 @@ PRESETS = flags.presets(Config)
 
 # ----------------------------------------------------------------------------------------------------- rollouts
 
-
 GRADED = ("reward", "format_ok", "passed", "gt_correct", "hacked", "attempted", "label")  # what a Grade gives it
 
 

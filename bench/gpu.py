@@ -578,16 +578,12 @@ def extract(b: Bench) -> None:
     try:
         with training(b, fused=False, checkpointing=True):
             rollout_grads(b.model, b.basis, seqs[:8], nll_loss(), tokens_per_micro=16384)  # warm
-            s, peak, (hack, clean) = timed(
-                cfg, lambda: extract_vhack.pair_grads(b.model, b.basis, tok, found, config)
-            )
+            s, peak, (hack, clean) = timed(cfg, lambda: extract_vhack.pair_grads(b.model, b.basis, tok, found, config))
     finally:
         with torch.no_grad():
             for p, x in zip(b.basis.knobs(), saved, strict=True):
                 p.copy_(x)
-    b.row(
-        f"gradients of {len(found)} pairs", seconds=s, tok_s=tokens / s, mean_len=tokens / len(seqs), peak_gb=peak
-    )
+    b.row(f"gradients of {len(found)} pairs", seconds=s, tok_s=tokens / s, mean_len=tokens / len(seqs), peak_gb=peak)
     extract_vhack.top_directions(b.basis, hack - clean, cfg.k, config.floor, config.sign_p)
     s, peak, _ = timed(
         cfg, lambda: extract_vhack.top_directions(b.basis, hack - clean, cfg.k, config.floor, config.sign_p)
@@ -640,9 +636,7 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
     return b.work
 
 
-def make_trainer(
-    b: Bench, work: list[Work], grader, budget: float | None
-):
+def make_trainer(b: Bench, work: list[Work], grader, budget: float | None):
     """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained.
 
     Trainer.plan_memory decides from budget (GB; None: the card).
@@ -716,9 +710,7 @@ def make_trainer(
     return Forced()
 
 
-def one_step(
-    b: Bench, what: str, budget: float | None, *, plain: bool = False, graded: bool = True
-) -> None:
+def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, graded: bool = True) -> None:
     """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit.
 
     plain: also sampling alone, without a filter. graded False: the same step beside an idle host.
@@ -870,9 +862,7 @@ def print_table(rows: list[dict]) -> None:
 
 
 def main(cfg: Config) -> int:
-    names = cfg.sections or tuple(
-        n for n in SECTIONS if n not in OPTIONAL and (cfg.delta or n not in NEEDS_DELTA)
-    )
+    names = cfg.sections or tuple(n for n in SECTIONS if n not in OPTIONAL and (cfg.delta or n not in NEEDS_DELTA))
     unknown = [n for n in names if n not in SECTIONS]
     if unknown:
         raise SystemExit(f"--sections {unknown[0]}: unknown; choose from {', '.join(SECTIONS)}")

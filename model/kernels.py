@@ -65,9 +65,7 @@ class _Norm(torch.autograd.Function):
     def backward(ctx, dy):
         x, w, inv = ctx.saved_tensors
         n, dx = x.shape[-1], torch.empty_like(x)
-        _norm_backward[(len(inv),)](
-            dy.contiguous(), x, w, inv, dx, N=n, BLOCK=pow2(n), num_warps=8 if n > 1024 else 4
-        )
+        _norm_backward[(len(inv),)](dy.contiguous(), x, w, inv, dx, N=n, BLOCK=pow2(n), num_warps=8 if n > 1024 else 4)
         return dx, None, None
 
 
@@ -106,12 +104,12 @@ def _rope_backward(dy, x, w, cos, sin, inv, dx, H: tl.constexpr, D: tl.constexpr
     ok = i < D
     j = tl.where(i < D // 2, i + D // 2, i - D // 2)
     at = (r * H + h) * D
-    g = tl.load(dy + at + i, mask=ok, other=0.0).to(tl.float32) * tl.load(
-        cos + r * D + i, mask=ok, other=0.0
-    ).to(tl.float32)
-    g += tl.load(dy + at + j, mask=ok, other=0.0).to(tl.float32) * tl.load(
-        sin + r * D + j, mask=ok, other=0.0
-    ).to(tl.float32)
+    g = tl.load(dy + at + i, mask=ok, other=0.0).to(tl.float32) * tl.load(cos + r * D + i, mask=ok, other=0.0).to(
+        tl.float32
+    )
+    g += tl.load(dy + at + j, mask=ok, other=0.0).to(tl.float32) * tl.load(sin + r * D + j, mask=ok, other=0.0).to(
+        tl.float32
+    )
     g *= tl.load(w + i, mask=ok, other=0.0).to(tl.float32)
     a = tl.load(x + at + i, mask=ok, other=0.0).to(tl.float32)
     s = tl.load(inv + r * H + h)
@@ -181,9 +179,7 @@ class _SiluMul(torch.autograd.Function):
     def backward(ctx, dy):
         gate, up = ctx.saved_tensors
         dgate, dup, n = torch.empty_like(gate), torch.empty_like(up), gate.numel()
-        _silu_backward[(triton.cdiv(n, 2048),)](
-            dy.contiguous(), gate, up, dgate, dup, n, BLOCK=2048, num_warps=4
-        )
+        _silu_backward[(triton.cdiv(n, 2048),)](dy.contiguous(), gate, up, dgate, dup, n, BLOCK=2048, num_warps=4)
         return dgate, dup
 
 

@@ -1,20 +1,20 @@
 """A study is one TOML file, whole and fully written out; a study's folder holds a copy, by which its runs are judged.
 
-    question = "Does leaving out hack-ward rollouts stop hacking?"
-    name = "screen-organism"               # of its folder and its tables; a companion is found by it
-    preset = "organism"                    # of train.py
-    seeds = [501, 502, 503, 504, 505, 506, 507, 508]
-    described_seeds = 4                    # so many of them for the arms that do not decide
-    plateau = "attempted"                  # vanilla's curve that V8 reads: hacked or attempted
-    flags = "--steps 180 --eval-every 60"  # of train.py, for every arm; an arm's own flag replaces a common one
-    commit = "2d087add2d"                  # of a closed study: the code that runs it
-    [arms]                                 # these decide
-    screen = "--arm screen"
-    [described]
-    [prepare]                              # file or folder = command that makes it, once, in this order
-    "out/vhack/organism.safetensors" = "extract_vhack.py organism --out out/vhack/organism.safetensors"
-    [companions]                           # mix0 and lomo = the name of that study
-    mix0 = "screen-organism-mix0"
+question = "Does leaving out hack-ward rollouts stop hacking?"
+name = "screen-organism"               # of its folder and its tables; a companion is found by it
+preset = "organism"                    # of train.py
+seeds = [501, 502, 503, 504, 505, 506, 507, 508]
+described_seeds = 4                    # so many of them for the arms that do not decide
+plateau = "attempted"                  # vanilla's curve that V8 reads: hacked or attempted
+flags = "--steps 180 --eval-every 60"  # of train.py, for every arm; an arm's own flag replaces a common one
+commit = "2d087add2d"                  # of a closed study: the code that runs it
+[arms]                                 # these decide
+screen = "--arm screen"
+[described]
+[prepare]                              # file or folder = command that makes it, once, in this order
+"out/vhack/organism.safetensors" = "extract_vhack.py organism --out out/vhack/organism.safetensors"
+[companions]                           # mix0 and lomo = the name of that study
+mix0 = "screen-organism-mix0"
 """
 
 from __future__ import annotations
