@@ -141,7 +141,7 @@ rebuild name="amendment10":
 results *flags:
     @python -m study results "$@"
 
-# a study: curves and forest plot; one run: hack, pass, attempts, reward, overlap over steps; several: side by side
+# a study: curves and forest plot; one run: its rates, reward and overlap over steps; several: side by side
 plot runs="out/studies/screen-organism" *flags:
     python -m study plot {{runs}} "${@:2}"
 
@@ -153,7 +153,7 @@ tail:
 read-rollouts run="last" *flags:
     @python -m study read-rollouts {{run}} "${@:2}"
 
-# rollouts of runs with their scores in Inspect's viewer, a web page (the package is fetched on the first call)
+# rollouts of runs with their scores in Inspect's viewer, a web page (fetches the package)
 view *runs:
     uv run -q --no-project --with 'inspect-ai>=0.3.200' --with loguru python -m study.view "$@"
     uv run -q --no-project --with 'inspect-ai>=0.3.200' inspect view start --log-dir out/view
