@@ -50,10 +50,8 @@ from sampling.sampler import sample
 from tasks import problems as P
 from tasks.prompts import Task, build_tasks, pick_tasks
 
-Arm = Literal[
-    "vanilla", "projected", "shrink", "route", "screen", "pair_penalty", "adv_mod", "gt_penalty", "gt_screen",
-    "inoculation",
-]  # fmt: skip
+Arm = Literal["vanilla", "projected", "shrink", "route", "screen", "pair_penalty", "adv_mod", "gt_penalty",
+              "gt_screen", "inoculation"]  # fmt: skip
 V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail"]
 Gate = Literal["one_sided", "half_space", "no_gate", "reverse"]
 PROJECTS = ("projected", "shrink", "route")
@@ -418,7 +416,8 @@ class Trainer:
             raise ValueError(f"--prompts-per-step {cfg.prompts_per_step}: must divide among {n} processes")
         reads_pairs = cfg.arm in ("adv_mod", "pair_penalty") or cfg.arm == "screen" and cfg.v in ("text", "tail")
         pairs = extract_vhack.select_pairs(cfg.extract_config())[0] if reads_pairs else []
-        self.probe = rivals.ActivationProbe(model, tok, pairs) if cfg.arm == "adv_mod" else None
+        sides = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id or zoo.eos_ids(model, tok)[0])
+        self.probe = rivals.ActivationProbe(model, sides) if cfg.arm == "adv_mod" else None
         self.policy = policy = Policy(cfg, model, tok)
         self.basis = policy.basis
         short = policy.probe_ids[0].tolist()
@@ -428,9 +427,8 @@ class Trainer:
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(model, self.basis, tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
         policy.prepare_training()
-        micro = policy.tokens_per_micro
-        penalised = cfg.arm == "pair_penalty"
-        self.pair_penalty = rivals.PairPenalty(model, self.basis, tok, cfg, micro) if penalised else None
+        of_pairs = (model, self.basis, sides, cfg, policy.tokens_per_micro)
+        self.pair_penalty = rivals.PairPenalty(*of_pairs) if cfg.arm == "pair_penalty" else None
         self.text_rule = rivals.TextRule(tok, pairs, cfg.v) if cfg.v in ("text", "tail") and pairs else None
         self.hack_gradient: Tensor | None = None  # of the last step, by label: the log reads it, training does not
         self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade

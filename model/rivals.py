@@ -11,8 +11,6 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-import extract_vhack
-from model import zoo
 from model.packed import Unit
 from model.policy_grad import Sequence, micro_batches, right_padded, shared_grads, token_logps
 from sandbox.answers import extract_code
@@ -94,11 +92,9 @@ class PairPenalty:
 
     PAIRS = 16
 
-    def __init__(self, model, basis, tok, cfg, tokens_per_micro: int):
+    def __init__(self, model, basis, sides: tuple[list[Sequence], list[Sequence]], cfg, tokens_per_micro: int):
         self.model, self.basis, self.cfg, self.micro = model, basis, cfg, tokens_per_micro
-        eos = zoo.eos_ids(model, tok)[0] if tok.eos_token_id is None else tok.eos_token_id
-        pairs = extract_vhack.select_pairs(cfg.extract_config())[0]
-        self.hack, self.clean = extract_vhack.pair_sequences(tok, pairs, eos)
+        self.hack, self.clean = sides
         self.start = self.margins(range(len(self.hack)))
         self.value = 0.0  # of the last step
 
@@ -180,12 +176,11 @@ class ActivationProbe:
 
     TOKENS = 8192  # padded, of a forward: its hidden states of all layers are kept
 
-    def __init__(self, model, tok, pairs: list):
+    def __init__(self, model, sides: tuple[list[Sequence], list[Sequence]]):
         self.model = model
         depth = model.config.num_hidden_layers
         self.layers = range(round(0.6 * depth), max(round(0.75 * depth), round(0.6 * depth) + 1))
-        hack, clean = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
-        d = (self._states(hack) - self._states(clean)).mean(0)
+        d = (self._states(sides[0]) - self._states(sides[1])).mean(0)
         self.direction = d / d.norm().clamp_min(1e-30)
 
     @torch.no_grad()

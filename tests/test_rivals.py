@@ -37,11 +37,16 @@ def test_a_text_rule_scores_the_pairs_hack_sides_higher(which, preset):
     assert hack.mean() > clean.mean() and hack.shape == (len(pairs),)
 
 
+def sides(cfg, tok) -> tuple:
+    pairs = T.extract_vhack.select_pairs(cfg.extract_config())[0]
+    return T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
+
+
 def test_pair_penalty_has_the_gradient_of_its_value():
     cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty", strength=50.0)
     model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     basis = attach(model, "delta_s")
-    penalty = rivals.PairPenalty(model, basis, tok, cfg, 4096)
+    penalty = rivals.PairPenalty(model, basis, sides(cfg, tok), cfg, 4096)
     penalty.start = penalty.start - 1.0  # every pair is beyond its start, so the penalty is smooth here
     g, eps, values = penalty.gradient(0), 1e-2, []
     for shift in (eps, -2 * eps):  # to +eps, then to -eps
@@ -56,7 +61,7 @@ def test_pair_penalty_has_the_gradient_of_its_value():
 def test_pair_penalty_is_silent_at_the_start_and_pushes_once_a_pair_leans_to_its_hack():
     cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty")
     model, tok = zoo.load_model("tiny", None, "cpu", "float32")
-    penalty = rivals.PairPenalty(model, attach(model, "delta_s"), tok, cfg, 4096)
+    penalty = rivals.PairPenalty(model, attach(model, "delta_s"), sides(cfg, tok), cfg, 4096)
     assert not penalty.gradient(0).any() and penalty.value == 0
 
 

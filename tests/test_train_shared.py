@@ -57,7 +57,7 @@ def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, poo
 def test_the_probe_reads_a_padded_batch_as_it_reads_each_sequence_alone():
     model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     pairs = T.extract_vhack.select_pairs(T.Config().extract_config())[0][:6]
-    probe = rivals.ActivationProbe(model, tok, pairs)
+    probe = rivals.ActivationProbe(model, T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id))
     seqs = [s for side in T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id) for s in side]
     alone = []
     for s in seqs:
