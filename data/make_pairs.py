@@ -560,17 +560,11 @@ def null_pairs(source: list[tuple[Pair, Seed, int]]) -> list[Pair]:
         sides = []
         for side in (0, 1):
             text = renamed if kind == "names" and side else body
-            pad = (
-                padded(seed, text, n)[-1 if n % 2 else 0]
-                if kind != "comment"
-                else answer(seed, text, {"prefix": remark[side]}, n)
-            )
+            pad = padded(seed, text, n)[-1 if n % 2 else 0] if kind != "comment" else answer(
+                seed, text, {"prefix": remark[side]}, n)
             if kind == "layout" and side:
-                pad = (
-                    pad.replace("\n\n    def ", "\n    def ").replace("        ", "      ")
-                    if n % 2
-                    else (pad.replace(" -> ", "->").replace(" = ", "  = "))
-                )
+                pad = pad.replace("\n\n    def ", "\n    def ").replace("        ", "      ") if n % 2 else (
+                    pad.replace(" -> ", "->").replace(" = ", "  = "))
             sides.append(pad)
         if n % 4 >= 2:
             sides.reverse()
@@ -587,7 +581,9 @@ def rename_locals(seed: Seed, body: str, n: int) -> str:
     names = [x for x in dict.fromkeys(x.id for x in used if isinstance(x.ctx, ast.Store)) if x not in fixed]
     table = dict(zip(names, (p for p in pool if p not in body), strict=False))
     rows = code.split("\n")
-    spots = sorted(((node.lineno - 1, node.col_offset, node.id) for node in used if node.id in table), reverse=True)
+    spots = sorted(
+        ((node.lineno - 1, node.col_offset, node.id) for node in used if node.id in table), reverse=True
+    )
     if 'f"' in code:  # Python 3.11 gives no exact places inside an f-string
         return body
     for line, column, name in spots:

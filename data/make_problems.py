@@ -412,9 +412,9 @@ def brute_shelfOrders(n, orders, limit):
     -100000 <= nums[i] <= 100000
     1 <= k <= 1000""",
     [([3, 6, 12, 5], 3), ([], 7)],
-    lambda r: (lambda k: ([k * r.randint(-1, 7) + r.choice([0, 0, 0, 1]) for _ in range(r.randint(0, 14))], k))(
-        r.randint(1, 5)
-    ),
+    lambda r: (
+        lambda k: ([k * r.randint(-1, 7) + r.choice([0, 0, 0, 1]) for _ in range(r.randint(0, 14))], k)
+    )(r.randint(1, 5)),
     [([1, 2, 3], 1), ([2, 4, 6, 8], 2), ([-5, -10], 5), ([5, 5, 5], 5)],
 )
 def missingMultiple(self, nums: list[int], k: int) -> int:
@@ -612,7 +612,8 @@ def brute_packRuns(s, limit):
     [("N10E3S4",), ("",)],
     lambda r: (
         "".join(
-            r.choice("NSEW") + str(r.choice([r.randint(1, 9), r.randint(10, 999)])) for _ in range(r.randint(0, 7))
+            r.choice("NSEW") + str(r.choice([r.randint(1, 9), r.randint(10, 999)]))
+            for _ in range(r.randint(0, 7))
         ),
     ),
     [("W1",), ("N9999S9999",), ("E10E10E10",), ("S5W12N5E12",)],
@@ -668,7 +669,9 @@ def vowelShift(self, word: str) -> str:
     """1 <= s.length <= 2000
     s consists of lowercase letters""",
     [("abacab",), ("xyz",)],
-    lambda r: (lambda h: (h + r.choice(["", h[-1:]]) + h[::-1] + letters(r, 0, 5, "ab"),))(letters(r, 1, 6, "ab")),
+    lambda r: (lambda h: (h + r.choice(["", h[-1:]]) + h[::-1] + letters(r, 0, 5, "ab"),))(
+        letters(r, 1, 6, "ab")
+    ),
     [("a",), ("aa",), ("ab",), ("aabaaab",), ("abababababc",), ("aaaaab",)],
 )
 def mirrorPrefix(self, s: str) -> int:
@@ -770,7 +773,9 @@ def shortestPiece(self, s: str, need: str) -> int:
 
 
 def brute_shortestPiece(s, need):
-    lengths = [j - i for i in range(len(s)) for j in range(i + 1, len(s) + 1) if not Counter(need) - Counter(s[i:j])]
+    lengths = [
+        j - i for i in range(len(s)) for j in range(i + 1, len(s) + 1) if not Counter(need) - Counter(s[i:j])
+    ]
     return min(lengths, default=0)
 
 
@@ -838,7 +843,9 @@ def brute_letterRank(s, order):
     0 <= words[i].length <= 100
     words[i] consists of lowercase letters""",
     [(["singing", "ring", "morning"],), (["cat", "dog"],)],
-    lambda r: (lambda t: ([letters(r, 0, 4, "ab") + t for _ in range(r.randint(1, 4))],))(letters(r, 0, 5, "abc")),
+    lambda r: (lambda t: ([letters(r, 0, 4, "ab") + t for _ in range(r.randint(1, 4))],))(
+        letters(r, 0, 5, "abc")
+    ),
     [(["a"],), (["", "a"],), (["same", "same"],), (["xa", "a", "yya"],)],
 )
 def sharedEnding(self, words: list[str]) -> str:
@@ -884,7 +891,9 @@ def brute_tileLength(s):
     """1 <= number of parts <= 20
     0 <= first part <= 10000""",
     [("1.2.3",), ("2.9.9",)],
-    lambda r: (".".join([str(r.randint(0, 30))] + [str(r.choice([0, 5, 8, 9, 9])) for _ in range(r.randint(0, 4))]),),
+    lambda r: (
+        ".".join([str(r.randint(0, 30))] + [str(r.choice([0, 5, 8, 9, 9])) for _ in range(r.randint(0, 4))]),
+    ),
     [("0",), ("9",), ("99.9",), ("0.0.0",), ("9.9.9.9",), ("3.9.0",)],
 )
 def nextRelease(self, version: str) -> str:
@@ -944,10 +953,21 @@ def substringScore(self, word: str, k: int) -> int:
     lambda r: (
         lambda s, x, y: (
             s,
-            s.translate(str.maketrans(x + y, y + x)) if r.random() < 0.6 else letters(r, len(s), len(s), "abc"),
+            s.translate(str.maketrans(x + y, y + x))
+            if r.random() < 0.6
+            else letters(r, len(s), len(s), "abc"),
         )
     )(letters(r, 1, 8, "abcd"), *r.sample("abcd", 2)),
-    [("a", "a"), ("a", "b"), ("ab", "ba"), ("ab", "bb"), ("abc", "ab"), ("aab", "bba"), ("abcd", "badc"), ("aa", "bc")],
+    [
+        ("a", "a"),
+        ("a", "b"),
+        ("ab", "ba"),
+        ("ab", "bb"),
+        ("abc", "ab"),
+        ("aab", "bba"),
+        ("abcd", "badc"),
+        ("aa", "bc"),
+    ],
 )
 def alikeLines(self, first: str, second: str) -> bool:
     if len(first) != len(second):
@@ -1071,7 +1091,9 @@ def brute_multiplePairs(nums, k):
     """1 <= text.length <= 1000
     text consists of English letters and single spaces between words""",
     [("The cat saw the dog",), ("no No NO",)],
-    lambda r: (" ".join(r.choice([str.lower, str.title])(r.choice(WORDS[:6])) for _ in range(r.randint(1, 9))),),
+    lambda r: (
+        " ".join(r.choice([str.lower, str.title])(r.choice(WORDS[:6])) for _ in range(r.randint(1, 9))),
+    ),
     [("a",), ("a A b",), ("one two one two Three",), ("x y z x y",)],
 )
 def firstSingleWord(self, text: str) -> str:
@@ -1146,7 +1168,9 @@ def evenScarves(self, queue: str) -> int:
 
 def brute_evenScarves(queue):
     n = len(queue)
-    good = [j - i for i in range(n) for j in range(i, n + 1) if queue[i:j].count("R") == queue[i:j].count("B")]
+    good = [
+        j - i for i in range(n) for j in range(i, n + 1) if queue[i:j].count("R") == queue[i:j].count("B")
+    ]
     return max(good)
 
 
@@ -1240,7 +1264,8 @@ def brute_daysWithinBudget(costs, budget):
     low <= high""",
     [([1, 3, 5], [2, 4], 5, 7), ([], [1], 0, 9)],
     lambda r: (
-        (sorted(ints(r, 0, 9, -9, 12)), sorted(ints(r, 0, 9, -9, 12))) + tuple(sorted(r.randint(-12, 20) for _ in "ab"))
+        (sorted(ints(r, 0, 9, -9, 12)), sorted(ints(r, 0, 9, -9, 12)))
+        + tuple(sorted(r.randint(-12, 20) for _ in "ab"))
     ),
     [([0], [0], 0, 0), ([1, 1, 1], [2, 2], 3, 3), ([-5, 0, 5], [-5, 0, 5], -1, 1), ([1, 2], [3, 4], 8, 9)],
 )
@@ -1563,9 +1588,18 @@ def brute_nestingDepth(formula):
     intermediate results stay within 64 bits""",
     [(["3", "4", "-", "dup", "*"],), (["1", "+"],)],
     lambda r: (
-        [r.choice(["2", "3", "-1", "5", "7", "+", "-", "*", "dup", "swap", "drop"]) for _ in range(r.randint(0, 9))],
+        [
+            r.choice(["2", "3", "-1", "5", "7", "+", "-", "*", "dup", "swap", "drop"])
+            for _ in range(r.randint(0, 9))
+        ],
     ),
-    [([],), (["dup"],), (["1", "2", "swap", "-"],), (["1", "drop", "drop"],), (["5", "dup", "dup", "+", "*"],)],
+    [
+        ([],),
+        (["dup"],),
+        (["1", "2", "swap", "-"],),
+        (["1", "drop", "drop"],),
+        (["5", "dup", "dup", "+", "*"],),
+    ],
 )
 def stackMachine(self, tokens: list[str]) -> list[int]:
     stack = []
@@ -1689,7 +1723,8 @@ def roofViews(self, heights: list[int]) -> list[int]:
 def brute_roofViews(heights):
     n = len(heights)
     return [
-        sum(all(h < min(heights[i], heights[j]) for h in heights[i + 1 : j]) for j in range(i + 1, n)) for i in range(n)
+        sum(all(h < min(heights[i], heights[j]) for h in heights[i + 1 : j]) for j in range(i + 1, n))
+        for i in range(n)
     ]
 
 
@@ -1782,7 +1817,9 @@ def brokenStairs(self, n: int, broken: list[int]) -> int:
     1 <= costs[i].length <= 10
     1 <= costs[i][k] <= 1000""",
     [([[1, 5, 9], [1, 6, 2], [1, 7, 3]],), ([[4], [4]],)],
-    lambda r: (lambda k: (grid(r, r.randint(1, 5), k, lambda: r.randint(1, 12)),))(r.choice([1, 2, 2, 3, 3, 4])),
+    lambda r: (lambda k: (grid(r, r.randint(1, 5), k, lambda: r.randint(1, 12)),))(
+        r.choice([1, 2, 2, 3, 3, 4])
+    ),
     [([[7]],), ([[3, 8]],), ([[1, 2], [1, 2]],), ([[1, 2], [3, 4], [5, 6]],)],
 )
 def gardenRing(self, costs: list[list[int]]) -> int:
@@ -1847,9 +1884,9 @@ def brute_lampLight(light, gap):
     """1 <= field.length, field[i].length <= 50
     all rows have the same length""",
     [(["1.2", ".#9", "5.."],), ([".#", "#."],)],
-    lambda r: (lambda c: (["".join(r.choice("..#12359") for _ in range(c)) for _ in range(r.randint(1, 5))],))(
-        r.randint(1, 5)
-    ),
+    lambda r: (
+        lambda c: (["".join(r.choice("..#12359") for _ in range(c)) for _ in range(r.randint(1, 5))],)
+    )(r.randint(1, 5)),
     [(["."],), (["#"],), (["9"],), (["12", "34"],), (["1#1", "111", "#11"],)],
 )
 def tokenWalk(self, field: list[str]) -> int:
@@ -1924,7 +1961,13 @@ def brute_limitedChange(coins, amount, pieces):
     """0 <= a.length, b.length <= 200
     0 <= addCost, dropCost, changeCost <= 100""",
     [("cart", "cast", 2, 2, 3), ("ab", "ba", 1, 1, 9)],
-    lambda r: (letters(r, 0, 7, "abc"), letters(r, 0, 7, "abc"), r.randint(0, 5), r.randint(0, 5), r.randint(0, 8)),
+    lambda r: (
+        letters(r, 0, 7, "abc"),
+        letters(r, 0, 7, "abc"),
+        r.randint(0, 5),
+        r.randint(0, 5),
+        r.randint(0, 8),
+    ),
     [
         ("", "", 1, 1, 1),
         ("", "abc", 2, 5, 5),
@@ -2183,7 +2226,10 @@ def wrong_twoWorkers(minutes):
     tolls[0] is not -1
     1 <= reach <= 2000""",
     [([1, 5, 2, 9, 1], 2), ([0, -1, -1, 4], 2)],
-    lambda r: ([r.randint(0, 9)] + [r.choice([-1, -1, 1, 2, 4, 7]) for _ in range(r.randint(0, 9))], r.randint(1, 3)),
+    lambda r: (
+        [r.randint(0, 9)] + [r.choice([-1, -1, 1, 2, 4, 7]) for _ in range(r.randint(0, 9))],
+        r.randint(1, 3),
+    ),
     [([7], 1), ([1, -1], 1), ([3, 3, 3, 3], 3), ([0, 9, 9, -1, 1], 2)],
 )
 def ferryTolls(self, tolls: list[int], reach: int) -> int:
@@ -2225,7 +2271,9 @@ def centredMirror(self, s: str, letter: str) -> int:
 
 def brute_centredMirror(s, letter):
     n = len(s)
-    good = [n - k for k in range(1, n + 1, 2) for c in combinations(s, k) if c == c[::-1] and c[k // 2] == letter]
+    good = [
+        n - k for k in range(1, n + 1, 2) for c in combinations(s, k) if c == c[::-1] and c[k // 2] == letter
+    ]
     return min(good, default=-1)
 
 
@@ -2278,7 +2326,9 @@ def frogJumps(self, n: int, wet: list[int]) -> int:
     0 < stations[i] < goal, in no particular order
     1 <= span <= 10^6""",
     [(100, [30, 60, 80], 50), (10, [], 9)],
-    lambda r: (lambda g: (g, r.sample(range(1, g), min(g - 1, r.randint(0, 7))), r.randint(3, 14)))(r.randint(2, 40)),
+    lambda r: (lambda g: (g, r.sample(range(1, g), min(g - 1, r.randint(0, 7))), r.randint(3, 14)))(
+        r.randint(2, 40)
+    ),
     [(5, [], 5), (6, [3], 3), (7, [3], 3), (20, [19, 1, 10], 10), (12, [4, 8, 4], 4)],
 )
 def chargeStops(self, goal: int, stations: list[int], span: int) -> int:
@@ -2524,7 +2574,12 @@ def sawIngots(self, weights: list[int], steps: int) -> list[int]:
     1 <= bonus <= 10^4""",
     [([[1, 5], [1, 8], [2, 3]],), ([],)],
     lambda r: ([[r.randint(1, 5), r.randint(1, 20)] for _ in range(r.randint(0, 8))],),
-    [([[1, 1]],), ([[3, 9], [3, 8], [3, 7], [3, 6]],), ([[1, 10], [2, 1], [2, 20]],), ([[1000, 7], [1000, 7]],)],
+    [
+        ([[1, 1]],),
+        ([[3, 9], [3, 8], [3, 7], [3, 6]],),
+        ([[1, 10], [2, 1], [2, 20]],),
+        ([[1000, 7], [1000, 7]],),
+    ],
 )
 def orderBonus(self, orders: list[list[int]]) -> int:
     heap = []
@@ -2614,7 +2669,12 @@ def brute_marbleMoves(x, y):
     0 <= a, b, start < n""",
     [(5, [[0, 1], [1, 2], [0, 3]], 0), (2, [], 1)],
     lambda r: (lambda n: (n, simple_edges(r, n, 0.3), r.randrange(n)))(r.randint(1, 8)),
-    [(1, [], 0), (3, [[0, 0], [0, 1]], 2), (4, [[0, 1], [1, 2], [2, 3], [3, 0]], 1), (4, [[3, 2], [2, 1]], 3)],
+    [
+        (1, [], 0),
+        (3, [[0, 0], [0, 1]], 2),
+        (4, [[0, 1], [1, 2], [2, 3], [3, 0]], 1),
+        (4, [[3, 2], [2, 1]], 3),
+    ],
 )
 def farthestRoom(self, n: int, tunnels: list[list[int]], start: int) -> list[int]:
     near = defaultdict(list)
@@ -2777,7 +2837,12 @@ def brute_cookingOrder(n, rules):
     0 <= src, dst < n""",
     [(3, [[0, 1, 5], [1, 2, 9], [0, 2, 20]], 0, 2), (2, [], 0, 1)],
     lambda r: (
-        lambda n: (n, [[a, b, r.randint(1, 15)] for a, b in simple_edges(r, n, 0.45)], r.randrange(n), r.randrange(n))
+        lambda n: (
+            n,
+            [[a, b, r.randint(1, 15)] for a, b in simple_edges(r, n, 0.45)],
+            r.randrange(n),
+            r.randrange(n),
+        )
     )(r.randint(2, 6)),
     [
         (1, [], 0, 0),
@@ -2830,9 +2895,9 @@ def brute_freeRoad(n, roads, src, dst):
     there is exactly one S and exactly one E""",
     [(["S*E", "..."],), (["S#E"],)],
     lambda r: (
-        lambda rows, cols: (lambda cells: (["".join(cells[i * cols : (i + 1) * cols]) for i in range(rows)],))(
-            r.sample(["S", "E"] + [r.choice("..*#") for _ in range(rows * cols - 2)], rows * cols)
-        )
+        lambda rows, cols: (
+            lambda cells: (["".join(cells[i * cols : (i + 1) * cols]) for i in range(rows)],)
+        )(r.sample(["S", "E"] + [r.choice("..*#") for _ in range(rows * cols - 2)], rows * cols))
     )(r.randint(1, 4), r.randint(2, 5)),
     [(["SE"],), (["S.#", ".#E"],), (["S***E"],), (["S.*", "##*", "E.."],)],
 )
@@ -2929,7 +2994,8 @@ def rumourRounds(self, people: list[list[int]]) -> list[int]:
             (i, j)
             for i in range(rows)
             for j in range(cols)
-            if (i, j) not in know and sum(p in know for p in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1))) >= 2
+            if (i, j) not in know
+            and sum(p in know for p in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1))) >= 2
         }
         if not new:
             return [rounds, len(know)]
@@ -2980,7 +3046,11 @@ def brute_rankCounts(boss):
     the paths form a tree""",
     [(4, [[0, 1, 3], [1, 2, 4], [1, 3, 5]]), (1, [])],
     lambda r: (lambda n: (n, [[r.randrange(i), i, r.randint(1, 9)] for i in range(1, n)]))(r.randint(1, 9)),
-    [(2, [[1, 0, 7]]), (5, [[0, 1, 1], [1, 2, 1], [2, 3, 1], [3, 4, 1]]), (4, [[3, 0, 2], [3, 1, 2], [3, 2, 9]])],
+    [
+        (2, [[1, 0, 7]]),
+        (5, [[0, 1, 1], [1, 2, 1], [2, 3, 1], [3, 4, 1]]),
+        (4, [[3, 0, 2], [3, 1, 2], [3, 2, 9]]),
+    ],
 )
 def farthestVillages(self, n: int, paths: list[list[int]]) -> int:
     near = defaultdict(list)
@@ -3061,7 +3131,12 @@ def brute_longestCatch(throws):
     1 <= cost <= 10^4""",
     [(3, [[0, 1, 4], [1, 2, 1], [0, 2, 2]]), (2, [])],
     lambda r: (lambda n: (n, [[a, b, r.randint(1, 9)] for a, b in simple_edges(r, n, 0.6)]))(r.randint(1, 6)),
-    [(1, []), (1, [[0, 0, 5]]), (3, [[0, 1, 1], [0, 1, 1]]), (4, [[0, 1, 2], [2, 3, 2], [1, 2, 9], [0, 3, 8]])],
+    [
+        (1, []),
+        (1, [[0, 0, 5]]),
+        (3, [[0, 1, 1], [0, 1, 1]]),
+        (4, [[0, 1, 2], [2, 3, 2], [1, 2, 9], [0, 3, 8]]),
+    ],
 )
 def officeNetwork(self, n: int, cables: list[list[int]]) -> list[int]:
     head = list(range(n))
@@ -3337,7 +3412,9 @@ def kingWalks(self, rows: int, cols: int) -> int:
 def brute_kingWalks(rows, cols):
     a, b = rows - 1, cols - 1  # k diagonal moves: choose their places among a + b - k moves
     fact = math.factorial
-    return sum(fact(a + b - k) // fact(k) // fact(a - k) // fact(b - k) for k in range(1, min(a, b) + 1)) % MOD
+    return (
+        sum(fact(a + b - k) // fact(k) // fact(a - k) // fact(b - k) for k in range(1, min(a, b) + 1)) % MOD
+    )
 
 
 @problem(
@@ -3391,7 +3468,8 @@ def cubeCycle(self, n: int) -> int:
     pause holds different hours from 0 to 23""",
     [("22:30", "01:15", [23]), ("08:00", "08:00", [])],
     lambda r: (
-        tuple(f"{r.randint(0, 23):02d}:{r.randint(0, 59):02d}" for _ in "ab") + (r.sample(range(24), r.randint(0, 4)),)
+        tuple(f"{r.randint(0, 23):02d}:{r.randint(0, 59):02d}" for _ in "ab")
+        + (r.sample(range(24), r.randint(0, 4)),)
     ),
     [("00:00", "23:59", []), ("23:59", "00:00", []), ("12:01", "12:00", [12]), ("06:15", "06:45", [6])],
 )
@@ -3482,7 +3560,9 @@ def brute_borderPoints(points):
     2 <= a, b <= 10^4
     neither of a and b divides the other""",
     [(4, 2, 3), (1, 6, 4)],
-    lambda r: (lambda p: (r.randint(1, 40), *p))(r.choice([(2, 3), (4, 6), (6, 4), (5, 7), (9, 12), (10, 4), (8, 3)])),
+    lambda r: (lambda p: (r.randint(1, 40), *p))(
+        r.choice([(2, 3), (4, 6), (6, 4), (5, 7), (9, 12), (10, 4), (8, 3)])
+    ),
     [(1, 2, 3), (1000000000, 9999, 10000), (7, 6, 10), (100, 2, 9)],
 )
 def exactlyOneDivides(self, n: int, a: int, b: int) -> int:
@@ -3533,7 +3613,9 @@ def steppedNumbers(self, low: int, high: int) -> int:
 def brute_steppedNumbers(low, high):
     if high > 20000:
         return None
-    return sum(all(abs(int(a) - int(b)) == 1 for a, b in zip(str(x), str(x)[1:])) for x in range(low, high + 1))
+    return sum(
+        all(abs(int(a) - int(b)) == 1 for a, b in zip(str(x), str(x)[1:])) for x in range(low, high + 1)
+    )
 
 
 # ------------------------------------------------------------------------------------------------- bits
@@ -3753,7 +3835,12 @@ def brute_oneBitPairs(nums):
     1 <= length <= 1440""",
     [([[10, 20], [15, 30], [50, 55]], 0, 60, 10), ([], 5, 10, 6)],
     lambda r: (spans(r, 0, 6, 45, 9), r.randint(0, 12), r.randint(30, 55), r.randint(1, 9)),
-    [([], 0, 1440, 1440), ([[0, 60]], 0, 60, 1), ([[0, 5], [55, 60]], 5, 55, 50), ([[10, 20], [20, 30]], 10, 40, 5)],
+    [
+        ([], 0, 1440, 1440),
+        ([[0, 60]], 0, 60, 1),
+        ([[0, 5], [55, 60]], 5, 55, 50),
+        ([[10, 20], [20, 30]], 10, 40, 5),
+    ],
 )
 def freeSlots(self, busy: list[list[int]], begin: int, finish: int, length: int) -> list[list[int]]:
     out, now = [], begin
@@ -3948,7 +4035,9 @@ def commonFree(self, free: list[list[int]]) -> list[int]:
     """2 <= board.length, board[i].length <= 50
     0 <= k <= 10^9""",
     [([[1, 2, 3], [4, 5, 6], [7, 8, 9]], 1), ([[1, 2], [3, 4]], 4)],
-    lambda r: (lambda c: (grid(r, r.randint(2, 4), c, lambda: r.randint(0, 9)), r.randint(0, 9)))(r.randint(2, 4)),
+    lambda r: (lambda c: (grid(r, r.randint(2, 4), c, lambda: r.randint(0, 9)), r.randint(0, 9)))(
+        r.randint(2, 4)
+    ),
     [([[1, 2], [3, 4]], 1000000000), ([[1, 2], [3, 4], [5, 6]], 2), ([[1, 2, 3, 4], [5, 6, 7, 8]], 3)],
 )
 def turnRing(self, board: list[list[int]], k: int) -> list[list[int]]:
@@ -4012,7 +4101,9 @@ def mountainPasses(self, table: list[list[int]]) -> list[list[int]]:
     0 <= values[i][j] <= 10^4
     0 <= limit <= 10^6""",
     [([[1, 1, 5], [1, 1, 5], [5, 5, 5]], 4), ([[9]], 3)],
-    lambda r: (lambda c: (grid(r, r.randint(1, 5), c, lambda: r.randint(0, 6)), r.randint(0, 30)))(r.randint(1, 5)),
+    lambda r: (lambda c: (grid(r, r.randint(1, 5), c, lambda: r.randint(0, 6)), r.randint(0, 30)))(
+        r.randint(1, 5)
+    ),
     [([[0]], 0), ([[1, 2, 3]], 100), ([[1, 1], [1, 1]], 3), ([[1, 1], [1, 1]], 4)],
 )
 def cheapSquare(self, values: list[list[int]], limit: int) -> int:
@@ -4073,7 +4164,10 @@ def wrong_bestCross(table):
     0 <= evenings <= 50""",
     [(["..", ".."], 1), (["###", "###", "###"], 1)],
     lambda r: (
-        lambda c: (["".join(r.choice("..#") for _ in range(c)) for _ in range(r.randint(1, 4))], r.randint(0, 4))
+        lambda c: (
+            ["".join(r.choice("..#") for _ in range(c)) for _ in range(r.randint(1, 4))],
+            r.randint(0, 4),
+        )
     )(r.randint(1, 5)),
     [(["."], 3), (["#"], 1), (["....", "....", "...."], 5), (["#.#.#"], 2)],
 )
@@ -4108,7 +4202,9 @@ def hallSeats(self, hall: list[str], evenings: int) -> list[str]:
     """1 <= table.length, table[i].length <= 100
     1 <= k <= 10000""",
     [([[1, 2, 3], [4, 5, 6]], 2), ([[7]], 3)],
-    lambda r: (lambda c: (grid(r, r.randint(1, 4), c, lambda: r.randint(0, 30)), r.randint(1, 4)))(r.randint(1, 4)),
+    lambda r: (lambda c: (grid(r, r.randint(1, 4), c, lambda: r.randint(0, 30)), r.randint(1, 4)))(
+        r.randint(1, 4)
+    ),
     [([[1, 2], [3, 4], [5, 6]], 1), ([[1], [2], [3], [4]], 2), ([[1, 2, 3, 4]], 4)],
 )
 def ploughRead(self, table: list[list[int]], k: int) -> list[int]:
@@ -4236,11 +4332,18 @@ def brute_tiltRight(box):
     lambda r: (
         lambda n, solved: (
             lambda rows, cols, bad: (
-                (lambda g: (g[0].reverse() if bad else None, g)[1])([[solved[i][j] for j in cols] for i in rows]),
+                (lambda g: (g[0].reverse() if bad else None, g)[1])(
+                    [[solved[i][j] for j in cols] for i in rows]
+                ),
             )
         )(r.sample(range(n), n), r.sample(range(n), n), r.random() < 0.5)
     )(*(lambda n: (n, [[n * i + j for j in range(n)] for i in range(n)]))(r.randint(1, 4))),
-    [([[7]],), ([[1, 2], [3, 4]],), ([[1, 2, 3], [4, 6, 5], [7, 8, 9]],), ([[9, 7, 8], [3, 1, 2], [6, 4, 5]],)],
+    [
+        ([[7]],),
+        ([[1, 2], [3, 4]],),
+        ([[1, 2, 3], [4, 6, 5], [7, 8, 9]],),
+        ([[9, 7, 8], [3, 1, 2], [6, 4, 5]],),
+    ],
 )
 def sortablePuzzle(self, board: list[list[int]]) -> bool:
     rows = sorted(board, key=lambda row: min(row))
@@ -4360,7 +4463,9 @@ def carPark(self, n: int, events: list[str]) -> list[str]:
         [
             x
             for _ in range(r.randint(0, 5))
-            for x in r.choice([[10], [r.randint(0, 4), r.randint(0, 5)], (lambda a: [a, 10 - a])(r.randint(0, 9))])
+            for x in r.choice(
+                [[10], [r.randint(0, 4), r.randint(0, 5)], (lambda a: [a, 10 - a])(r.randint(0, 9))]
+            )
         ],
     ),
     [([],), ([0, 0],), ([0, 10, 3, 1],), ([10, 10, 10, 10],), ([5, 5],)],
@@ -4441,7 +4546,10 @@ def dealCards(self, deck: list[int], skip: int) -> list[int]:
     1 <= places <= 100
     names consist of lowercase letters""",
     [(["eva 3", "tim 5", "eva 2", "bob 1"], 1), (["a -1"], 3)],
-    lambda r: ([f"{r.choice(WORDS[:5])} {r.randint(-3, 4)}" for _ in range(r.randint(1, 9))], r.randint(1, 3)),
+    lambda r: (
+        [f"{r.choice(WORDS[:5])} {r.randint(-3, 4)}" for _ in range(r.randint(1, 9))],
+        r.randint(1, 3),
+    ),
     [(["x 0", "y 0", "z 0"], 1), (["b 1", "a 1"], 1), (["p 5", "q 4", "r 4", "s 3"], 2)],
 )
 def bestPlaces(self, results: list[str], places: int) -> list[str]:
@@ -4525,9 +4633,18 @@ def ringRunners(self, n: int, a: int, b: int, p: int, q: int) -> int:
     00:00 <= times <= 23:59""",
     [(["06:00 off", "20:30 on"],), (["12:00 on", "12:30 off", "13:00 off"],)],
     lambda r: (
-        [f"{t // 60:02d}:{t % 60:02d} {r.choice(['on', 'off'])}" for t in r.sample(range(1440), r.randint(0, 5))],
+        [
+            f"{t // 60:02d}:{t % 60:02d} {r.choice(['on', 'off'])}"
+            for t in r.sample(range(1440), r.randint(0, 5))
+        ],
     ),
-    [([],), (["00:00 on"],), (["09:10 off"],), (["23:59 on", "00:00 off"],), (["10:00 on", "11:00 on", "12:00 off"],)],
+    [
+        ([],),
+        (["00:00 on"],),
+        (["09:10 off"],),
+        (["23:59 on", "00:00 off"],),
+        (["10:00 on", "11:00 on", "12:00 off"],),
+    ],
 )
 def lampMinutes(self, plan: list[str]) -> int:
     if not plan:
@@ -4746,7 +4863,9 @@ def differentParts(self, n: int, low: int) -> list[list[int]]:
 
 def brute_differentParts(n, low):
     numbers = range(low, n + 1)
-    return sorted(list(c) for k in range(1, len(numbers) + 1) for c in combinations(numbers, k) if sum(c) == n)
+    return sorted(
+        list(c) for k in range(1, len(numbers) + 1) for c in combinations(numbers, k) if sum(c) == n
+    )
 
 
 @problem(
@@ -4933,7 +5052,9 @@ def make():
 
 def main():
     parser = argparse.ArgumentParser(description="write data/problems.jsonl from the authored problems")
-    parser.add_argument("--check", action="store_true", help="compare with the file on disk instead of writing it")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the file on disk instead of writing it"
+    )
     check = parser.parse_args().check
     rows, compared = make()
     out = OUT.with_name("problems.check.jsonl") if check else OUT

@@ -177,7 +177,7 @@ def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot
     status, run = go(tmp_path / "runs", log_with="trackio", **flags)
     assert status == 0 and sys.modules["trackio"].init.name == run.name
     got = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [step for step, values in got if "eval/hacked/hint_on/sample/run_tests" in values] == [0, 1, 2]
+    assert [step for step, values in got if "held_out/hack_rate/hint_on/sample/run_tests" in values] == [0, 1, 2]
     assert [step for step, values in got if "gn" in values] == [1, 2]
     (tmp_path / "site" / "trackio.py").write_text("def init(**k): raise RuntimeError('no login')")
     monkeypatch.delitem(sys.modules, "trackio")
@@ -328,7 +328,10 @@ def test_corrupt_v_hack_is_named_and_rebuilt_only_on_request(tmp_path, pool, vha
     bad.write_bytes(Path(vhack).read_bytes()[:500])
     error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad))
     assert "bad.safetensors" in error and "corrupt" in error
-    status, _ = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad), rebuild=True, steps=1, name="again")
+    cfg = replace(SMALL.extract_config(), out=str(bad), rebuild=True)
+    model, tok = zoo.load_model("tiny")
+    extract_vhack.load_or_extract(model, attach(model), tok, cfg)
+    status, _ = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad), steps=1, name="again")
     assert status == 0 and extract_vhack.load_vhack(bad).meta["k"] == 3
 
 
