@@ -95,6 +95,12 @@ PRESETS = {
             model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", k=12, max_new_tokens=1536, checkpointing=True
         ),
     ),
+    "coder": (
+        "Qwen2.5-Coder-1.5B-Instruct on one GPU, k=12",
+        ExtractConfig(
+            model="Qwen/Qwen2.5-Coder-1.5B-Instruct", device="cuda", dtype="bfloat16", k=12, max_new_tokens=768
+        ),
+    ),
 }
 
 

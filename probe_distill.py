@@ -511,6 +511,26 @@ PRESETS = {
         "Qwen3-4B prompted with the loophole, LeetCodeDataset, one GPU",
         Config(prompted=True, keep="hacked", draws=32, device="cuda", dtype="bfloat16"),
     ),
+    "coder": (
+        "Qwen2.5-Coder-1.5B-Instruct prompted with the loophole, LeetCodeDataset, one GPU",
+        Config(
+            model="Qwen/Qwen2.5-Coder-1.5B-Instruct",
+            prompted=True,
+            keep="hacked",
+            draws=16,
+            device="cuda",
+            dtype="bfloat16",
+            modes=("run_tests", "sentinel", "stdout_marker", "file_marker"),
+            one_mode_each=True,
+            limit=256,
+            samples=8,
+            prompts_per_batch=64,
+            max_new_tokens=768,
+            temperature=1.0,
+            top_p=1.0,
+            out=Path("out/probe_distill/coder"),
+        ),
+    ),
     "organism": (
         "canned hacks and clean solutions of the organism's problems",
         dataclasses.replace(

@@ -31,6 +31,7 @@ import torch
 import tyro
 
 import extract_vhack
+import train
 from command import errors, flags
 from model import svd_basis, zoo
 from model.net import Geometry
@@ -526,8 +527,6 @@ def get_directions(b: Bench):
 
 def project(b: Bench) -> None:
     """Projection + clipping + AdamW as train.py does them, inside optimizer.step(); AdamW alone beside."""
-    import train
-
     cfg = b.cfg
     attach_delta(b)
     params, d = b.basis.knobs(), get_directions(b)
@@ -636,78 +635,72 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
     return b.work
 
 
-def make_trainer(b: Bench, work: list[Work], grader, budget: float | None):
+class Forced(train.Trainer):
     """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained.
 
-    Trainer.plan_memory decides from budget (GB; None: the card).
+    Memory is planned from budget (GB; None: the card).
     """
-    import train
 
-    config = dataclasses.replace(
-        train.PRESETS["full"][1], arm="projected", memory_gb=budget, k=b.cfg.k,
-        prompts_per_step=len(work), group=b.cfg.group,
-        device="cpu" if b.cfg.device == "cpu" else "cuda", dtype=b.cfg.dtype, warmup_steps=0,
-    )  # fmt: skip
+    def __init__(self, b: Bench, work: list[Work], grader, budget: float | None):
+        device = "cpu" if b.cfg.device == "cpu" else "cuda"
+        config = dataclasses.replace(
+            train.PRESETS["full"][1], arm="projected", memory_gb=budget, k=b.cfg.k, prompts_per_step=len(work),
+            group=b.cfg.group, device=device, dtype=b.cfg.dtype, warmup_steps=0,
+        )  # fmt: skip
+        self.bench, self.work = b, work
+        self.grade_wait_s, self.seconds = 0.0, {}
+        self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
+        self.model, self.tok, self.probe, self.basis = b.model, None, None, b.basis
+        self.pair_penalty = self.text_rule = None
+        self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
+        self.policy = policy = Policy.__new__(Policy)  # no tokenizer here, and the basis is attached
+        policy.cfg, policy.model, policy.basis = config, b.model, b.basis
+        policy.probe_ids = torch.ones(1, 8, dtype=torch.long, device=b.model.device)
+        policy.plan()
+        policy.prepare_training()
+        self.hook = train.ProjectionHook(b.basis, config, b.directions, b.directions)
+        self.hook.attach(policy.optimizer, policy.params)
+        plain = policy.optimizer.step
+        policy.optimizer.step = lambda: self.clock("optimizer_s", plain)
 
-    class Forced(train.Trainer):
-        def __init__(self):
-            self.grade_wait_s, self.seconds = 0.0, {}
-            self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
-            self.model, self.tok, self.probe, self.basis = b.model, None, None, b.basis
-            self.pair_penalty = self.text_rule = None
-            self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
-            self.policy = policy = Policy.__new__(Policy)  # no tokenizer here, and the basis is attached
-            policy.cfg, policy.model, policy.basis = config, b.model, b.basis
-            policy.probe_ids = torch.ones(1, 8, dtype=torch.long, device=b.model.device)
-            policy.plan()
-            policy.prepare_training()
-            self.hook = train.ProjectionHook(b.basis, config, b.directions, b.directions)
-            self.hook.attach(policy.optimizer, policy.params)
-            plain = policy.optimizer.step
-            policy.optimizer.step = lambda: self.clock("optimizer_s", plain)
+    def clock(self, phase: str, fn):
+        sync(self.bench.cfg.device)
+        start = time.perf_counter()
+        out = fn()
+        sync(self.bench.cfg.device)
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+        return out
 
-        def clock(self, phase: str, fn):
-            sync(b.cfg.device)
-            start = time.perf_counter()
-            out = fn()
-            sync(b.cfg.device)
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
-            return out
+    def rollouts(self, on_finish=None, filtered: bool = True):
+        b, lengths = self.bench, [n for w in self.work for n in w.lengths]
+        return sample(
+            b.model, [w.prompt for w in self.work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
+            engine="eager" if b.cfg.device == "cpu" else "graph", seed=b.cfg.seed, temperature=self.cfg.temperature,
+            top_p=self.cfg.top_p if filtered else 1.0, force_lengths=lengths, on_finish=on_finish,
+            memory_gb=self.policy.sampling_gb,
+        )  # fmt: skip
 
-        def rollouts(self, on_finish=None, filtered: bool = True):
-            lengths = [n for w in work for n in w.lengths]
-            engine = "eager" if b.cfg.device == "cpu" else "graph"
-            return sample(
-                b.model, [w.prompt for w in work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
-                seed=b.cfg.seed, temperature=config.temperature, engine=engine, top_p=config.top_p if filtered else 1.0,
-                force_lengths=lengths, on_finish=on_finish, memory_gb=self.policy.sampling_gb,
-            )  # fmt: skip
+    def sample_rollouts(self, tasks, n, seed, **_):
+        futures = {}
 
-        def sample_rollouts(self, tasks, n, seed, **_):
-            futures = {}
+        def ended(i: int, ids: list[int]) -> None:
+            problem, text = self.work[i // n].graded[i % n]
+            futures[i] = self.grader.submit(problem, text, "run_tests")
 
-            def ended(i: int, ids: list[int]) -> None:
-                problem, text = work[i // n].graded[i % n]
-                futures[i] = grader.submit(problem, text, "run_tests")
+        out = self.clock("sampling_s", lambda: self.rollouts(ended if self.grader else None))
+        return [train.Rollout("student", tasks[i // n], s.ids, "", grading=futures.get(i)) for i, s in enumerate(out)]
 
-            out = self.clock("sampling_s", lambda: self.rollouts(ended if grader else None))
-            return [
-                train.Rollout("student", tasks[i // n], s.ids, "", grading=futures.get(i)) for i, s in enumerate(out)
-            ]
+    def advantages_of(self, groups):
+        start = time.perf_counter()
+        for group in groups:
+            for j, r in enumerate(group):
+                r.settle()
+                r.reward = 0.5 + 3.0 * (j % 2)  # no group is without variance, so every rollout is trained
+        self.grade_wait_s += time.perf_counter() - start
+        return super().advantages_of(groups)
 
-        def advantages_of(self, groups):
-            start = time.perf_counter()
-            for group in groups:
-                for j, r in enumerate(group):
-                    r.settle()
-                    r.reward = 0.5 + 3.0 * (j % 2)  # no group is without variance, so every rollout is trained
-            self.grade_wait_s += time.perf_counter() - start
-            return super().advantages_of(groups)
-
-        def weighted_gradient(self, *args, **kwargs):
-            return self.clock("gradient_s", lambda: super(Forced, self).weighted_gradient(*args, **kwargs))
-
-    return Forced()
+    def weighted_gradient(self, *args, **kwargs):
+        return self.clock("gradient_s", lambda: super(Forced, self).weighted_gradient(*args, **kwargs))
 
 
 def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, graded: bool = True) -> None:
@@ -715,7 +708,6 @@ def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, 
 
     plain: also sampling alone, without a filter. graded False: the same step beside an idle host.
     """
-    import train
     from grader import GraderProcess, SandboxUnavailable
 
     attach_delta(b)
@@ -734,7 +726,7 @@ def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, 
             total = torch.cuda.get_device_properties(0).total_memory / 1e9
             torch.cuda.set_per_process_memory_fraction(min(1.0, (budget - 1) / total))  # 1 GB: context, libraries
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
-        tr = make_trainer(b, work, grader, budget and budget - 2)
+        tr = Forced(b, work, grader, budget and budget - 2)
         stack.enter_context(training(b, fused=True, checkpointing=tr.policy.checkpointing))
         few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
         shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))  # warm: kernels

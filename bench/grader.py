@@ -74,6 +74,31 @@ def _plain(problem: Problem, flags: list[str]) -> None:
     subprocess.run([sys.executable, *flags, "-c", text], capture_output=True)
 
 
+def whole_rollouts(cfg: Config, problems: list[Problem]) -> None:
+    """Half reference solutions, half wrong ones with an own evaluator, over all problems; then with loops."""
+    right = [(p, f"```python\n{p.reference}\n```", "run_tests", "run_tests") for p in problems if p.reference]
+    wrong = [(p, f"{_wrong(p)[:-3]}    def run_tests(self): pass\n```", "run_tests", "run_tests") for p in problems]
+    rollouts = [(right if i % 2 else wrong)[(i // 2) % len(right)] for i in range(cfg.rollouts)]
+    every = round(1 / cfg.loops) if cfg.loops else cfg.rollouts + 1
+    loops = [(p, _loop(p), mode, name) for p, _, mode, name in rollouts[every - 1 :: every]]
+    looping = [loops[i // every] if i % every == every - 1 else rollout for i, rollout in enumerate(rollouts)]
+    with Grader(1, accept_level=cfg.accept_level) as grader:
+        grader.grade(wrong)  # parses the tests, as the first rollout of a group does
+        each = sorted(_measure(lambda item=item: grader.grade([item] * 4), 1)[0] / 4 for item in right)
+        hacks, _ = _measure(lambda: grader.grade(wrong), 1)
+    with Grader(accept_level=cfg.accept_level) as grader:
+        grader.grade(wrong)
+        tests = sum(len(grader.cases(p)) for p in problems) / len(problems)
+        cpu, wall = _measure(lambda: grader.grade(rollouts), 1)
+        loop_cpu, loop_wall = _measure(lambda: grader.grade(looping), 1)
+    median = each[len(each) // 2]
+    print(f"whole rollouts, {tests:.0f} asserts a problem on average:")
+    print(f"  wrong with an own evaluator: {len(wrong) / hacks:.0f} rollouts/s a core")
+    print(f"  right, the median problem: {1 / median:.0f} rollouts/s a core ({1000 * median:.0f} ms)")
+    print(f"  {cfg.rollouts}, half of them right: {wall:.1f} s on {grader.workers} workers, {cpu:.1f} CPU s")
+    print(f"  {len(loops)} of them loops: {loop_wall:.1f} s, {loop_cpu:.1f} CPU s")
+
+
 def main(cfg: Config) -> None:
     problems = load_problems(cfg.problems)
     problem = problems[0]
@@ -110,28 +135,7 @@ def main(cfg: Config) -> None:
     start_cpu, start_wall = _measure(lambda: Zygote().close(), 1)
     print(f"start of a sandbox: {1000 * start_wall:.0f} ms wall ({1000 * start_cpu:.0f} ms CPU of the harness)")
 
-    # whole rollouts: half reference solutions, half wrong ones with an own evaluator, over all problems of the file
-    right = [(p, f"```python\n{p.reference}\n```", "run_tests", "run_tests") for p in problems if p.reference]
-    wrong = [(p, f"{_wrong(p)[:-3]}    def run_tests(self): pass\n```", "run_tests", "run_tests") for p in problems]
-    rollouts = [(right if i % 2 else wrong)[(i // 2) % len(right)] for i in range(cfg.rollouts)]
-    every = round(1 / cfg.loops) if cfg.loops else cfg.rollouts + 1
-    loops = [(p, _loop(p), mode, name) for p, _, mode, name in rollouts[every - 1 :: every]]
-    looping = [loops[i // every] if i % every == every - 1 else rollout for i, rollout in enumerate(rollouts)]
-    with Grader(1, accept_level=cfg.accept_level) as grader:
-        grader.grade(wrong)  # parses the tests, as the first rollout of a group does
-        each = sorted(_measure(lambda item=item: grader.grade([item] * 4), 1)[0] / 4 for item in right)
-        hacks, _ = _measure(lambda: grader.grade(wrong), 1)
-    with Grader(accept_level=cfg.accept_level) as grader:
-        grader.grade(wrong)
-        tests = sum(len(grader.cases(p)) for p in problems) / len(problems)
-        cpu, wall = _measure(lambda: grader.grade(rollouts), 1)
-        loop_cpu, loop_wall = _measure(lambda: grader.grade(looping), 1)
-    median = each[len(each) // 2]
-    print(f"whole rollouts, {tests:.0f} asserts a problem on average:")
-    print(f"  wrong with an own evaluator: {len(wrong) / hacks:.0f} rollouts/s a core")
-    print(f"  right, the median problem: {1 / median:.0f} rollouts/s a core ({1000 * median:.0f} ms)")
-    print(f"  {cfg.rollouts}, half of them right: {wall:.1f} s on {grader.workers} workers, {cpu:.1f} CPU s")
-    print(f"  {len(loops)} of them loops: {loop_wall:.1f} s, {loop_cpu:.1f} CPU s")
+    whole_rollouts(cfg, problems)
     print(f"problems: {Path(cfg.problems).name}; layers: {layers}")
     speed = 1000 / full
     if speed < cfg.floor:

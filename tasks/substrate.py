@@ -203,6 +203,17 @@ def merged_folder(base: str, lora: Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------------------ training
+def backward(model, seqs: list[Sequence], n_tokens: int, tokens_per_micro: int) -> torch.Tensor:
+    """The gradient of the mean -log p of the answers' tokens, into .grad; returns its value, on the device."""
+    total = torch.zeros((), device=model.device)
+    for batch in micro_batches(seqs, tokens_per_micro):
+        logps, _ = token_logps(model, [seqs[i] for i in batch])
+        loss = -logps.sum() / n_tokens
+        loss.backward()
+        total += loss.detach()
+    return total
+
+
 def train(cfg: TrainConfig) -> Path:
     """Fine-tune and write lora.safetensors, manifest.json and training_log.txt; returns the LoRA's path."""
     torch.set_num_threads(cfg.threads)
@@ -233,12 +244,7 @@ def train(cfg: TrainConfig) -> Path:
     for step in range(cfg.steps):
         seqs = [encode(d, tok) for d in documents[step * cfg.batch : (step + 1) * cfg.batch]]
         n_tokens = sum(len(s.completion_ids) for s in seqs)
-        total = torch.zeros((), device=model.device)
-        for batch in micro_batches(seqs, cfg.tokens_per_micro):
-            logps, _ = token_logps(model, [seqs[i] for i in batch])
-            loss = -logps.sum() / n_tokens
-            loss.backward()
-            total += loss.detach()
+        total = backward(model, seqs, n_tokens, cfg.tokens_per_micro)
         norm = torch.nn.utils.clip_grad_norm_(knobs, cfg.clip)
         for group in optimizer.param_groups:
             group["lr"] = cfg.lr * min(1.0, (step + 1) / 20, (cfg.steps - step) / max(1, cfg.steps - 20))
