@@ -844,6 +844,4 @@ def cli(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     with errors.plain_errors():
-        logger.remove()
-        logger.add(sys.stderr, format="{level.name[0]} {message}")  # date, module and line number go to log.txt
         sys.exit(cli(sys.argv[1:]))

@@ -102,8 +102,10 @@ def _end_with_parent() -> None:
 @contextlib.contextmanager
 def plain_errors():
     """Around a script: an expected failure becomes `ERROR: message` on stderr and exit status 1; real bugs keep their
-    traceback. The script bears any terminal, and ends with the runner that started it."""
+    traceback. The script bears any terminal, logs plain lines, and ends with the runner that started it."""
     _bear_any_terminal()
+    logger.remove()
+    logger.add(lambda line: sys.stderr.write(line), format="{level.name[0]} {message}")  # what stderr is at that moment
     _end_with_parent()
     try:
         yield
