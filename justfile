@@ -95,7 +95,7 @@ download-model:
     python -c 'from huggingface_hub import snapshot_download as get; print(get("Qwen/Qwen3-4B"))'
     python -c 'import datasets; print(datasets.load_dataset("newfacade/LeetCodeDataset"))'
 
-# contrastive pairs -> v_hack per weight (preset: smoke, fast, full, organism)
+# contrastive pairs -> v_hack per weight (preset: smoke, fast, full, coder, organism)
 extract preset="full" *flags:
     python extract_vhack.py {{preset}} "${@:2}"
 

@@ -37,8 +37,8 @@ def plan(cfg, model, basis) -> tuple[bool, int, float | None]:
 
 
 def is_shared(device: torch.device, memory_gb: float) -> bool:
-    """Whether --memory-gb leaves most of the card to others; waits then sleep, for those others' cores."""
-    return memory_gb < 0.5 * torch.cuda.get_device_properties(device).total_memory / 1e9
+    """Whether --memory-gb takes less than a quarter of the card: others share it, so waits sleep, for their cores."""
+    return memory_gb < 0.25 * torch.cuda.get_device_properties(device).total_memory / 1e9
 
 
 def sleep_while_waiting(device: torch.device) -> None:
