@@ -180,6 +180,10 @@ export run *flags:
 check-pairs *flags:
     python -m tasks.pairs check data/pairs/*.jsonl "$@"
 
+# the attack corpus on the grader in force here: a table; exit code 1 if anything is fooled, refused or left behind
+attack *flags:
+    python -m bench.attack "$@"
+
 # grader throughput beside the plain subprocess way
 bench-grader *flags:
     python -m bench.grader "$@"

@@ -7,8 +7,14 @@ and studies that must not be called supported.
 """
 # ruff: noqa: E501 (programs are data: they are not wrapped)
 
+import contextlib
 import json
+import os
 import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -1167,7 +1173,7 @@ DIRECT += [
 ]
 
 # ------------------------------------------------------------------------------------------------ canary: needs a leak
-# {file} {env} {port} {sibling} {pid} are filled in by the test; each holds or guards the module text SECRET
+# {file} {port} {sibling} {pid} are filled in from `planted`; each holds or guards the module text SECRET
 CANARY: list[Program] = _programs(
     "reads a secret",
     r"""
@@ -1259,6 +1265,58 @@ if os.listdir(os.path.expanduser("~")) or os.listdir({home!r}):
         def add(self, a, b): return a + b
 """,
 )
+
+SECRET = "class Solution:\n    def add(self, a, b): return a + b\n"
+
+
+@contextlib.contextmanager
+def planted(folder: Path) -> Iterator[dict]:
+    """SECRET as a file, in the environment, on a port, on two sockets, in shared memory; yields where each of them is.
+
+    `seen` fills with what connected. Whoever is to be tried must start inside, to have the environment.
+    """
+    file = folder / "planted_secret.py"
+    file.write_text(SECRET)
+    os.environ["PLANTED_SECRET"] = SECRET
+    sibling = Path(tempfile.mkdtemp(prefix="grader-"))
+    (sibling / "planted_secret.py").write_text(SECRET)
+    shm = Path("/dev/shm/planted_secret")
+    with contextlib.suppress(OSError):
+        shm.write_text(SECRET)
+    servers: list[socket.socket] = []
+    unix = [(socket.AF_UNIX, address) for address in (f"{file}.sock", "\0planted{port}")]
+    for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), *unix):
+        server = socket.socket(family)
+        port = servers[0].getsockname()[1] if servers else 0
+        server.bind(address.format(port=port) if isinstance(address, str) else address)
+        server.listen()
+        servers.append(server)
+    seen: list[str] = []
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                seen.append("connected")
+                client.sendall(SECRET.encode())
+                client.close()
+
+    for server in servers:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+    roots = [str(Path(__file__).resolve().parent.parent), "/"]
+    try:
+        yield {"file": str(file), "port": port, "sibling": str(sibling), "pid": os.getpid(), "roots": roots,
+               "home": str(Path.home()), "seen": seen}  # fmt: skip
+    finally:
+        del os.environ["PLANTED_SECRET"]
+        for server in servers:
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+            server.close()
+        shm.unlink(missing_ok=True)
+        Path(f"{file}.sock").unlink()
+        shutil.rmtree(sibling)
+
 
 # ------------------------------------------------------------------------------------------------ honest: must be right
 HONEST: list[Program] = _programs(

@@ -5,11 +5,9 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -69,47 +67,10 @@ def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-SECRET = "class Solution:\n    def add(self, a, b): return a + b\n"
-
-
 @pytest.fixture
-def planted(tmp_path, monkeypatch):
-    """The secret as a file, in the environment of the harness, on a port, on two sockets, in shared memory."""
-    file = tmp_path / "planted_secret.py"
-    file.write_text(SECRET)
-    monkeypatch.setenv("PLANTED_SECRET", SECRET)
-    sibling = Path(tempfile.mkdtemp(prefix="grader-"))
-    (sibling / "planted_secret.py").write_text(SECRET)
-    shm = Path("/dev/shm/planted_secret")
-    with contextlib.suppress(OSError):
-        shm.write_text(SECRET)
-    servers = []
-    unix = [(socket.AF_UNIX, address) for address in (f"{file}.sock", "\0planted{port}")]
-    for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), *unix):
-        server = socket.socket(family)
-        port = servers[0].getsockname()[1] if servers else 0
-        server.bind(address.format(port=port) if isinstance(address, str) else address)
-        server.listen()
-        servers.append(server)
-    seen: list[str] = []
-
-    def serve(server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = server.accept()
-                seen.append("connected")
-                client.sendall(SECRET.encode())
-                client.close()
-
-    for server in servers:
-        threading.Thread(target=serve, args=(server,), daemon=True).start()
-    yield {"file": str(file), "port": port, "sibling": str(sibling), "pid": os.getpid(), "roots": [str(ROOT), "/"],
-           "home": str(Path.home()), "seen": seen}  # fmt: skip
-    for server in servers:
-        server.close()
-    shm.unlink(missing_ok=True)
-    (sibling / "planted_secret.py").unlink()
-    sibling.rmdir()
+def planted(tmp_path):
+    with A.planted(tmp_path) as places:
+        yield places
 
 
 def test_no_canary_leaks(planted):
