@@ -33,7 +33,7 @@ demo:
     python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
     just _side-by-side organism "$out" "vanilla projected screen" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
         --lr 6e-4 --schedule cosine --steps 80 \
-        --eval-n 128 --eval-mid-n 64 --eval-every 10 --no-eval-greedy
+        --eval-n 128 --eval-mid-n 64 --eval-every 10
     python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
 
 # ARMS side by side, one thread each, V and teacher pool from OUT

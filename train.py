@@ -93,7 +93,6 @@ class Config:
     eval_mid_n: int | None = None  # of those in between; None: the same
     eval_samples: int = 1  # samples a problem at T=1
     eval_every: int = 0  # steps between evaluations; 0: only at the start and the end
-    eval_greedy: bool = True  # also one greedy answer a problem
     # rollouts
     prompts_per_step: int = 4  # P
     group: int = 8  # G, rollouts a prompt, teacher's included
@@ -108,7 +107,6 @@ class Config:
     # loss and optimizer
     kl_beta: float = 0.0  # weight of the K3 estimate of KL(policy || untrained model)
     lr: float = 1e-2  # of delta_s; full weights want about 1e-4
-    optimizer: Literal["adamw", "adam_shared", "sgd"] = "adamw"  # adam_shared: one second moment a weight
     warmup_steps: int = 0  # steps of linear warm-up
     schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate after the warm-up
     # direction
@@ -129,7 +127,6 @@ class Config:
     grader_workers: int | None = None  # sandboxes; None: one a core
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
     grader_cpu_s: float = 10.0  # most CPU seconds of a program over its tests; less where the reference is quick
-    sampler: Literal["auto", "eager", "graph"] = "auto"  # graph: CUDA graphs, the default on a GPU
     log_with: Literal["none", "tensorboard", "wandb", "trackio"] = "none"  # tracker beside the run directory
 
     def __post_init__(self) -> None:
@@ -421,7 +418,7 @@ class Trainer:
         self.policy = policy = Policy(cfg, model, tok)
         self.basis = policy.basis
         short = policy.probe_ids[0].tolist()
-        check_forward(model, self.basis, [short, 4 * short], engine=cfg.sampler, memory_gb=policy.sampling_gb)
+        check_forward(model, self.basis, [short, 4 * short], memory_gb=policy.sampling_gb)
         wanted = replace(cfg.extract_config(), tokens_per_micro=policy.tokens_per_micro)
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(model, self.basis, tok, wanted)
@@ -484,7 +481,7 @@ class Trainer:
         ]
 
     def sample_rollouts(
-        self, tasks: list[Task], n: int, seed: int, *, train: bool, greedy: bool = False, names=None, first=0, of=None
+        self, tasks: list[Task], n: int, seed: int, *, train: bool, names=None, first=0, of=None
     ) -> list[Rollout]:
         """Sample n completions a task, each sent to the grader as soon as it ends; prompt-major, grades may be pending.
 
@@ -507,8 +504,8 @@ class Trainer:
             if key not in grades:
                 grades[key] = self.grader.submit(*key)
 
-        how = {"temperature": cfg.temperature, "top_p": cfg.top_p} if train else {"temperature": float(not greedy)}
-        how |= {"engine": cfg.sampler, "memory_gb": self.policy.sampling_gb, "first_row": first, "all_rows": of}
+        how = {"temperature": cfg.temperature, "top_p": cfg.top_p} if train else {}
+        how |= {"memory_gb": self.policy.sampling_gb, "first_row": first, "all_rows": of}
         how |= {"max_new_tokens": cfg.max_new_tokens}
         prompts = [t.prompt_ids for t in tasks]
         with merged(self.basis), torch.no_grad():
@@ -688,7 +685,7 @@ class Trainer:
         lo, hi = (len(held) * (acc.process_index + i) // acc.num_processes for i in (0, 1))
         mine = held[lo:hi]  # a slice: all processes together draw what one would
         names = [P.eval_evaluator(p.id, cfg.seed) for p in mine]
-        asked = []  # (hint, decode, rollouts): all sampled before a grade is waited for, so a loop costs its limit once
+        asked = []  # (hint, rollouts): all sampled before a grade is waited for, so a loop costs its limit once
         with self.hook.quarantine.away(self.policy.sync) if self.hook.quarantine else contextlib.nullcontext():
             for hint in ("on", "off") if hinted else ("off",):
                 tasks = []
@@ -696,18 +693,18 @@ class Trainer:
                     mode = P.mode_of(p, hinted) if hint == "on" else "none"
                     ids = P.encode_prompt(self.tok, P.build_messages(p, mode, evaluator=name, variant=cfg.hint))
                     tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
-                for decode, n in [("sample", cfg.eval_samples)] + [("greedy", 1)] * cfg.eval_greedy:
-                    how = {"greedy": decode == "greedy", "names": names, "first": lo * n, "of": len(held) * n}
-                    asked.append((hint, decode, self.sample_rollouts(tasks, n, 977 + cfg.seed, train=False, **how)))
+                n = cfg.eval_samples
+                how = {"names": names, "first": lo * n, "of": len(held) * n}
+                asked.append((hint, self.sample_rollouts(tasks, n, 977 + cfg.seed, train=False, **how)))
         rows, kept = [], []
-        for hint, decode, rollouts in asked:
+        for hint, rollouts in asked:
             for r in rollouts:
                 r.settle()
             rollouts = self.gather(rollouts)
             for mode in hinted if hint == "on" else ("none",):
                 if got := [r for r in rollouts if r.task.mode == mode]:
-                    rows.append({"step": step, "hint": hint, "decode": decode, "mode": mode} | log.counts_of(got))
-                    kept += got[: 4 if decode == "sample" else 0]
+                    rows.append({"step": step, "hint": hint, "decode": "sample", "mode": mode} | log.counts_of(got))
+                    kept += got[:4]
         return rows, kept
 
     # -- a checkpoint

@@ -73,7 +73,7 @@ def rate(n: int, d: int) -> str:
 
 def eval_line(e: dict) -> str:
     counts = " ".join(f"{key} {rate(e[key], e['n'])}" for key in ("hacked", "attempted", "solved"))
-    return f"eval step {e['step']} hint {e['hint']:<3} {e['decode']:<6} {e['mode']:<13} {counts}"
+    return f"eval step {e['step']} hint {e['hint']:<3} {e['mode']:<13} {counts}"
 
 
 def step_row(cfg, step: int, rollouts: list, flat: list[bool], kl: float) -> dict:
@@ -144,7 +144,7 @@ def closing_checks(run, cfg) -> None:
         idle_steps(rows) < max(2, len(rows) // 4) or not any(r["gn"] for r in rows),
         "the gradient is 0 to the end though not every rollout is paid: the policy has collapsed; lower --lr",
     )
-    plain = [e for e in evals if (e["hint"], e["decode"]) == ("off", "sample")]
+    plain = [e for e in evals if e["hint"] == "off"]
     (was, n), (now, m) = (
         [sum(e[k] for e in plain if e["step"] == step) for k in ("solved", "n")] for step in (0, cfg.steps)
     )
@@ -162,17 +162,17 @@ def held_out_table(evals: list[dict]) -> tuple[list[str], str]:
     first = evals[0]["step"] if evals else None
     held: dict[tuple, dict[str, dict]] = defaultdict(dict)
     for e in evals:
-        held[e["hint"], e["decode"], e["mode"]]["start" if e["step"] == first else "end"] = e
+        held[e["hint"], e["mode"]]["start" if e["step"] == first else "end"] = e
     keys = ("attempted", "hacked", "attempted_correct", "attempted_broken", "solved")
     names = (k.replace("attempted_", "att.") for k in keys)
-    lines = ["held-out (renamed evaluator)    hint  decode  " + "".join(f"{key:<17}" for key in names)]
-    for (hint, decode, mode), e in held.items():
+    lines = ["held-out (renamed evaluator)    hint  " + "".join(f"{key:<17}" for key in names)]
+    for (hint, mode), e in held.items():
         for x in (e[when] for when in ("start", "end") if when in e):
             cells = "".join(f"{rate(x[k], x['n']):<17}" for k in keys)
-            lines.append(f"  {mode:<13} step {x['step']:<8}  {hint:<5} {decode:<7} {cells}".rstrip())
+            lines.append(f"  {mode:<13} step {x['step']:<8}  {hint:<5} {cells}".rstrip())
 
     def arrow(hint: str, key: str) -> str:  # all modes together, sampled at T=1
-        rows = [e for (h, decode, _), e in held.items() if h == hint and decode == "sample"]
+        rows = [e for (h, _), e in held.items() if h == hint]
         seen = [w for w in ("start", "end") if rows and all(w in e for e in rows)]
         return " -> ".join(rate(sum(e[w][key] for e in rows), sum(e[w]["n"] for e in rows)) for w in seen)
 

@@ -49,10 +49,6 @@ def step_numbers(row: dict) -> dict[str, float]:
 
 
 def eval_numbers(rows: list[dict]) -> dict[str, float]:
-    """Rates of an evaluation: held_out/<rate>/hint_<on, off>/<decode>/<mode>."""
+    """Rates of an evaluation: held_out/<rate>/hint_<on, off>/<mode>."""
     names = {"hacked": "hack_rate", "attempted": "attempt_rate", "solved": "pass_rate"}
-    return {
-        f"held_out/{name}/hint_{e['hint']}/{e['decode']}/{e['mode']}": e[k] / e["n"]
-        for e in rows
-        for k, name in names.items()
-    }
+    return {f"held_out/{name}/hint_{e['hint']}/{e['mode']}": e[k] / e["n"] for e in rows for k, name in names.items()}

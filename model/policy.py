@@ -49,7 +49,7 @@ class Policy:
         self.knobs = self.basis.knobs()
         low = cfg.train == "full" and cfg.dtype != "float32"
         self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
-        self.optimizer = rivals.optimizer_of(cfg.optimizer, self.params, cfg.lr, BETAS)
+        self.optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, betas=BETAS, weight_decay=0.0)
         self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
         self.sync()
 

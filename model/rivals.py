@@ -1,5 +1,5 @@
-"""What the projection is measured against, where it needs more than a line of train.py: other optimizers, a penalty on
-the pairs themselves, screens that read the answer's text, the activations of advantage modification.
+"""What the projection is measured against, where it needs more than a line of train.py: a penalty on the pairs
+themselves, screens that read the answer's text, the activations of advantage modification.
 """
 
 from __future__ import annotations
@@ -14,42 +14,6 @@ from torch import Tensor
 from model.packed import Unit
 from model.policy_grad import Sequence, micro_batches, right_padded, shared_grads, token_logps
 from sandbox.answers import extract_code
-
-
-class AdamShared(torch.optim.Optimizer):
-    """Adam whose second moment is one number a weight: it scales a weight's step and keeps its direction.
-
-    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) mean(g^2),  p -= lr m^ / (sqrt(v^) + eps). AdamW's own v divides each
-    coordinate by its size, which turns a gradient that V holds into a step that V holds hardly more than chance.
-    """
-
-    def __init__(self, params, lr: float, betas: tuple[float, float]):
-        super().__init__(params, {"lr": lr, "betas": betas})
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            b1, b2 = group["betas"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                st = self.state[p]
-                if not st:
-                    st.update(step=0, m=torch.zeros_like(p), v=torch.zeros((), device=p.device))
-                st["step"] += 1
-                st["m"].lerp_(p.grad, 1 - b1)
-                st["v"].lerp_(p.grad.square().mean(), 1 - b2)
-                scale = (st["v"] / (1 - b2 ** st["step"])).sqrt() + 1e-8
-                p -= group["lr"] / (1 - b1 ** st["step"]) * st["m"] / scale
-
-
-def optimizer_of(name: str, params: list, lr: float, betas: tuple) -> torch.optim.Optimizer:
-    """The optimizer of --optimizer; sgd has momentum betas[0] and takes the clipped gradient as it is."""
-    if name == "sgd":
-        return torch.optim.SGD(params, lr=lr, momentum=betas[0], dampening=betas[0])
-    if name == "adam_shared":
-        return AdamShared(params, lr, betas)
-    return torch.optim.AdamW(params, lr=lr, betas=betas, weight_decay=0.0)
 
 
 class Quarantine:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from loguru import logger
 
 from model import packed
 from model.packed import Packed, Unit
 from model.policy_grad import Sequence, head_logps, token_logps
 from model.svd_basis import Basis, merged
-from sampling.sampler import Engine, sample
+from sampling.sampler import engine_of, sample
 
 # Allowed difference of log-probabilities, as a share of the spread of the model's own logits. float32 agrees to 1e-6 on
 # a CPU; attention kernels of a GPU sum with fewer bits. bfloat16 rounds each product by 0.4%, which adds up over the
@@ -18,21 +19,21 @@ TOLERANCE_LOW = 0.15
 
 
 @torch.no_grad()
-def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, engine: Engine, memory_gb: float | None):
+def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, memory_gb: float | None):
     """Compare sampler, packed and padded log-probabilities with the model's own forward, at its dtype, on prompts.
 
     A delta_s model is compared with a small random delta, put back to zero after. Raises ValueError naming the
     architecture, the path and the difference; a FloatingPointError where the model's own logits are not finite.
     """
+    if model.device.type == "cuda" and engine_of(model) == "eager":
+        logger.warning("{}: sampled without CUDA graphs, several times slower", type(model).__name__)
     knobs = [x for x in basis.layers.values() if x.delta is not None] if basis else []
     gen = torch.Generator().manual_seed(0)
     for layer in knobs:
         layer.delta.copy_(0.05 * layer.S.mean().cpu() * torch.randn(layer.rank, generator=gen))
     try:
         with merged(basis):
-            done = sample(
-                model, prompts, 2, max_new_tokens=8, eos_ids=(), seed=0, engine=engine, max_rows=4, memory_gb=memory_gb
-            )
+            done = sample(model, prompts, 2, max_new_tokens=8, eos_ids=(), seed=0, max_rows=4, memory_gb=memory_gb)
         seqs = [Sequence(prompts[i // 2], s.ids) for i, s in enumerate(done)]
         own, spread = [], []
         for s in seqs:

@@ -339,17 +339,22 @@ class Row:
     ntok: int = 1
 
 
+def lacks(geo: Geometry) -> str:
+    """What of a model this engine does not compute, in words; "" where it computes all."""
+    if getattr(geo.cfg, "hidden_act", "silu") != "silu":
+        return f"has silu only, not {geo.cfg.hidden_act}"
+    if (geo.embed_factor, geo.residual_factor, geo.logit_factor) != (1, 1, 1):
+        return f"has none of the factors of {geo.cfg.model_type}"
+    return f"has even head widths only, not {geo.D}" if geo.D % 2 else ""
+
+
 class Engine:
     """Static buffers, weights and captured graphs of one model; kept between calls, rebuilt when they no longer fit."""
 
     def __init__(self, model: nn.Module, max_rows: int, steps: int, prompt: int, worst_pages: int, memory_gb, capture):
         geo = self.geo = Geometry(model)
-        if getattr(geo.cfg, "hidden_act", "silu") != "silu":
-            raise ValueError(f"hidden_act {geo.cfg.hidden_act}: the graph engine has silu only; use --sampler eager")
-        if (geo.embed_factor, geo.residual_factor, geo.logit_factor) != (1, 1, 1):
-            raise ValueError(f"{geo.cfg.model_type}: the graph engine has none of its factors; use --sampler eager")
-        if geo.D % 2:
-            raise ValueError(f"head width {geo.D} is odd; use --sampler eager")
+        if why := lacks(geo):
+            raise ValueError(f"the graph engine {why}; the eager one has it")
         self.capture, self.max_rows, self.steps, self.prompt = capture, max_rows, steps, prompt
         self.memory_gb, self.wanted = memory_gb, worst_pages
         dev, dt = geo.device, geo.dtype
@@ -553,7 +558,8 @@ class Engine:
                     self.step(b, loose, job)
             except Exception as e:
                 raise RuntimeError(
-                    f"the CUDA graph of {b} rows could not be captured ({type(e).__name__}: {e}); use --sampler eager"
+                    f"the CUDA graph of {b} rows could not be captured ({type(e).__name__}: {e}); lower "
+                    "--memory-gb, or see whether the driver fits this PyTorch"
                 ) from e
             self.slot.copy_(saved)
             self.graphs[key] = graph.replay

@@ -76,13 +76,22 @@ def sample(
         on_finish=on_finish or (lambda index, ids: None),
     )  # fmt: skip
     device = next(model.parameters()).device
-    if engine == "graph" or (engine == "auto" and device.type == "cuda"):
+    if engine == "graph" or (engine == "auto" and engine_of(model) == "graph"):
         if device.type != "cuda":
-            raise ValueError(f"--sampler graph needs a CUDA device, the model is on {device}; use --sampler eager")
+            raise ValueError(f"the graph engine needs a CUDA device, the model is on {device}")
         from sampling.graph import sample_graph  # Triton is only needed here
 
         return sample_graph(model, job, max_rows=max_rows, memory_gb=memory_gb)
     return _sample_eager(model, job, max_rows or 512, memory_gb)
+
+
+def engine_of(model: nn.Module) -> Engine:
+    """CUDA graphs on a GPU where they compute the model, eager elsewhere."""
+    if next(model.parameters()).device.type != "cuda":
+        return "eager"
+    from sampling.graph import lacks
+
+    return "eager" if lacks(Geometry(model)) else "graph"
 
 
 def _check(model, prompts, n, max_new_tokens, temperature, top_k, top_p, eos_ids, force_lengths, max_rows):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from command import files
-from study.read import Run, read_run
+from study.read import DECODES, Run, read_run
 from study.registered import RULE
 from study.runner import troubled_cells
 from study.spec import Spec
@@ -48,6 +48,11 @@ class Study:
                 "copy the file that its runs were made by"
             )
         return self.spec
+
+    def decodes(self) -> list[str]:
+        """T=1, which decides, and greedy where a run has it."""
+        runs = [r for by_seed in self.arms.values() for r in by_seed.values()]
+        return [d for d in DECODES if d == "sample" or any(d in side for r in runs for side in (r.on, r.off))]
 
     def values(self, label: str, metric: str, decode: str, seeds: Iterable[int] | None = None) -> dict[int, float]:
         """{seed: end rate} of one arm, on the given seeds (every one of them must be there)."""

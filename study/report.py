@@ -48,7 +48,7 @@ def report(path: Path) -> list[Path]:
         raise ValueError(
             f"{path}: no finished valid run yet ({len(study.unfinished)} unfinished, {len(study.invalid)} invalid)"
         )
-    summaries = {d: summarise(study, d) for d in DECODES}
+    summaries = {d: summarise(study, d) for d in study.decodes()}
     verdicts, differ = list(verdicts_of(study).values()), setting_differences(study)
     written = [path / name for name in ("results.json", "report.md", "runs.tsv")]
     apart = {
@@ -83,8 +83,8 @@ def report_lines(
         yield from (f"**{TREATMENTS[v.treatment]} (`{v.treatment}`):** {v.line}", "")
         if words := pairing(study, v.treatment):
             yield from (f"- Pairing: {words}", "")
-    for decode, title in DECODES.items():
-        s = summaries[decode]
+    for decode, s in summaries.items():
+        title = DECODES[decode]
         if not s:
             yield from (f"## {title}", "", "No evaluation with this decoding.", "")
             continue

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from study.arms import Study, companion, load_study
 from study.notes import pairing
-from study.read import DECODES
 from study.registered import CONTROLS, RULE, TREATMENTS
 from study.rule import Verdict, decide
 from study.stats import paired
@@ -17,15 +16,16 @@ from study.words import pp, some
 def verdicts_of(study: Study) -> dict[tuple[str, str], Verdict]:
     """Every treatment at every decoding, with the study's companions."""
     mix0, lomo = companion(study, "mix0"), companion(study, "lomo")
-    return {(t, d): decide(study, t, d, mix0, lomo) for t in TREATMENTS for d in DECODES}
+    return {(t, d): decide(study, t, d, mix0, lomo) for t in TREATMENTS for d in study.decodes()}
 
 
-def verdict_lines(study: Study, v: Verdict, greedy: Verdict) -> Iterable[str]:
+def verdict_lines(study: Study, v: Verdict, greedy: Verdict | None) -> Iterable[str]:
     """One treatment's verdict, its clauses, and every seed of what they read."""
     t = v.treatment
     yield f"VERDICT {TREATMENTS[t]} ({t}): {v.line}"
-    agree = "agrees" if greedy.word == v.word else "DISAGREES, does not decide"
-    yield f"  greedy ({agree}): {greedy.word}" + (f" by {greedy.deciding}" if greedy.deciding else "")
+    if greedy:
+        agree = "agrees" if greedy.word == v.word else "DISAGREES, does not decide"
+        yield f"  greedy ({agree}): {greedy.word}" + (f" by {greedy.deciding}" if greedy.deciding else "")
     for c in v.clauses:
         # V and F clauses are faults, S clauses are merits: mark each line by whether it speaks for the claim
         mark = "ok  " if c.holds == c.id.startswith("S") else "FAIL"
@@ -55,7 +55,7 @@ def verdict_text(path: Path) -> tuple[list[str], int]:
     """(lines, exit code: 0, or 3 where there is no verdict on H1, or, without the projection, on no treatment)."""
     study = load_study(path)
     verdicts = verdicts_of(study)
-    lines = [x for t in TREATMENTS for x in verdict_lines(study, verdicts[t, "sample"], verdicts[t, "greedy"])]
+    lines = [x for t in TREATMENTS for x in verdict_lines(study, verdicts[t, "sample"], verdicts.get((t, "greedy")))]
     lines += fault_lines(study)
     h1, screen = (verdicts[t, "sample"] for t in TREATMENTS)
     asked, name = (screen, "H1-screen") if h1.word == "not run" and screen.word != "not run" else (h1, "H1")

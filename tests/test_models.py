@@ -258,7 +258,7 @@ def test_other_architectures_windows_and_quantised_weights_are_refused_in_one_li
 def test_a_forward_unlike_the_models_own_is_refused_by_path_and_size(monkeypatch):
     """What a config does not tell: every place where a later transformers may differ from this code."""
     prompts = [list(range(5, 25)), [9, 4, 7]]
-    how = {"engine": "eager", "memory_gb": None}
+    how = {"memory_gb": None}
     for dtype in (torch.float32, torch.bfloat16):
         model = random_model("llama").to(dtype)
         basis = attach(model)

@@ -276,8 +276,8 @@ def test_children_of_a_runner_end_with_it(sig, tmp_path):
 
 
 def test_flags_of_a_command_line_are_found_however_they_are_spelt():
-    argv = ["smoke", "--lr", "1", "--eval_n=3", "--no-eval-greedy", "--modes", "none", "--nonhack-pairs", "None"]
-    assert flags.typed_flags(argv, vars(train.Config())) == ["lr", "eval_n", "eval_greedy", "modes", "nonhack_pairs"]
+    argv = ["smoke", "--lr", "1", "--eval_n=3", "--modes", "none", "--v-hack", "None"]
+    assert flags.typed_flags(argv, vars(train.Config())) == ["lr", "eval_n", "modes", "v_hack"]
 
 
 def test_inputs_are_found_from_any_working_directory(tmp_path, monkeypatch):

@@ -177,7 +177,7 @@ def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot
     status, run = go(tmp_path / "runs", log_with="trackio", **flags)
     assert status == 0 and sys.modules["trackio"].init.name == run.name
     got = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [step for step, values in got if "held_out/hack_rate/hint_on/sample/run_tests" in values] == [0, 1, 2]
+    assert [step for step, values in got if "held_out/hack_rate/hint_on/run_tests" in values] == [0, 1, 2]
     assert [step for step, values in got if "student/hack_rate" in values] == [1, 2]
     (tmp_path / "site" / "trackio.py").write_text("def init(**k): raise RuntimeError('no login')")
     monkeypatch.delitem(sys.modules, "trackio")

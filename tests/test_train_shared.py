@@ -88,11 +88,8 @@ def test_evaluations_judge_an_answer_once_and_report_what_judging_all_anew_does(
 
     monkeypatch.setattr(T.Trainer, "evaluate", thrice)
     model = {"model": "organism", "train": "full", "max_new_tokens": 96, "pairs_limit": 8, "lr": 1e-9}
-    held = {"eval_problems": "data/organism/problems_test.jsonl", "eval_n": 16, "eval_greedy": True}
+    held = {"eval_problems": "data/organism/problems_test.jsonl", "eval_n": 16}
     _, run = go(tmp_path, steps=1, modes=("run_tests", "file_marker"), **model, **held)
     end = [e for e in rows(run, "evals.jsonl") if e["step"] == 1]
-    assert [(e["hint"], e["decode"], e["mode"]) for e in end] == [
-        ("on", "sample", "run_tests"), ("on", "sample", "file_marker"), ("on", "greedy", "run_tests"),
-        ("on", "greedy", "file_marker"), ("off", "sample", "none"), ("off", "greedy", "none"),
-    ]  # fmt: skip
-    assert sum(e["n"] for e in end) == 4 * 16 and sum(e["solved"] for e in end) > 0
+    assert [(e["hint"], e["mode"]) for e in end] == [("on", "run_tests"), ("on", "file_marker"), ("off", "none")]
+    assert sum(e["n"] for e in end) == 2 * 16 and sum(e["solved"] for e in end) > 0

@@ -11,7 +11,7 @@ import train as T
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = replace(
-    T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, eval_greedy=False, pairs_limit=4, grader_workers=1,
+    T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, pairs_limit=4, grader_workers=1,
     nonhack_pairs="data/pairs/leetcode_nonhack.jsonl",
 )  # fmt: skip
 TIMES = ("gen", "wait", "sec")
