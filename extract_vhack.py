@@ -41,6 +41,7 @@ from tasks import pairs as pairs_module
 from tasks import problems
 
 FORMAT = 4  # bump when the file's meaning changes: an older file is then named and refused
+ORACLES = ("oracle", "oracle_now")  # --v that reads labels, see Oracle
 HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening controls
 
 
@@ -189,6 +190,45 @@ def haar_directions(basis: Basis, like: DirectionSet, seed: int) -> DirectionSet
         r = torch.randn(m, d, generator=gen).to(V.device)
         means.append((r / r.norm(dim=-1, keepdim=True) * mean.norm(dim=-1, keepdim=True)).flatten())
     return DirectionSet(torch.cat(vs, 1), like.S, like.signed, torch.cat(means))
+
+
+def of_gradient(basis: Basis, h: Tensor) -> DirectionSet:
+    """A gradient h (D,) as one direction a weight."""
+    S = torch.cat([x.norm(dim=-1) for x in basis.split(h)])[None]  # (1, M)
+    V = h[None] / per_weight(basis, S).clamp_min(1e-30)
+    return DirectionSet(V, S, S > 0, h / h.norm().clamp_min(1e-30))
+
+
+class Oracle:
+    """Directions from the labelled hack gradients of a run's own rollouts: they read labels, so a projection along them
+    is an upper bound and no method.
+
+    oracle: the top k a weight of the last BANK hack gradients before this step; oracle_now: this step's own.
+    """
+
+    BANK = 20
+
+    def __init__(self, basis: Basis, which: str, k: int):
+        self.basis, self.which, self.k = basis, which, k
+        self.bank: list[Tensor] = []  # hack gradients (D,) of earlier steps, the newest last
+
+    def directions(self, h: Tensor | None) -> DirectionSet | None:
+        """What a step with the hack gradient h is projected with (None: nothing); h then joins the bank."""
+        if self.which == "oracle_now":
+            return None if h is None else of_gradient(self.basis, h)
+        known = top_directions(self.basis, torch.stack(self.bank), self.k, 0.0, 0.05) if self.bank else None
+        if h is not None:
+            self.bank = [*self.bank, h.clone()][-self.BANK :]
+        return known
+
+
+def hack_gradient(rollouts: list, nll: Tensor) -> Tensor:
+    """h (D,) = sum_i A_i grad(-log p_i) / (n max_new) over the student's attempts with A_i > 0, by label.
+
+    nll (n, D): that gradient of each rollout at its own positions. 0 where there is no such attempt.
+    """
+    a = [r.advantage * (r.source == "student" and r.attempted and r.advantage > 0) for r in rollouts]
+    return torch.tensor(a, device=nll.device, dtype=nll.dtype) @ nll
 
 
 def within_class(hack: Tensor, clean: Tensor, seed: int) -> Tensor:

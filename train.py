@@ -52,11 +52,12 @@ from tasks.prompts import Task, build_tasks, pick_tasks
 
 Arm = Literal["vanilla", "projected", "shrink", "route", "screen", "pair_penalty", "adv_mod", "gt_penalty",
               "gt_screen", "inoculation"]  # fmt: skip
-V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail"]
+V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail", "oracle", "oracle_now"]
 Gate = Literal["one_sided", "half_space", "no_gate", "reverse"]
 PROJECTS = ("projected", "shrink", "route")
 DIRECTIONS = {  # what --v may be; arms that are not here have no direction
-    **dict.fromkeys(PROJECTS, ("hack", "haar", "within", "nonhack")),
+    **dict.fromkeys(("projected", "shrink"), ("hack", "haar", "within", "nonhack", "oracle", "oracle_now")),
+    "route": ("hack", "haar", "within", "nonhack"),
     "screen": ("hack", "haar", "within", "random", "length", "text", "tail"),
 }
 STRENGTH = {  # of the arm's own term where --strength is not given
@@ -258,21 +259,6 @@ def group_advantages(rewards: Tensor, keep: Tensor) -> Tensor:
     return torch.where(n >= 2, a, torch.zeros_like(a))
 
 
-@torch.no_grad()
-def modified_rewards(cfg: Config, rewards: Tensor, rollouts: list[Rollout], hidden: Tensor | None) -> Tensor:
-    """The rivals' change of the reward (P, G): ground-truth penalty, or advantage modification of Wu & Tang.
-
-    adv_mod: r (1 - alpha sigmoid(z) 1[z > 0]), z = (s - mean s) / max(sd s, .1) in the group, s = h . d.
-    """
-    if cfg.arm == "gt_penalty":
-        return rewards - cfg.weight * torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(rewards)
-    if cfg.arm == "adv_mod":
-        s = hidden.view_as(rewards)
-        z = (s - s.mean(1, keepdim=True)) / s.std(1, keepdim=True, unbiased=False).clamp_min(0.1)
-        return rewards * (1 - cfg.weight * z.sigmoid() * (z > 0))
-    return rewards
-
-
 # ------------------------------------------------------------------------------------------------ THE PROJECTION
 
 
@@ -305,11 +291,14 @@ class ProjectionHook:
 
     def __init__(self, basis: Basis, cfg: Config, measure: DirectionSet, direction: DirectionSet | None):
         self.basis, self.cfg, self.measure, self.direction = basis, cfg, measure, direction
-        self.at = cfg.project_at if direction is not None else None
         self.params: list[torch.nn.Parameter] = []
         self.quarantine: rivals.Quarantine | None = None  # route: the part of each knob that evaluation takes away
         self.drift = 0.0  # cumulative signed <-Delta, mean hack direction>
         self.metrics: dict[str, float] = {}
+
+    @property
+    def at(self) -> str | None:
+        return None if self.direction is None else self.cfg.project_at
 
     def attach(self, optimizer: torch.optim.Optimizer, params: list[torch.nn.Parameter]) -> None:
         self.params = params
@@ -335,10 +324,14 @@ class ProjectionHook:
         self.metrics["residual"] = float((kept + removed - g).abs().max() / g.abs().max().clamp_min(1e-30))
         return kept, removed
 
+    def held(self, g: Tensor, whole: float) -> float | None:
+        """Share of the energy `whole` that flat g (D,) has in what this step is projected with, V or another."""
+        return None if self.direction is None else self.basis.energy(self.direction.V, g) / whole
+
     def begin(self) -> None:
         """A step without a gradient has these."""
         self.metrics = {"gn": 0.0, "cupd": 0.0, "cupd_raw": 0.0, "drift": self.drift, "residual": 0.0}
-        self.metrics |= {"upd_space": None, "upd_v": None, "removed": None}
+        self.metrics |= {"upd_space": None, "upd_v": None, "upd_p": None, "removed": None}
 
     @torch.no_grad()
     def before_step(self, lr: float) -> None:
@@ -381,6 +374,7 @@ class ProjectionHook:
         self.metrics |= {
             "upd_space": float(u.square().sum()) / whole,
             "upd_v": self.basis.energy(self.measure.V, u) / whole,  # before an update projection
+            "upd_p": self.held(u, whole),
             "cupd_raw": self.basis.overlap(self.measure.V, u),
             "cupd": self.basis.overlap(self.measure.V, kept),
             "drift": self.drift,
@@ -427,15 +421,17 @@ class Trainer:
         of_pairs = (model, self.basis, sides, cfg, policy.tokens_per_micro)
         self.pair_penalty = rivals.PairPenalty(*of_pairs) if cfg.arm == "pair_penalty" else None
         self.text_rule = rivals.TextRule(tok, pairs, cfg.v) if cfg.v in ("text", "tail") and pairs else None
-        self.hack_gradient: Tensor | None = None  # of the last step, by label: the log reads it, training does not
+        self.hack_gradient: Tensor | None = None  # of the last step, by label: log and oracle read it, no method does
         self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade
+        oracle = cfg.arm in PROJECTS and cfg.v in extract_vhack.ORACLES
+        self.oracle = extract_vhack.Oracle(self.basis, cfg.v, cfg.k) if oracle else None
         self.hook = ProjectionHook(self.basis, cfg, self.vhack.sets["hack"], self.direction())
         self.hook.attach(policy.optimizer, policy.params)
         policy.sync()
 
     def direction(self) -> DirectionSet | None:
         """What this run projects with."""
-        if self.cfg.arm not in PROJECTS:
+        if self.cfg.arm not in PROJECTS or self.oracle:  # an oracle's come step by step
             return None
         if self.cfg.v == "haar":
             return extract_vhack.haar_directions(self.basis, self.vhack.sets["hack"], seed=self.cfg.seed)
@@ -460,6 +456,11 @@ class Trainer:
         self.policy.set_gradient(made.joint.sum(0), self.acc)
         if not bool(torch.isfinite(made.joint).all()):
             raise FloatingPointError(f"step {step}: gradient is not finite; lower --lr or use --dtype float32")
+        h = extract_vhack.hack_gradient([rollouts[i] for i in made.active], made.nll)
+        h = self.acc.reduce(h, "sum") if self.acc.num_processes > 1 else h
+        self.hack_gradient = h if h.any() else None
+        if self.oracle:
+            self.hook.direction = self.oracle.directions(self.hack_gradient)
         self.hook.begin()
         if float(made.joint.abs().max()) > 0:
             self.policy.update(cfg.lr_at(step), step)  # the hook fires in here: project, then clip
@@ -522,7 +523,7 @@ class Trainer:
         self.grade_wait_s += time.perf_counter() - start
         rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
         hidden = self.probe.score([r.sequence for r in rollouts]) if self.probe else None
-        rewards = modified_rewards(cfg, rewards, rollouts, hidden)
+        rewards = rivals.modified_rewards(cfg, rewards, rollouts, hidden)
         flat = rewards.amax(1) - rewards.amin(1) <= 1e-9  # (P,)
         keep = torch.ones_like(rewards, dtype=torch.bool)
         if cfg.arm == "gt_screen":
@@ -635,7 +636,8 @@ class Trainer:
         cos = cosines(made.nll, self.vhack.sets["hack"].mean).cpu() if made.active else torch.zeros(0)
         for i, x in zip(made.active, cos.tolist(), strict=False):
             rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
-        hack_v, self.hack_gradient = self.hack_share(rollouts, made)
+        h = self.hack_gradient
+        h2 = 1.0 if h is None else float(h.square().sum())
         rollouts, V = self.gather(rollouts), self.hook.measure.V
         teacher = any(r.source == "teacher" for r in rollouts)
         known = [r for r in rollouts if r.source == "student" and r.cos_hack is not None]
@@ -644,7 +646,8 @@ class Trainer:
             "cin_s": self.basis.overlap(V, made.joint[0]),
             "cin_t": self.basis.overlap(V, made.joint[1]) if teacher else None,
             "auroc": auroc(torch.tensor([r.cos_hack for r in known]), hacked) if known else None,
-            "hack_v": hack_v,
+            "hack_v": None if h is None else self.basis.energy(V, h) / h2,
+            "hack_p": None if h is None else self.hook.held(h, h2),
         }
         flat, screened, kls = (self.gather(x) for x in (made.flat.tolist(), [made.n_screened], [made.kl]))
         kl_sum, kl_tokens = (sum(x) for x in zip(*kls, strict=True))
@@ -652,18 +655,6 @@ class Trainer:
         row |= seen_v | self.hook.metrics | {"n_screened": sum(screened), "gen": gen_s, "wait": self.grade_wait_s}
         row |= {"pair_penalty": self.pair_penalty and self.pair_penalty.value, "sec": time.perf_counter() - t0}
         return {k: None if isinstance(x, float) and math.isnan(x) else x for k, x in row.items()}, rollouts
-
-    def hack_share(self, rollouts: list[Rollout], made: Gradient) -> tuple[float | None, Tensor | None]:
-        """(share of its energy inside V, h (D,)): h = sum_i A_i grad(-log p_i) / (n max_new), by label, for the log.
-
-        Over the student's attempts with A_i > 0 of this process, at their own positions, in the coordinates of V.
-        """
-        at = [(j, rollouts[i]) for j, i in enumerate(made.active)]
-        at = [(j, r.advantage) for j, r in at if r.source == "student" and r.attempted and r.advantage > 0]
-        if not at:
-            return None, None
-        h = torch.tensor([a for _, a in at], device=made.nll.device) @ made.nll[[j for j, _ in at]]
-        return self.basis.energy(self.hook.measure.V, h) / max(float(h.square().sum()), 1e-30), h
 
     def gather(self, items: list) -> list:
         """The items of all processes."""
@@ -711,13 +702,16 @@ class Trainer:
 
     def state(self, step: int) -> dict:
         quarantine = [q.cpu() for q in self.hook.quarantine.parts] if self.hook.quarantine else []
-        return {"step": step, **self.policy.state(), "quarantine": quarantine, "drift": self.hook.drift}
+        bank = [h.cpu() for h in self.oracle.bank] if self.oracle else []
+        return {"step": step, **self.policy.state(), "quarantine": quarantine, "drift": self.hook.drift, "bank": bank}
 
     def load_state(self, state: dict, name: str) -> None:
         self.policy.load_state(state, [state["quarantine"]] if self.hook.quarantine else [], name)
         if self.hook.quarantine:
             self.hook.quarantine.parts = [q.to(self.basis.device) for q in state["quarantine"]]
         self.hook.drift = state["drift"]
+        if self.oracle:
+            self.oracle.bank = [h.to(self.basis.device) for h in state["bank"]]
 
 
 # --------------------------------------------------------------------------------------------------------- main

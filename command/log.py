@@ -25,11 +25,22 @@ COLUMNS: tuple[tuple[str, int, str, str], ...] = (
     ("gn", 6, ".2f", "norm of the gradient after a projection of it, before clipping"),
     ("hack_v", 6, ".2f", "share of the labelled hack gradient's energy inside V (no training reads it)"),
     ("upd_v", 6, ".3f", "share of the update's energy inside V, before an update projection"),
+    ("hack_p", 6, ".2f", "hack_v of what the run projects with instead of V: a control's or an oracle's directions"),
+    ("upd_p", 6, ".3f", "upd_v of the same"),
     ("removed", 7, ".3f", "share of the gradient's or update's energy that the projection took out"),
     ("auroc", 5, ".2f", "of each rollout's cosine with V against its hack flag (no training reads it)"),
     ("wait", 6, ".1f", "seconds in which nothing but grading went on"),
     ("sec", 6, ".1f", "seconds of the step"),
 )
+
+
+LABELLED = " (reads labels, an upper bound)"
+
+
+def mark(arm: str, v: str) -> str:
+    """What stands behind an arm's name wherever arms are listed: LABELLED where training reads true labels, or ""."""
+    by_direction = arm in ("projected", "shrink") and v.startswith("oracle")
+    return LABELLED if arm in ("gt_penalty", "gt_screen") or by_direction else ""
 
 
 def header() -> str:
@@ -54,7 +65,7 @@ def tell_start(cfg, tr, layers: str) -> None:
     """What is about to run: arm, model, V with its scores on held-out pairs, the sandbox."""
     scores = {k: tr.vhack.meta["scores"].get(f"heldout_auroc_{k}", math.nan) for k in ("hack", "within")}
     logger.info(
-        f"{cfg.label} {cfg.train} on {tr.acc.num_processes} x {cfg.device} ({cfg.dtype}), "
+        f"{cfg.label}{mark(cfg.arm, cfg.v)} {cfg.train} on {tr.acc.num_processes} x {cfg.device} ({cfg.dtype}), "
         f"{sum(p.numel() for p in tr.policy.params)} knobs, V {tr.vhack_path} "
         f"(held-out AUROC {scores['hack']:.2f}, within-class {scores['within']:.2f})"
     )
@@ -189,7 +200,7 @@ def bluf(run, cfg, status: str, error: str, grader_layers: str, inputs: dict) ->
     word = "VALID" if ok else "STOPPED" if status == "stopped" else "VOID"
     table, found = held_out_table(run.evals)
     lines = [
-        f"BLUF: {word} {cfg.label} seed {cfg.seed}, {len(run.rows)}/{cfg.steps} steps{found}"
+        f"BLUF: {word} {cfg.label}{mark(cfg.arm, cfg.v)} seed {cfg.seed}, {len(run.rows)}/{cfg.steps} steps{found}"
         + f"; {status}: {error}" * bool(error),
         *table,
     ]
@@ -221,4 +232,5 @@ def write_tail(run, cfg, text: str, ok: bool, status: str, error: str) -> None:
     peak = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
     told = {"valid": ok, "status": status, "verdict": text.splitlines()[0], "error": error, "should": run.should}
     told |= {"steps_done": len(run.rows), "seconds": time.time() - run.started, "arm": cfg.arm, "v": cfg.v}
+    told["reads_labels"] = bool(mark(cfg.arm, cfg.v))
     files.write_json(run.dir / "bluf.json", told | {"seed": cfg.seed, "peak_gpu_gb": peak})

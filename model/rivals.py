@@ -135,6 +135,21 @@ def outside_class(text: str) -> str:
     return "\n".join(kept)
 
 
+@torch.no_grad()
+def modified_rewards(cfg, rewards: Tensor, rollouts: list, hidden: Tensor | None) -> Tensor:
+    """The rivals' change of the reward (P, G): ground-truth penalty, or advantage modification of Wu & Tang.
+
+    adv_mod: r (1 - alpha sigmoid(z) 1[z > 0]), z = (s - mean s) / max(sd s, .1) in the group, s = h . d.
+    """
+    if cfg.arm == "gt_penalty":
+        return rewards - cfg.weight * torch.tensor([r.hacked and not r.gt_correct for r in rollouts]).view_as(rewards)
+    if cfg.arm == "adv_mod":
+        s = hidden.view_as(rewards)
+        z = (s - s.mean(1, keepdim=True)) / s.std(1, keepdim=True, unbiased=False).clamp_min(0.1)
+        return rewards * (1 - cfg.weight * z.sigmoid() * (z > 0))
+    return rewards
+
+
 class ActivationProbe:
     """s = h . d for advantage modification: d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from study.figures import pair_plot
-from study.read import DECODES, Run, arm_name
+from study.read import DECODES, Run, arm_name, marked
 from study.words import pp, wait_words
 
 Cell = tuple[float, str]  # a rate, and its text with counts
@@ -51,7 +51,7 @@ def compare(runs: Sequence[Run], plot: Path | None = None) -> int:
     if len({r.seed for r in runs}) != 1 or len(runs) < 2:
         which = ", ".join(f"{r.seed} ({r.dir})" for r in runs)
         raise ValueError(f"compare wants two or more runs of the same seed, got {which}")
-    names, found = [arm_name(r.config) or r.label for r in runs], measures(runs)
+    names, found = [marked(arm_name(r.config) or r.label, r.config) for r in runs], measures(runs)
     valid, others = all(r.valid for r in runs), range(1, len(runs))
     hacks, passes = found["HACK_HELDOUT"][1], found["PASS_RATE"][1]
     parts = [f"{names[i]} held-out hack rate {delta(hacks, i)}, pass rate {delta(passes, i)}" for i in others]

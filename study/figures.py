@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from study import plots
 from study.arms import Study, needed, stack_curves
-from study.read import DECODES, Run, arm_name
+from study.read import DECODES, Run, arm_name, marked
 from study.registered import BESIDE, CONTROLS, TREATMENTS
 from study.tables import arm_order
 
@@ -31,9 +31,10 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
     groups = {t: ["vanilla", t, *CONTROLS[t], *BESIDE.get(t, ()), "ceiling"] for t in TREATMENTS if t in study.arms}
     rest = [a for a in arm_order(study) if not any(a in g for g in groups.values())]
     others = {f"others-{i // 5 + 1}": ["vanilla", *rest[i : i + 5], "ceiling"] for i in range(0, len(rest), 5)}
+    sampled = summaries.get("sample")
     return [
         *curve_plots(study, groups | others, out),
-        *forest_plot(summaries.get("sample") or summaries.get("greedy") or {}, bool(summaries.get("sample")), out),
+        *forest_plot(study, sampled or summaries.get("greedy") or {}, bool(sampled), out),
         *overlap_plots(study, groups, out),
     ]
 
@@ -56,19 +57,27 @@ def curve_plots(study: Study, groups: dict[str, list[str]], out: Path) -> Iterat
         passes = {a: stack_curves(study, a, "pass", decode) for a in here}
         treats = group in TREATMENTS
         title = f"Does `{group}` stop the hacking, and what does it cost?" if treats else "The other arms"
-        yield plots.hack_and_pass(out / f"curves-{group}.png", hack, passes, title, note)
+        yield plots.hack_and_pass(out / f"curves-{group}.png", hack, passes, title, note + labelled(study, here))
         if treats:
             plane = {a: _on_common(passes[a], hack[a]) for a in hinted}
             yield plots.plane(out / f"plane-{group}.png", plane, "Hacking at matched solve rate", note + ring)
 
 
-def forest_plot(summary: dict[str, dict], sampled: bool, out: Path) -> Iterator[Path]:
+def labelled(study: Study, names: Iterable[str]) -> str:
+    """A note that names which of these arms read labels; "" for none."""
+    said = [marked(a, next(iter(study.arms[a].values())).config) for a in names]
+    found = [text for a, text in zip(names, said, strict=True) if text != a]
+    return f" {'; '.join(found)}." if found else ""
+
+
+def forest_plot(study: Study, summary: dict[str, dict], sampled: bool, out: Path) -> Iterator[Path]:
     """Every arm's effect against vanilla, where one has been measured."""
     note = (
         "Small dots: same-seed differences. Diamond: mean. Thick bar: 95% BCa bootstrap; thin: 95% t interval "
         f"(both from 5 seeds). Last step, {'T=1' if sampled else 'greedy'}."
     )
     if rows := [(a, s["delta_hacked"], s["delta_pass"]) for a, s in summary.items() if "delta_hacked" in s]:
+        note += labelled(study, [r[0] for r in rows])
         yield plots.forest(out / "forest.png", rows, "Effect of each arm against vanilla with the same seed", note)
 
 
@@ -100,7 +109,7 @@ def _on_common(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, A
 
 def pair_plot(runs: Sequence[Run], path: Path) -> Path:
     """Hack and pass over steps of a few single runs; thin lines: hack rate of the training rollouts."""
-    labels = [arm_name(r.config) or r.label for r in runs]
+    labels = [marked(arm_name(r.config) or r.label, r.config) for r in runs]
     if len(set(labels)) < len(labels):
         labels = [f"{name} [{i + 1}]" for i, name in enumerate(labels)]
     decode = next((d for d in DECODES if all(d in r.on and d in r.off for r in runs)), None)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from command import files
+from command.log import mark
 from runs import read_config, read_log
 
 Array = np.ndarray
@@ -139,9 +140,16 @@ def ratio(pair) -> float:
 def arm_name(config: dict) -> str:
     """What tables call a run's arm and direction; older runs have both in one word."""
     arm, v = str(config.get("arm", "")), config.get("v", "hack")
-    if v == "hack" or arm not in ("projected", "screen"):
+    if v == "hack" or arm not in ("projected", "shrink", "route", "screen"):
         return arm
-    return f"screen_{v}" if arm == "screen" else {"within": "within_class_v"}.get(v, f"{v}_v")
+    if arm == "projected" and not v.startswith("oracle"):
+        return "within_class_v" if v == "within" else f"{v}_v"
+    return f"{arm}_{v}"
+
+
+def marked(name: str, config: dict) -> str:
+    """An arm's name with the mark of what reads labels, as every table and figure shows it."""
+    return name + mark(str(config.get("arm", "")), str(config.get("v", "hack")))
 
 
 def read_run(path: str | Path) -> Run:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from command import flags
 from runs import RUNS, read_config, run_dirs
-from study.read import DECODES, Curve, arm_name, read_run
+from study.read import DECODES, Curve, arm_name, marked, read_run
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_line(path: Path) -> Line:
     done = len(run.rows["step"]) if "step" in run.rows else 0
     return Line(
         path.name,
-        arm_name(run.config),
+        marked(arm_name(run.config), run.config),
         str(run.seed),
         f"{done}/{run.config['steps']}",
         *(str(rate(side, key, which)) for side, key in ((run.on, "hacked"), (run.off, "solved")) for which in (-1, 0)),

@@ -10,7 +10,7 @@ import numpy as np
 from loguru import logger
 
 from study.arms import Study, matched_hack, mean_height, needed, retained_gain, step_to
-from study.read import COUNTS, Run
+from study.read import COUNTS, Run, marked
 from study.registered import CONTROLS, RULE
 from study.stats import Contrast, fisher, t_interval, tost
 from study.words import both, interval, share, table
@@ -63,6 +63,7 @@ def at_the_end(study: Study, arm: str, runs: dict[int, Run], decode: str) -> dic
         "mean": {m: mean_ci(v.values()) for m, v in end.items()}, "retained": retained, "retained_ci": retained_ci,
         "cupd": float(np.nanmean([np.nanmean(r.rows["cupd"]) for r in runs.values()])) if known else float("nan"),
         "hours": float(np.mean([r.seconds for r in runs.values()]) / 3600),
+        "name": marked(f"`{arm}`", next(iter(runs.values())).config),
         "commits": sorted({r.commit[:7] for r in runs.values() if r.commit}),
     }  # fmt: skip
 
@@ -109,7 +110,7 @@ Columns = dict[str, Callable[[dict], str]]  # heading -> cell of an arm's figure
 
 def by_arm(summary: dict[str, dict], columns: Columns, first: str = "arm", more: Sequence[Sequence[str]] = ()) -> str:
     """A table of one row an arm, then the rows `more`."""
-    rows = [(f"`{arm}`", *(cell(s) for cell in columns.values())) for arm, s in summary.items()]
+    rows = [(s["name"], *(cell(s) for cell in columns.values())) for s in summary.values()]
     return table((first, *columns), [*rows, *more])
 
 

@@ -1,11 +1,15 @@
 """Invariants of the projection, its hook on a real AdamW, the loss, and the directions it uses."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import extract_vhack
 import train as T
 from extract_vhack import DirectionSet, auroc, haar_directions, subspace_overlap, top_directions, within_class
+from model import rivals
 from model.policy import BETAS
 from model.svd_basis import attach
 from model.zoo import TINY, random_qwen3
@@ -269,9 +273,59 @@ def test_adv_mod_changes_nothing_where_a_groups_activations_are_equal():
     cfg = T.Config(arm="adv_mod")
     r = torch.tensor([[3.5, 0.5, 0.5], [0.0, 3.5, 0.5]])
     same = torch.tensor([2.0, 2.0, 2.0, -1.0, -1.0, -1.0])
-    assert torch.equal(T.modified_rewards(cfg, r, [], same), r)
+    assert torch.equal(rivals.modified_rewards(cfg, r, [], same), r)
     differ = torch.tensor([2.0, 1.0, 0.0, -1.0, 3.0, -1.0])
-    assert not torch.equal(T.modified_rewards(cfg, r, [], differ), r)
+    assert not torch.equal(rivals.modified_rewards(cfg, r, [], differ), r)
+
+
+def share(basis, V, g):
+    return basis.energy(V, g) / float(g.square().sum())
+
+
+def test_an_oracle_holds_its_steps_gradient_or_the_earlier_ones_and_reads_the_labelled_attempts_alone():
+    basis, gen = small_basis(), torch.Generator().manual_seed(6)
+    nll = torch.randn(4, basis.size, generator=gen)
+    task = SimpleNamespace()
+    told = [("student", True, 2.0), ("student", True, -1.0), ("student", False, 3.0), ("teacher", True, 4.0)]
+    rollouts = [T.Rollout(s, task, [1], "", attempted=at, advantage=a) for s, at, a in told]
+    h = extract_vhack.hack_gradient(rollouts, nll)
+    assert torch.allclose(h, 2 * nll[0])
+    now = extract_vhack.Oracle(basis, "oracle_now", 5)
+    assert now.directions(None) is None
+    assert share(basis, now.directions(h).V, h) == pytest.approx(1, abs=1e-5)
+    oracle = extract_vhack.Oracle(basis, "oracle", 2)
+    assert oracle.directions(h) is None  # nothing is known before the first step with an attempt
+    assert share(basis, oracle.directions(None).V, h) == pytest.approx(1, abs=1e-5)
+    others = [torch.randn(basis.size, generator=gen) for _ in range(extract_vhack.Oracle.BANK)]
+    assert share(basis, oracle.directions(others[0]).V, others[0]) < 0.5  # its own step is not in the bank yet
+    for x in others[1:]:
+        last = oracle.directions(x)
+    assert len(last.V) == 2 and len(oracle.bank) == oracle.BANK  # top k; h has left
+    whole = extract_vhack.Oracle(basis, "oracle", oracle.BANK)
+    whole.bank = oracle.bank
+    V = whole.directions(None).V
+    assert all(share(basis, V, x) == pytest.approx(1, abs=1e-4) for x in others) and share(basis, V, h) < 0.99
+
+
+def test_the_row_tells_what_v_holds_from_what_the_projected_space_holds():
+    """An update that is the sum of V's first axis and of a control's, 3 and 4 long a weight: shares .36 and .64."""
+    basis, params, opt, hook, d = setup("projected", "update", gate="no_gate")
+    away = torch.randn(12, basis.size, generator=torch.Generator().manual_seed(8))
+    for part, V in zip(basis.split(away), basis.split(d.V), strict=True):
+        part -= torch.einsum("nmk,kmd->nmd", torch.einsum("nmd,kmd->nmk", part, V), V)
+    other = top_directions(basis, away, 1, 0.0, 0.05)
+    live = torch.cat([(V[0].norm(dim=-1) > 0.5).float().repeat_interleave(V.shape[-1]) for V in basis.split(d.V)])
+    hook.direction, hook.measure = other, replace(d, V=d.V[:1])
+    u = live * (3 * d.V[0] + 4 * other.V[0])
+    hook.begin()
+    hook.before = [p.detach().clone() for p in params]
+    basis.subtract([p.data for p in params], 1e-3 * u)
+    hook.after_step()
+    want = {"upd_space": 1.0, "upd_v": 0.36, "upd_p": 0.64, "removed": 0.64}
+    assert {k: hook.metrics[k] for k in want} == pytest.approx(want, abs=2e-3)
+    assert hook.held(u, float(u.square().sum())) == pytest.approx(0.64, abs=1e-3)
+    hook.direction = None  # an oracle's first step
+    assert hook.held(u, 1.0) is None and hook.at is None
 
 
 def test_lr_is_a_function_of_the_step_alone():

@@ -16,7 +16,7 @@ import pytest
 import torch
 from accelerate import tracking
 from safetensors.torch import load_file
-from tiny import ROOT, SMALL, go, rows, same_weights, tail
+from tiny import ROOT, SMALL, go, of_the_teacher_too, rows, same_weights, tail
 
 import extract_vhack
 import runs
@@ -25,6 +25,7 @@ from command import errors, files
 from command.resume import stored_config
 from model import export, zoo
 from model.svd_basis import attach
+from study.results import read_line
 
 
 def command(tmp_path: Path, **flags) -> list[str]:
@@ -110,6 +111,26 @@ def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, p
     })  # fmt: skip
     with pytest.raises(ValueError, match="--schedule cosine ends at step 4"):
         T.main(replace(longer, steps=5), ["steps"])
+
+
+@pytest.mark.parametrize(("v", "train"), [("oracle", "delta_s"), ("oracle", "full"), ("oracle_now", "delta_s")])
+def test_an_oracle_resumes_with_its_bank_and_says_that_it_reads_labels(v, train, tmp_path, pool, monkeypatch):
+    monkeypatch.setattr(extract_vhack, "hack_gradient", of_the_teacher_too)
+    flags = {"arm": "projected", "v": v, "train": train, "gate": "no_gate", "mix_ratio": 0.5, "teacher_pool_dir": pool}
+    _, whole = go(tmp_path / "whole", **flags, steps=4)
+    _, run = go(tmp_path / "short", **flags, steps=2)
+    assert T.main(replace(SMALL, resume=str(run), steps=4), ["resume", "steps"]) == 0
+    assert rows(run) == rows(whole) and same_weights(run, whole)
+    first, *later = rows(whole)
+    held = [r["hack_p"] for r in later if r["hack_p"] is not None]
+    assert held and all(r["removed"] > 0 for r in later if r["hack_p"] is not None)
+    if v == "oracle":
+        assert first["removed"] == 0 and first["hack_p"] is None and max(held) < 0.999
+    else:
+        assert held == pytest.approx([1.0] * len(held), abs=1e-4) and first["removed"] > 0
+    for text in ((run / "bluf.txt").read_text().splitlines()[0], (run / "log.txt").read_text()):
+        assert f"projected_{v} (reads labels, an upper bound)" in text
+    assert tail(run)["reads_labels"] and "reads labels" in read_line(run).arm
 
 
 def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_as_it_was(
@@ -246,20 +267,23 @@ SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, 
     "screen": {"screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
     "screen_random": {"screen_at": 0.0}, "screen_haar": {"screen_at": 0.0},
     "screen_length": {"screen_at": 0.0, "train": "full", "lr": 1e-3, "v_hack": None},
-    "pair_penalty": {"strength": 50.0}, "adv_mod": {}, "route": {"strength": 1.0},
+    "pair_penalty": {"strength": 50.0}, "adv_mod": {}, "route": {"strength": 1.0}, "projected_oracle_now": {},
 }  # fmt: skip
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack):
+def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack, monkeypatch):
     """Same global batch, drops, rows, evaluations and weights; one pair of processes runs all arms in turn."""
     base = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_n": 3, "prompts_per_step": 4}
-    of = lambda a: dict(zip(("arm", "v"), a.split("_"))) if a.startswith("screen_") else {"arm": a}  # noqa: E731
+    monkeypatch.setattr(extract_vhack, "hack_gradient", of_the_teacher_too)
+    with_v = ("screen_", "projected_")
+    of = lambda a: dict(zip(("arm", "v"), a.split("_", 1))) if a.startswith(with_v) else {"arm": a}  # noqa: E731
     flags = [of(a) | base | {"name": a} | more for a, more in SHARED_STEP.items()]
     two_flags = [f | {"out_dir": str(tmp_path / "two" / f["name"])} for f in flags]
     (tmp_path / "flags.json").write_text(json.dumps(two_flags))
     (tmp_path / "arms.py").write_text(
         "import json, sys\n"
-        "from tiny import SMALL, T, replace\n"
+        "from tiny import SMALL, T, of_the_teacher_too, replace\n"
+        "T.extract_vhack.hack_gradient = of_the_teacher_too\n"
         "sys.exit(max(T.main(replace(SMALL, **f)) for f in json.load(open(sys.argv[1]))))\n"
     )
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}

@@ -25,6 +25,14 @@ def go(tmp_path: Path, **flags) -> tuple[int, Path]:
     return status, new[0] if new else Path(flags.get("resume", tmp_path))
 
 
+HACK_GRADIENT = T.extract_vhack.hack_gradient
+
+
+def of_the_teacher_too(rollouts: list, nll: torch.Tensor) -> torch.Tensor:
+    """extract_vhack.hack_gradient where the student, a random model, attempts nothing."""
+    return HACK_GRADIENT([replace(r, source="student") for r in rollouts], nll)
+
+
 def rows(run: Path, name: str = "rows.jsonl") -> list[dict]:
     found = [json.loads(x) for x in (run / name).read_text().splitlines()]
     return [{k: v for k, v in r.items() if k not in TIMES} for r in found]
