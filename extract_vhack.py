@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import tyro
@@ -41,6 +41,7 @@ from tasks import pairs as pairs_module
 from tasks import problems
 
 FORMAT = 4  # bump when the file's meaning changes: an older file is then named and refused
+RAW_GB = 16.0  # most memory that --coords raw may take, see check_raw
 ORACLES = ("oracle", "oracle_now")  # --v that reads labels, see Oracle
 HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening controls
 
@@ -52,7 +53,7 @@ class ExtractConfig:
     device: str = "cpu"  # cpu | cuda
     dtype: Literal["float32", "bfloat16"] = "float32"
     train: Train = "delta_s"  # the space that will be trained
-    coords: Coords | None = None  # None: diag for delta_s, core for full
+    coords: Coords | None = None  # None: diag for delta_s, core for full; raw: all of each weight (small models)
     core_rank: int = 32  # q of the core block
     pairs: str = "data/pairs/leetcode.jsonl"
     nonhack_pairs: str | None = "data/pairs/leetcode_nonhack.jsonl"
@@ -461,6 +462,8 @@ def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
         )
     if rank_of_clean(cfg, len(train)) >= len(train):
         raise ValueError(f"--clean-rank {cfg.clean_rank}: choose 0 (off) to {len(train) - 1}, below the train pairs")
+    if basis.coords == "raw":
+        check_raw(basis, cfg.k, len(train) + len(other))
     tokens = [
         (s.prompt_ids, s.completion_ids) for side in model_sequences(model, tok, train + held + other) for s in side
     ]
@@ -481,6 +484,17 @@ def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
         "sign_p": cfg.sign_p,
         "clean_rank": rank_of_clean(cfg, len(train)),
     }
+
+
+def check_raw(basis: Basis, k: int, n: int) -> None:
+    """Refuse raw coordinates that do not fit: 4 bytes x D x (3 k + 2 n + 2 n), three sets of k directions, both sides
+    of n pairs, and their differences in float64, weights of one size at a time at most."""
+    gb = 4e-9 * basis.size * (3 * k + 4 * n)
+    if gb > RAW_GB:
+        raise ValueError(
+            f"--coords raw: {basis.size} coordinates with k {k} and {n} pairs need {gb:.0f} GB, and {RAW_GB:.0f} GB is "
+            "the most; use --coords core, or a smaller model"
+        )
 
 
 # What a differing field of the key means to the user; the others are flags and speak for themselves.
@@ -585,6 +599,23 @@ def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
     for s in sets.values():
         s.signed = s.signed.bool()
     return VHack(sets, t["haar.mean"], [tuple(x) for x in calib["haar"]], meta)
+
+
+OF_FILE = ("coords", "core_rank", "floor", "sign_p", "nll_norm", "clean_rank")
+
+
+def as_in_file(cfg: ExtractConfig) -> ExtractConfig:
+    """cfg with the settings OF_FILE, for which train.py has no flag, of the file that --v-hack names."""
+    if cfg.out is None or not files.find(cfg.out).is_file():
+        return cfg
+    try:
+        with safe_open(files.find(cfg.out), "pt") as f:
+            given = json.loads(f.metadata()["vhack"])["config"]
+        if given["train"] != cfg.train or given["coords"] not in (None, *get_args(Coords)):
+            return cfg
+        return replace(cfg, **{name: given[name] for name in OF_FILE if name in given})
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError):
+        return cfg  # load_vhack says what is wrong with it
 
 
 def load_or_extract(model, basis: Basis, tok, cfg: ExtractConfig) -> tuple[VHack, Path]:

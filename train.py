@@ -183,7 +183,8 @@ class Config:
     def extract_config(self) -> extract_vhack.ExtractConfig:
         same = ("model", "tokenizer", "device", "dtype", "train", "pairs", "nonhack_pairs", "pairs_limit", "k")
         given = {f: getattr(self, f) for f in (*same, "max_new_tokens")}
-        return extract_vhack.ExtractConfig(**given, modes=self.pair_modes, out=self.v_hack)
+        made = extract_vhack.ExtractConfig(**given, modes=self.pair_modes, out=self.v_hack)
+        return extract_vhack.as_in_file(made)
 
 
 PRESETS = flags.presets(Config)

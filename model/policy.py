@@ -33,7 +33,8 @@ class Policy:
         base = self.logits()
         # fused: 57% of the products; it rounds .37% of an output at delta = 0, where one bf16 product rounds .17%
         fused = cfg.train == "delta_s" and cfg.dtype == "bfloat16"
-        self.basis = attach(model, cfg.train, fused=fused)
+        space = cfg.extract_config()
+        self.basis = attach(model, cfg.train, space.coords, space.core_rank, fused=fused)
         self.plan()
         if self.checkpointing:
             recompute_layers(model)

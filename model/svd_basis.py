@@ -4,8 +4,9 @@ A gradient G = dL/dW of one weight is described by its coordinates in the singul
 
     diag   g = diag(U^T G Vh^T)              d = r numbers    (what `delta_s` trains: W' = U diag(S + delta) Vh)
     core   M = U_q^T G Vh_q^T, flattened     d = q*q numbers  (what `--train full` is projected in)
+    raw    G itself, flattened               d = out*in       (`--train full` of models small enough)
 
-Both maps are isometric on their range: the direction v is the weight-space matrix D(v), ||D(v)||_F = ||v||_2 and
+All maps are isometric on their range: the direction v is the weight-space matrix D(v), ||D(v)||_F = ||v||_2 and
 <G, D(v)>_F = v . g, so erasing D(v) from G and v from g use the same coefficient (docs/brainstorm).
 
 All modules' coordinates live in ONE flat vector of length D, modules of equal d side by side, so that the projection
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 Train = Literal["delta_s", "full"]
-Coords = Literal["diag", "core"]
+Coords = Literal["diag", "core", "raw"]
 
 
 @torch.no_grad()
@@ -107,8 +108,12 @@ class SVDLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, name: str, basis: Basis):
         super().__init__()
-        u, s, vh = thin_svd(linear.weight)
-        rank = s.shape[0] if basis.coords == "diag" else min(basis.core_rank, s.shape[0])
+        w = linear.weight
+        if basis.coords == "raw":  # no singular basis
+            u, s, vh = w.new_zeros(w.shape[0], 0), w.new_zeros(0).float(), w.new_zeros(0, w.shape[1])
+        else:
+            u, s, vh = thin_svd(w)
+        rank = min(basis.core_rank, s.shape[0]) if basis.coords == "core" else s.shape[0]
         self.weight, self.bias = linear.weight, linear.bias
         self.in_features, self.out_features = linear.in_features, linear.out_features
         dt = linear.weight.dtype
@@ -151,6 +156,8 @@ class Capture:
         self, layer: SVDLinear, x: Tensor | None, gy: Tensor, a: Tensor | None, gu: Tensor | None, scale: Tensor | None
     ) -> Tensor | None:
         """Book this weight's coordinates; returns gu * scale where the same pass over gu made it."""
+        if layer.basis.coords == "raw":
+            a, gu = x, gy
         a = x @ layer.Vh.T if a is None else a  # (B, L, r) or packed (N, r)
         gu = gy @ layer.U if gu is None else gu
         if self.ends is not None:
@@ -165,6 +172,10 @@ class Capture:
 
     def _add_packed(self, layer: SVDLinear, a: Tensor, gu: Tensor, scale: Tensor | None) -> Tensor | None:
         lo, hi = layer.basis.spans[layer.name]
+        if layer.basis.coords == "raw":  # a row at a time: padding to the longest would cost as much as the backward
+            for row, at, end in zip(self.rows.tolist(), self.ends.tolist(), self.ends[1:].tolist(), strict=False):
+                self.out[row, lo:hi].view(gu.shape[1], -1).addmm_(gu[at:end].float().T, a[at:end].float())
+            return None
         if layer.basis.coords == "core":
             if self.tokens is None:
                 sizes = torch.diff(self.ends)
@@ -242,6 +253,8 @@ class Basis:
         """Coordinates (d,) of a weight-space matrix (out, in), or of a delta vector (r,), which is its own."""
         if matrix.ndim == 1:
             return matrix.float()
+        if self.coords == "raw":
+            return matrix.float().flatten()
         layer = self.layers[name]
         core = layer.U.float().T @ matrix.float() @ layer.Vh.float().T
         return core.diagonal().clone() if self.coords == "diag" else core.flatten()
@@ -251,6 +264,8 @@ class Basis:
         """The knob-space tensor with coordinates g (d,): g itself for a delta vector, D(g) = U C Vh for a weight."""
         if like.ndim == 1:
             return g.to(like.dtype)
+        if self.coords == "raw":
+            return g.view(like.shape).to(like.dtype)
         layer = self.layers[name]
         u, vh = layer.U.float(), layer.Vh.float()
         c = u * g if self.coords == "diag" else u @ g.view(layer.rank, layer.rank)
@@ -272,7 +287,7 @@ def attach(
     """
     coords = coords or ("diag" if train == "delta_s" else "core")
     if train == "delta_s" and coords != "diag":
-        raise ValueError("--coords core needs --train full: delta_s trains the diagonal and nothing else")
+        raise ValueError(f"--coords {coords} needs --train full: delta_s trains the diagonal and nothing else")
     if fused and train != "delta_s":
         raise ValueError("--fused needs --train delta_s: with full weights there is no side product to save")
     basis = Basis(train, coords, core_rank, fused=fused)
@@ -292,7 +307,9 @@ def attach(
     for name, parent, child_name, child in found:
         layers[name] = SVDLinear(child, name, basis)
         setattr(parent, child_name, layers[name])
-    size_of = {n: x.rank if coords == "diag" else x.rank**2 for n, x in layers.items()}
+    size_of = {
+        n: {"diag": x.rank, "core": x.rank**2, "raw": x.out_features * x.in_features}[coords] for n, x in layers.items()
+    }
     for name in sorted(layers, key=lambda n: size_of[n]):  # stable: model order within a size
         d = size_of[name]
         basis.layers[name] = layers[name]

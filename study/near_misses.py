@@ -66,7 +66,7 @@ def subject(run: Path, **changes):
     if cfg.clean_rank is None:
         cfg = replace(cfg, clean_rank=len(extract_vhack.select_pairs(cfg)[0]) // 2)
     model, tok = zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
-    return cfg, whole.screen_at, model, tok, attach(model, cfg.train)
+    return cfg, whole.screen_at, model, tok, attach(model, cfg.train, cfg.coords, cfg.core_rank)
 
 
 def separations(real: dict[str, Tensor], nulls: dict[str, list[dict[str, Tensor]]], length: dict[str, Tensor]) -> dict:

@@ -159,7 +159,7 @@ def test_micro_batches_hold_every_rollout_once_within_the_budget():
     assert cut_units(units, 10_000) == units
 
 
-@pytest.mark.parametrize("coords", ["core", "diag"])
+@pytest.mark.parametrize("coords", ["core", "diag", "raw"])
 def test_full_weights_get_the_gradient_of_unshared_prompts(coords):
     units, n = units_of()
     weights = torch.randn(n, generator=torch.Generator().manual_seed(3))

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from tiny import go, rows
+from tiny import SMALL, go, rows
 
 import train as T
 from model import rivals, zoo
+from model.policy_grad import token_logps
 from model.svd_basis import attach
 
 CLASS = "class Solution:\n    def f(self):\n        return 1"
@@ -79,3 +80,33 @@ def test_a_core_v_can_hold_no_more_of_a_full_update_than_the_core_does(tmp_path,
     _, run = go(tmp_path, arm="vanilla", **flags)
     (row,) = rows(run)
     assert 0 <= row["upd_v"] <= row["upd_space"] < 0.9 and row["removed"] == 0
+
+
+def test_raw_directions_are_the_span_of_all_pair_differences_of_the_weights_gradients(tmp_path, pool, monkeypatch):
+    """Against plain autograd and a dense QR a weight; then a run that takes coordinates and floor from that file."""
+    X, n, path = T.extract_vhack, SMALL.pairs_limit, tmp_path / "raw.safetensors"
+    flags = {"train": "full", "k": n, "gate": "no_gate", "v_hack": str(path), "arm": "projected"}
+    wanted = dataclasses.replace(SMALL, **flags).extract_config()
+    wanted = dataclasses.replace(wanted, coords="raw", floor=0.0)
+    model, tok = zoo.load_model("tiny", None, "cpu", "float32")
+    basis = attach(model, "full", "raw")
+    found = X.load_or_extract(model, basis, tok, wanted)[0].sets["hack"]
+    plain, grads = zoo.load_model("tiny", None, "cpu", "float32")[0], []
+    for hack, clean in zip(*sides(SMALL, tok), strict=True):
+        plain.zero_grad()
+        for sign, s in ((1, hack), (-1, clean)):
+            (-sign * token_logps(plain, [s])[0].sum()).backward()
+        grads.append({name: plain.get_submodule(name).weight.grad.flatten().double() for name in basis.layers})
+    g = torch.randn(basis.size, generator=torch.Generator().manual_seed(0))
+    hook = T.ProjectionHook(basis, dataclasses.replace(SMALL, **flags), found, found)
+    _, removed = hook.split_off(g)
+    for name, (lo, hi) in basis.spans.items():
+        q = torch.linalg.qr(torch.stack([d[name] for d in grads]).T)[0]
+        assert torch.allclose(removed[lo:hi].double(), q @ (q.T @ g[lo:hi].double()), atol=1e-4), name
+    _, run = go(tmp_path / "runs", mix_ratio=0.5, teacher_pool_dir=pool, lr=1e-3, **flags)
+    for row in rows(run):
+        assert row["upd_space"] == pytest.approx(1, abs=1e-4) and row["upd_v"] == row["upd_p"] > 0
+        assert row["removed"] == pytest.approx(row["upd_v"], rel=1e-3)
+    monkeypatch.setattr(X, "RAW_GB", 1e-4)
+    with pytest.raises(ValueError, match="--coords raw: .* coordinates .* GB"):
+        X.key_fields(model, basis, tok, wanted)

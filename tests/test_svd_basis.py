@@ -71,7 +71,9 @@ def test_delta_acts_as_the_weight_it_names():
     assert torch.allclose(hooked, model(input_ids=ids).logits.detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize(("train", "coords"), [("delta_s", "diag"), ("full", "core"), ("full", "diag")])
+@pytest.mark.parametrize(
+    ("train", "coords"), [("delta_s", "diag"), ("full", "core"), ("full", "diag"), ("full", "raw")]
+)
 def test_per_rollout_gradients_equal_one_backward_a_completion(train, coords):
     """One batched backward with separation = n separate backwards by plain autograd on the weights."""
     seqs, model = sequences(), tiny()
