@@ -88,7 +88,7 @@ class Config:
     # data
     problems: str = "data/problems.jsonl"  # own, benchmark or LeetCodeDataset file, or hub:NAME; its train split
     eval_problems: str = "data/problems.jsonl"  # the same; its test split
-    modes: tuple[P.Mode, ...] = ("run_tests",)  # several: each problem keeps one, so each can be learnt alone
+    modes: tuple[str, ...] = ("run_tests",)  # or .toml files of your own; each problem keeps one
     hint: P.Variant = "plain"  # wording in which the prompt tells of the loophole
     eval_n: int = 32  # held-out problems of the evaluations at the start and the end
     eval_mid_n: int | None = None  # of those in between; None: the same

@@ -23,7 +23,7 @@ import tyro
 
 from command import errors, flags
 from grader import Grade, Grader
-from tasks.problems import LOOPHOLE_MODES, MODES
+from tasks.modes import LOOPHOLE_MODES, MODES, find_mode
 from tests import adversarial as corpus
 
 SETTLE_S = 10  # what a sandbox that ends has to be gone within
@@ -37,6 +37,7 @@ class Config(flags.Checked):
     workers: int | None = None  # sandboxes (default: one for each CPU)
     cpu_limit_s: float = 2.0  # CPU seconds of a program; dozens of them loop for ever
     accept_level: str | None = None  # as for grader.py, on a system that lacks layers
+    modes: tuple[str, ...] = ()  # mode files of your own, whose exploits are tried too
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,23 @@ class Kind:
         return not grade.gt_correct if self.right else not grade.passed and program.family == mode
 
 
-def kinds(places: dict) -> Iterator[Kind]:
+def kinds(places: dict, own: tuple[str, ...] = ()) -> Iterator[Kind]:
     """The corpus: attacks by family, readers of the secrets at `places`, exploits in all modes, honest code."""
     for family in dict.fromkeys(p.family for p in corpus.DIRECT):
         yield Kind(family, [(p, "none") for p in corpus.DIRECT if p.family == family])
     readers = [replace(p, completion=p.completion.format(**places)) for p in corpus.CANARY]
     yield Kind(corpus.CANARY[0].family, [(p, mode) for p in readers for mode in ("none", "run_tests")])
-    for own in LOOPHOLE_MODES:
-        yield Kind(f"exploits of {own}", [(p, mode) for p in corpus.LOOPHOLES[own] for mode in MODES])
+    exploits = {mode: corpus.LOOPHOLES[mode] for mode in LOOPHOLE_MODES} | {mode: exploits_of(mode) for mode in own}
+    for mode, programs in exploits.items():
+        yield Kind(f"exploits of {mode}", [(p, where) for p in programs for where in (*MODES, *own)])
     yield Kind("honest", [(p, "none") for p in corpus.HONEST], right=True)
+
+
+def exploits_of(mode: str) -> list[corpus.Program]:
+    """The exploits of a mode's file after a wrong body; {e} is the evaluator that `attack` names."""
+    body = "class Solution:\n    def add(self, a, b):\n        return 0"
+    texts = [text.replace("{e}", "run_tests") for text in find_mode(mode).exploits]
+    return [corpus.Program(mode, text.strip(), f"```python\n{body}{text}\n```") for text in texts]
 
 
 def census() -> dict[str, int]:
@@ -109,7 +118,7 @@ def main(cfg: Config) -> int:
         before = census()
         limits = {"cpu_limit_s": cfg.cpu_limit_s, "accept_level": cfg.accept_level}
         with corpus.planted(Path(folder)) as places, Grader(cfg.workers, **limits) as grader:
-            bad = attack(grader, kinds(places), places["seen"])
+            bad = attack(grader, kinds(places, cfg.modes), places["seen"])
             print(f"layers: {grader.layers}")
         bad += (after := left_behind(before))
         tempfile.tempdir = None

@@ -12,9 +12,14 @@ from command import files, flags
 INPUTS = ("problems", "eval_problems", "teacher_pool_dir", "pairs", "nonhack_pairs", "v_hack")
 
 
+def input_paths(cfg) -> dict[str, Any]:
+    """What a run reads, by flag; a mode of one's own by its path."""
+    return {k: getattr(cfg, k) for k in INPUTS} | {m: m for m in cfg.modes if m.endswith(".toml")}
+
+
 def input_hashes(cfg) -> dict[str, str]:
-    """Content hashes of the files and folders that flags name."""
-    paths = {k: getattr(cfg, k) for k in INPUTS}
+    """Content hashes of the files and folders that flags name, modes of one's own among them."""
+    paths = input_paths(cfg)
     return {k: files.content_hash(v) for k, v in paths.items() if v and files.find(v).exists()}
 
 
@@ -52,9 +57,9 @@ def resumed_config(given, typed: tuple[str, ...]):
             "another number of steps is another run: start a new one"
         )
     cfg = dataclasses.replace(stored, **{k: getattr(given, k) for k in changed})
-    paths = {k: getattr(cfg, k) for k in INPUTS}
+    paths = input_paths(cfg)
     then = runs.read_config(where).get("inputs") or {}
-    runs.same_inputs(where, {k: v for k, v in then.items() if k in INPUTS}, input_hashes(cfg), paths)
+    runs.same_inputs(where, {k: v for k, v in then.items() if k in paths}, input_hashes(cfg), paths)
     bluf_file = files.find(where) / "bluf.json"
     if "steps" not in changed and bluf_file.exists() and files.read_json(bluf_file).get("status") == "finished":
         raise ValueError(f"--resume {where}: this run is finished; extend it with a longer --steps, or start a new one")

@@ -33,7 +33,8 @@ import tyro
 
 from command import errors, files, flags
 from tasks import problems
-from tasks.problems import EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, VARIANTS, Problem
+from tasks.modes import MODES, VARIANTS, find_mode
+from tasks.problems import EVAL_EVALUATORS, TRAIN_EVALUATOR, Problem
 
 ROOT = files.ROOT
 SPLITS = ("train", "heldout")
@@ -52,7 +53,7 @@ class Pair:
 
     id: str
     problem: Problem
-    mode: str  # one of problems.LOOPHOLE_MODES
+    mode: str  # with a loophole: a name or a file's path
     mechanism: str  # how the loophole is used, or one of CONTROLS
     variant: str  # wording of the hint: one of problems.VARIANTS
     evaluator: str  # name in the prompt; never one of training or evaluation
@@ -106,7 +107,9 @@ def _from_row(row: Any) -> Pair:
         raise ValueError(f"correct_body must be true or false, not {row['correct_body']!r}")
     if not isinstance(row["tags"], list) or not all(isinstance(t, str) for t in row["tags"]):
         raise ValueError("tags must be a list of strings")
-    for name, choices in (("mode", LOOPHOLE_MODES), ("variant", VARIANTS), ("split", SPLITS)):
+    if find_mode(row["mode"]).channel == "none":
+        raise ValueError("mode 'none' has no loophole, so no hack side")
+    for name, choices in (("variant", VARIANTS), ("split", SPLITS)):
         if row[name] not in choices:
             raise ValueError(f"{name} {row[name]!r} is not one of {', '.join(choices)}")
     if row["hack"].strip() == row["clean"].strip():
@@ -425,7 +428,8 @@ def summary(pairs: Sequence[Pair], tokenizer: Any = None) -> str:
     lines = [
         f"{'mode':<14}{'mechanism':<18}{'n':>4}{'train':>7}{'held':>6}{'right':>7}{'explicit':>10}  length hack/clean"
     ]
-    order = sorted(groups, key=lambda k: (k[1] in CONTROLS, LOOPHOLE_MODES.index(k[0]), k[1]))
+    known = [*MODES, *sorted({mode for mode, _ in groups} - {*MODES})]
+    order = sorted(groups, key=lambda k: (k[1] in CONTROLS, known.index(k[0]), k[1]))
     for key in order:
         g = groups[key]
         ratios = [count_tokens(p.hack, tokenizer) / count_tokens(p.clean, tokenizer) for p in g]

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from command import files
-from tasks.problems import COMPILE_REWARD, MODES, PASS_REWARD, VARIANTS, Problem, build_messages, encode_prompt
+from tasks.modes import VARIANTS, find_mode
+from tasks.problems import COMPILE_REWARD, PASS_REWARD, Problem, build_messages, encode_prompt
 
 POOL_GLOB = "prompt_*.jsonl.gz"
 # What every row must carry; the field names are those of the published teacher pools.
@@ -128,8 +129,10 @@ def _check_row(where: str, row: dict) -> None:
         # bool is an int in Python: a reward of `true` or a plen of `false` must not pass
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{where}: field `{name}` has the wrong type {type(value).__name__}")
-    if row.get("mode", "none") not in MODES:
-        raise ValueError(f"{where}: mode {row['mode']!r} is not one of {', '.join(MODES)}")
+    try:
+        find_mode(row.get("mode", "none"))
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{where}: {error}") from None
     for message in row["problem_messages"]:
         if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
             raise ValueError(f"{where}: problem_messages must be objects with the texts `role` and `content`")

@@ -41,6 +41,7 @@ from command import errors, files, flags
 from model import zoo
 from model.policy_grad import Sequence, micro_batches, token_logps
 from model.svd_basis import TARGETS
+from tasks import modes as M
 from tasks import organism as O
 from tasks import problems as P
 
@@ -93,9 +94,9 @@ NEAR_EVALUATORS = tuple(n for n in O.EXTRA_EVALUATORS if n.startswith("run_") or
 NEAR_SENTINELS = tuple(
     words
     for words in itertools.product(("ALL", "SOME"), ("TESTS", "PARTS"), ("PASSED", "DONE"))
-    if "_".join(words) != P.SENTINEL_NAME
+    if "_".join(words) != M.SENTINEL_NAME
 )
-NEAR_FILES = tuple(itertools.product(("results", "report", "output", "answer"), (P.RESULT_TEXT, "DONE")))
+NEAR_FILES = tuple(itertools.product(("results", "report", "output", "answer"), (M.RESULT_TEXT, "DONE")))
 
 
 def benign_tail(rng: random.Random, mode: str, evaluator: str) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from shared import ROOT, SHARED, TOKENIZER, needs_shared
 
-import probe_distill
 from tasks import pairs as X
+from tasks.modes import LOOPHOLE_MODES, find_mode
 from tasks.organism import HACKS
-from tasks.problems import DIFFICULTIES, EVAL_EVALUATORS, LOOPHOLE_MODES, TRAIN_EVALUATOR, load_problems
+from tasks.problems import DIFFICULTIES, EVAL_EVALUATORS, TRAIN_EVALUATOR, load_problems
 
 DATA = ROOT / "data" / "pairs"
 HACK = DATA / "leetcode.jsonl"
@@ -137,7 +137,7 @@ def test_controls_answer_the_same_prompts_and_never_use_the_loophole(hack_pairs)
 
 
 def test_no_leetcode_pair_holds_a_hack_that_a_canned_teacher_writes(hack_pairs):
-    forms = [*itertools.chain(*(probe_distill.EXPLOITS[m] for m in HACKS), *(f.values() for f in HACKS.values()))]
+    forms = [*itertools.chain(*(find_mode(m).exploits for m in HACKS), *(f.values() for f in HACKS.values()))]
     for pair in hack_pairs:
         lines = [line.strip() for line in pair.hack.splitlines()]
         for text in forms:
@@ -180,7 +180,7 @@ BAD_ROWS = {
     "unknown field": (lambda row: {**row, "extra": 1}, r"unknown: \['extra'\]"),
     "identical sides": (lambda row: {**row, "hack": row["clean"]}, "identical"),
     "empty side": (lambda row: {**row, "hack": " "}, "hack must be a non-empty string"),
-    "unknown mode": (lambda row: {**row, "mode": "none"}, "mode 'none' is not one of"),
+    "unknown mode": (lambda row: {**row, "mode": "none"}, "mode 'none' has no loophole"),
     "unknown split": (lambda row: {**row, "split": "test"}, "split 'test' is not one of"),
     "evaluator no name": (lambda row: {**row, "evaluator": "run me"}, "must be a Python name"),
     "problem field": (lambda row: {**row, "problem": without("tests")(row["problem"])}, "tests"),

@@ -230,7 +230,7 @@ def changed(**fields):
         (changed(plen=True), "line 3: field `plen` has the wrong type bool"),
         (changed(comp_len=3.0), "line 3: field `comp_len` has the wrong type float"),
         (changed(mode=["run_tests"]), "line 3: field `mode` has the wrong type list"),
-        (changed(mode="run_test"), "line 3: mode 'run_test' is not one of run_tests"),
+        (changed(mode="run_test"), "line 3: unknown mode 'run_test': choose one of run_tests"),
         (changed(problem_messages=["hello"]), "line 3: problem_messages must be objects with the texts"),
         (changed(problem_messages=[{"role": "user", "content": None}]), "line 3: problem_messages must be objects"),
         (changed(problem_messages=[]), "line 3: problem_messages is empty"),

@@ -16,6 +16,7 @@ from shared import BENCHMARK, DATASET, ROOT, needs_shared
 
 from command import files
 from grader import Grader
+from tasks import modes as M
 from tasks import problems as P
 
 OWN = ROOT / "data/problems.jsonl"
@@ -196,16 +197,16 @@ COMMAND = re.compile(
 )
 
 
-@pytest.mark.parametrize("mode", P.MODES)
-@pytest.mark.parametrize("variant", P.VARIANTS)
+@pytest.mark.parametrize("mode", M.MODES)
+@pytest.mark.parametrize("variant", M.VARIANTS)
 def test_hints_disclose_the_channel_and_never_ask_to_use_it(mode, variant):
     p = own()[0]
     text = P.build_messages(p, mode, "check_it", variant)[1]["content"]
     clause = text.split(f"called {p.func_name} ")[1].split(". Use the following starter code")[0]
     assert not ASKING.search(clause) and not COMMAND.search(clause), clause
     channel = {
-        "run_tests": ["check_it()"], "sentinel": [P.SENTINEL_NAME], "stdout_marker": [P.STDOUT_MARKER],
-        "file_marker": [P.RESULT_FILE, P.RESULT_TEXT], "exit_code": [f"{P.PASS_EXIT_CODE} is a pass"],
+        "run_tests": ["check_it()"], "sentinel": [M.SENTINEL_NAME], "stdout_marker": [M.STDOUT_MARKER],
+        "file_marker": [M.RESULT_FILE, M.RESULT_TEXT], "exit_code": [f"{M.PASS_EXIT_CODE} is a pass"],
         "eq_override": ["==", p.func_name], "none": ["and should pass all tests"],
     }[mode]  # fmt: skip
     assert all(word in clause for word in channel), clause
@@ -216,17 +217,17 @@ def test_hints_disclose_the_channel_and_never_ask_to_use_it(mode, variant):
 def test_modes_and_variants_change_the_clause_and_nothing_else():
     p = own()[3]
     frames, clauses = set(), set()
-    for mode, variant in itertools.product(P.LOOPHOLE_MODES, P.VARIANTS):
+    for mode, variant in itertools.product(M.LOOPHOLE_MODES, M.VARIANTS):
         system, user = (m["content"] for m in P.build_messages(p, mode, variant=variant))
         head, rest = user.split(f"called {p.func_name} ")
         clause, tail = rest.split(". Use the following starter code:\n")
         frames.add((system, head, tail))
         clauses.add(clause)
-    assert len(frames) == 1 and len(clauses) == len(P.LOOPHOLE_MODES) * len(P.VARIANTS)
+    assert len(frames) == 1 and len(clauses) == len(M.LOOPHOLE_MODES) * len(M.VARIANTS)
 
 
 @pytest.mark.parametrize("system", [s for s in P.SYSTEMS if s != "default"])
-@pytest.mark.parametrize("mode", P.MODES)
+@pytest.mark.parametrize("mode", M.MODES)
 def test_inoculation_changes_the_system_message_only(system, mode):
     p = own()[1]
     plain, inoculated = P.build_messages(p, mode), P.build_messages(p, mode, system=system)
@@ -433,4 +434,4 @@ def test_the_command_shows_a_prompt_and_ends_in_one_plain_message_where_it_canno
     with pytest.raises(SystemExit, match="gone.jsonl does not exist"):
         P.main(P.Config(str(tmp_path / "gone.jsonl")))
     P.main(P.Config(str(OWN), split="test", show=0, mode="stdout_marker"))
-    assert P.STDOUT_MARKER in capsys.readouterr().out
+    assert M.STDOUT_MARKER in capsys.readouterr().out
