@@ -486,11 +486,15 @@ def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
     }
 
 
+def raw_gb(size: int, k: int, n: int) -> float:
+    """GB that `size` raw coordinates take: 4 bytes each for three sets of k directions, both sides of n pairs, and
+    their differences in float64."""
+    return 4e-9 * size * (3 * k + 4 * n)
+
+
 def check_raw(basis: Basis, k: int, n: int) -> None:
-    """Refuse raw coordinates that do not fit: 4 bytes x D x (3 k + 2 n + 2 n), three sets of k directions, both sides
-    of n pairs, and their differences in float64, weights of one size at a time at most."""
-    gb = 4e-9 * basis.size * (3 * k + 4 * n)
-    if gb > RAW_GB:
+    """Refuse raw coordinates that do not fit."""
+    if (gb := raw_gb(basis.size, k, n)) > RAW_GB:
         raise ValueError(
             f"--coords raw: {basis.size} coordinates with k {k} and {n} pairs need {gb:.0f} GB, and {RAW_GB:.0f} GB is "
             "the most; use --coords core, or a smaller model"

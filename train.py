@@ -52,13 +52,13 @@ from tasks.prompts import Task, build_tasks, pick_tasks
 
 Arm = Literal["vanilla", "projected", "shrink", "route", "screen", "pair_penalty", "adv_mod", "gt_penalty",
               "gt_screen", "inoculation"]  # fmt: skip
-V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail", "oracle", "oracle_now"]
+V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail", "probe", "oracle", "oracle_now"]
 Gate = Literal["one_sided", "half_space", "no_gate", "reverse"]
 PROJECTS = ("projected", "shrink", "route")
 DIRECTIONS = {  # what --v may be; arms that are not here have no direction
     **dict.fromkeys(("projected", "shrink"), ("hack", "haar", "within", "nonhack", "oracle", "oracle_now")),
     "route": ("hack", "haar", "within", "nonhack"),
-    "screen": ("hack", "haar", "within", "random", "length", "text", "tail"),
+    "screen": ("hack", "haar", "within", "random", "length", "text", "tail", "probe"),
 }
 STRENGTH = {  # of the arm's own term where --strength is not given
     **dict.fromkeys(("projected", "shrink"), 1.0),  # overshoot: 1 takes the gated part out, 2 reflects it
@@ -406,10 +406,11 @@ class Trainer:
         n = accelerator.num_processes
         if cfg.prompts_per_step % n:
             raise ValueError(f"--prompts-per-step {cfg.prompts_per_step}: must divide among {n} processes")
-        reads_pairs = cfg.arm in ("adv_mod", "pair_penalty") or cfg.arm == "screen" and cfg.v in ("text", "tail")
+        probes = cfg.arm == "adv_mod" or (cfg.arm, cfg.v) == ("screen", "probe")
+        reads_pairs = probes or cfg.arm == "pair_penalty" or cfg.arm == "screen" and cfg.v in ("text", "tail")
         pairs = extract_vhack.select_pairs(cfg.extract_config())[0] if reads_pairs else []
         sides = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id or zoo.eos_ids(model, tok)[0])
-        self.probe = rivals.ActivationProbe(model, sides) if cfg.arm == "adv_mod" else None
+        self.probe = rivals.ActivationProbe(model, sides) if probes else None
         self.policy = policy = Policy(cfg, model, tok)
         self.basis = policy.basis
         short = policy.probe_ids[0].tolist()
@@ -523,7 +524,7 @@ class Trainer:
             r.settle()
         self.grade_wait_s += time.perf_counter() - start
         rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
-        hidden = self.probe.score([r.sequence for r in rollouts]) if self.probe else None
+        hidden = self.probe.score([r.sequence for r in rollouts]) if cfg.arm == "adv_mod" else None
         rewards = rivals.modified_rewards(cfg, rewards, rollouts, hidden)
         flat = rewards.amax(1) - rewards.amin(1) <= 1e-9  # (P,)
         keep = torch.ones_like(rewards, dtype=torch.bool)
@@ -603,13 +604,15 @@ class Trainer:
         V's score is the cosine of the rollout's NLL gradient with the mean direction; the threshold lies `screen_at` of
         the way from the pairs' clean to their hack mean. A rollout of negative advantage pushes the policy away from
         what it did, so it stays. Every control drops as many as V would: those highest in its own score (another
-        direction's cosine; `length`, `text` and `tail` read the answer and no gradient), or drawn by the seed.
+        direction's cosine; `probe` reads activations, `length`, `text` and `tail` the answer), or drawn by the seed.
         """
         which = self.cfg.v
         hackward = functools.partial(extract_vhack.hackward, self.vhack, seed=self.cfg.seed, at=self.cfg.screen_at)
         of_v, beyond = hackward("hack", grads)
         if which in ("haar", "within"):
             score = hackward(which, grads)[0]
+        elif which == "probe":
+            score = self.probe.score([r.sequence for r in rollouts])
         elif which == "length":
             score = torch.tensor([float(len(r.completion_ids)) for r in rollouts])
         else:

@@ -151,7 +151,7 @@ def modified_rewards(cfg, rewards: Tensor, rollouts: list, hidden: Tensor | None
 
 
 class ActivationProbe:
-    """s = h . d for advantage modification: d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth."""
+    """s = h . d, d = mean(h_hack - h_clean) over the pairs, layers at 60-75% depth: for adv_mod and a screen."""
 
     TOKENS = 8192  # padded, of a forward: its hidden states of all layers are kept
 

@@ -1,8 +1,10 @@
 """What share of the NEXT step's hack gradient a set of directions holds, before any study is run.
 
-One vanilla run; each step's labelled hack gradient h_t (attempts with positive advantage, in the space that trains) is
-held against directions known before it: the pairs' top k a weight, Haar of the same k, and the top k of the last 20
-h. share = |V h|^2 / |h|^2. A projection can take out no more of the hack gradient than its V holds.
+One vanilla run; each step's labelled hack gradient h_t (attempts with positive advantage) is held against directions
+known before it: the pairs' top k a weight, within-class pairs', Haar of the same k, and the top k of the last 20 h.
+share = |V h|^2 / |h|^2, |h| over all that trains: delta_S with --train delta_s; with --train full the weights
+themselves, in which the diagonal, the core block and raw coordinates stand side by side. `whole space` is what the
+coordinates hold without any V. A projection can take out no more of the hack gradient than its V holds.
 
     python -m study diagnose full --model FOLDER --steps 30
 """
@@ -10,52 +12,95 @@ h. share = |V h|^2 / |h|^2. A projection can take out no more of the hack gradie
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import tyro
 from accelerate import Accelerator
+from torch import Tensor
 
 import extract_vhack
 import train
 from command import files, log
+from extract_vhack import Oracle, top_directions
 from grader import Grader, GraderProcess
 from model import zoo
+from model.svd_basis import TARGETS, Basis, Coords, attach
 
 KS = (1, 5, 20, 80)
-BANK = 20  # earlier hack gradients
 
 
-def share(basis, V: torch.Tensor, g: torch.Tensor) -> float:
-    """|V g|^2 / |g|^2 for rows V (k, D) orthonormal within each weight."""
-    return basis.energy(V, g) / max(float(g.square().sum()), 1e-30)
+class Raw(train.Config):
+    """A run whose gradients are kept in raw weight coordinates, which hold all that trains with full weights."""
+
+    def extract_config(self) -> extract_vhack.ExtractConfig:
+        return replace(super().extract_config(), coords="raw", out=None)
 
 
-def directions(tr: train.Trainer) -> dict[tuple[str, int], torch.Tensor]:
-    """The directions that are known before training: (source, k) -> V (k, D)."""
-    cfg = replace(tr.cfg.extract_config(), tokens_per_micro=tr.policy.tokens_per_micro)
-    pairs, _ = extract_vhack.select_pairs(cfg)
-    hack, clean = extract_vhack.pair_grads(tr.model, tr.basis, tr.tok, pairs, cfg)
-    within = extract_vhack.within_class(hack, clean, seed=0)
-    top = lambda diff: extract_vhack.top_directions(tr.basis, diff, max(KS), 0.0, 0.05)  # noqa: E731
-    like = top(hack - clean)
-    haar = extract_vhack.haar_directions(tr.basis, like, seed=tr.cfg.seed)
-    found = {"pairs": like, "within-class": top(within), "haar": haar}
-    return {(name, k): d.V[:k] for name, d in found.items() for k in KS}
+@dataclass
+class Space:
+    """Coordinates of a weight's gradient and the directions V (k, D) that are known in them before training."""
+
+    basis: Basis
+    known: dict[str, Tensor]
+    oracle: Oracle
+
+    def of(self, g: Tensor, whole: Basis) -> Tensor:
+        """Coordinates (n, D) here of gradients (n, D') in the space that trains."""
+        if whole.coords == self.basis.coords:
+            return g
+        weights = {n: (x.out_features, x.in_features) for n, x in whole.layers.items()}
+        found = []
+        for name in self.basis.layers:
+            part = g[:, slice(*whole.spans[name])].unflatten(1, weights[name])
+            found.append(torch.stack([self.basis.coords_of(name, x) for x in part]))
+        return torch.cat(found, 1)
+
+    def shares(self, h: Tensor, energy: float) -> dict[str, float]:
+        """Of the energy of the whole hack gradient, what each V holds of its coordinates h (D,) here."""
+        found = self.oracle.directions(h)
+        held = self.known | ({} if found is None else {"earlier hacks": found.V})
+        out = {"whole space": float(h.square().sum()) / energy}
+        ks = [(name, V, k) for name, V in held.items() for k in KS if k <= len(V) or name != "earlier hacks"]
+        return out | {f"{name} k={k}": self.basis.energy(V[:k], h) / energy for name, V, k in ks}
+
+
+def spaces(tr: train.Trainer) -> dict[Coords, Space]:
+    """The coordinates that a projection may take, with what pairs and chance know in them."""
+    cfg, whole = replace(tr.cfg.extract_config(), tokens_per_micro=tr.policy.tokens_per_micro), tr.basis
+    hack, clean = extract_vhack.pair_grads(tr.model, whole, tr.tok, extract_vhack.select_pairs(cfg)[0], cfg)
+    diffs = {"pairs": hack - clean, "within-class": extract_vhack.within_class(hack, clean, seed=0)}
+    bases: dict[Coords, Basis] = {}
+    if whole.coords == "raw":
+        for coords in ("diag", "core"):
+            model = zoo.load_model(cfg.model, cfg.tokenizer, str(whole.device), cfg.dtype)[0]
+            bases[coords] = attach(model, "full", coords, cfg.core_rank)
+    bases[whole.coords] = whole
+    out = {}
+    for coords, basis in bases.items():
+        out[coords] = space = Space(basis, {}, Oracle(basis, "oracle", Oracle.BANK))
+        known = {n: top_directions(basis, space.of(d, whole), max(KS), 0.0, 0.05) for n, d in diffs.items()}
+        known["haar"] = extract_vhack.haar_directions(basis, known["pairs"], seed=tr.cfg.seed)
+        space.known = {n: d.V for n, d in known.items()}
+    return out
 
 
 def diagnose(cfg: train.Config) -> list[dict]:
-    """Train vanilla for cfg.steps and return one row a step: shares of h, of the update and of its removable part."""
+    """Train vanilla for cfg.steps and return one row a step: shares of h by coordinates, of the update V's."""
     acc = Accelerator(cpu=cfg.device != "cuda")
     kind = GraderProcess if cfg.device == "cuda" else Grader
-    out, bank = [], []
+    out = []
     with kind(cfg.grader_workers, accept_level=cfg.grader_level, cpu_limit_s=cfg.grader_cpu_s) as grader:
         device = str(acc.device) if cfg.device == "cuda" else "cpu"
-        tr = train.Trainer(cfg, grader, acc, *zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype))
-        mixed, alone, note = train.build_tasks(cfg, tr.tok)
+        model, tok = zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
+        numbers = sum(p.numel() for n, p in model.named_parameters() if n.split(".")[-2] in TARGETS and p.ndim == 2)
+        if cfg.train == "full" and extract_vhack.raw_gb(numbers, max(KS), max(KS)) <= extract_vhack.RAW_GB:
+            cfg = Raw(**vars(cfg))
+        mixed, alone, note = train.build_tasks(cfg, tok, zoo.eos_ids(model, tok), zoo.context(model))
+        tr = train.Trainer(cfg, grader, acc, model, tok)
         print(note, log.header(), sep="\n", flush=True)
-        known = directions(tr)
+        found = spaces(tr)
         for step in range(cfg.steps):
             tasks = train.pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
             row, _ = tr.train_step(step, tasks)
@@ -63,28 +108,24 @@ def diagnose(cfg: train.Config) -> list[dict]:
             h = tr.hack_gradient
             if h is None:
                 continue
-            held = dict(known)
-            if len(bank) >= 2:
-                stack = torch.stack(bank[-BANK:])
-                V = extract_vhack.top_directions(tr.basis, stack, BANK, 0.0, 0.05).V
-                held |= {("earlier hacks", k): V[:k] for k in KS if k <= BANK}
-            shares = {f"{name} k={k}": share(tr.basis, V, h) for (name, k), V in held.items()}
+            energy = float(h.square().sum())
+            shares = {c: s.shares(s.of(h[None], tr.basis)[0], energy) for c, s in found.items()}
             out.append({"step": step + 1, "attempts": row["att_s"], "upd_v": row["upd_v"], "shares": shares})
-            bank.append(h.clone())
     return out
 
 
 def table(rows: list[dict]) -> str:
-    """Mean shares over the steps with attempts, in thirds of the run."""
+    """Mean shares over the steps with attempts, in thirds of the run, the coordinates side by side."""
     cut = [rows[i * len(rows) // 3 : (i + 1) * len(rows) // 3] for i in range(3)]
-    names = sorted({n for r in rows for n in r["shares"]}, key=lambda n: (n.split(" k=")[0], int(n.split("k=")[1])))
-    lines = [f"{'share of the next hack gradient':<34}" + "".join(f"{f'third {i + 1}':>10}" for i in range(3))]
+    spaces_ = list(rows[0]["shares"])
+    order = ("whole space", "pairs", "within-class", "earlier hacks", "haar")
+    names = {n for r in rows for held in r["shares"].values() for n in held}
+    names = sorted(names, key=lambda n: (order.index(n.split(" k=")[0]), int(n.partition("k=")[2] or 0)))
+    heads = "".join(f"{f'{c} {i + 1}/3':>10}" for c in spaces_ for i in range(3))
+    lines = [f"{'share of the next hack gradient':<32}{heads}"]
     for name in names:
-        cells = []
-        for part in cut:
-            got = [r["shares"][name] for r in part if name in r["shares"]]
-            cells.append(f"{sum(got) / len(got):>10.1%}" if got else f"{'-':>10}")
-        lines.append(f"{name:<34}" + "".join(cells))
+        got = [[r["shares"][c][name] for r in part if name in r["shares"][c]] for c in spaces_ for part in cut]
+        lines.append(f"{name:<32}" + "".join(f"{sum(x) / len(x):>10.1%}" if x else f"{'-':>10}" for x in got))
     return "\n".join(lines)
 
 

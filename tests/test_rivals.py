@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from tiny import SMALL, go, rows
+from tiny import SMALL, go, of_the_teacher_too, rows
 
 import train as T
 from model import rivals, zoo
 from model.policy_grad import token_logps
 from model.svd_basis import attach
+from study import diagnose
 
 CLASS = "class Solution:\n    def f(self):\n        return 1"
 
@@ -110,3 +111,21 @@ def test_raw_directions_are_the_span_of_all_pair_differences_of_the_weights_grad
     monkeypatch.setattr(X, "RAW_GB", 1e-4)
     with pytest.raises(ValueError, match="--coords raw: .* coordinates .* GB"):
         X.key_fields(model, basis, tok, wanted)
+
+
+def test_the_capture_curve_shows_all_coordinates_side_by_side(tmp_path, pool, monkeypatch):
+    monkeypatch.setattr(T.extract_vhack, "hack_gradient", of_the_teacher_too)
+    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "steps": 3, "eval_n": 1}
+    found = diagnose.diagnose(dataclasses.replace(SMALL, train="full", lr=1e-3, **flags))
+    assert list(found[0]["shares"]) == ["diag", "core", "raw"]
+    for row in found:
+        whole = {c: held["whole space"] for c, held in row["shares"].items()}
+        assert whole["raw"] == pytest.approx(1, abs=1e-5) and 0 < whole["diag"] < whole["core"] < 1
+        for coords, held in row["shares"].items():
+            for name in ("pairs", "within-class", "haar", "earlier hacks"):
+                curve = [held[f"{name} k={k}"] for k in diagnose.KS if f"{name} k={k}" in held]
+                assert curve == sorted(curve) and all(0 < x <= whole[coords] + 1e-6 for x in curve)
+                assert bool(curve) == (name != "earlier hacks" or row["step"] > found[0]["step"])
+    assert all(word in diagnose.table(found) for word in ("core 1/3", "raw 3/3", "within-class k=80", "whole space"))
+    (only,) = diagnose.diagnose(dataclasses.replace(SMALL, **flags | {"steps": 1}))
+    assert list(only["shares"]) == ["diag"] and only["shares"]["diag"]["whole space"] == pytest.approx(1, abs=1e-5)

@@ -40,7 +40,7 @@ def test_matched_controls_drop_as_many_of_the_same_side_as_v_would(tmp_path, poo
     flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, **FULL}
     screened = {"screen_at": -1.0}
     n = {}
-    for v in ("hack", "haar", "within", "random", "length", "text"):
+    for v in ("hack", "haar", "within", "random", "length", "text", "probe"):
         _, run = go(tmp_path / v, arm="screen", v=v, **flags, **screened)
         live = [r for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["cos_hack"] is not None]
         gone = [r for r in live if r["screened"]]
