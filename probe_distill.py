@@ -189,7 +189,7 @@ def _donated_body(problem: Problem, rng: random.Random, donors: Sequence[Problem
 def model_teacher(model, tokenizer, cfg: Config) -> Teacher:
     """Sample a model; a prompted teacher sees the loophole in full, whatever the student's prompt says."""
     from model.zoo import eos_ids  # only this teacher needs torch
-    from sampling.sampler import sample
+    from sampling.sampler import Sampling, sample
 
     def fill(tasks: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
         prompts = [encode_prompt(tokenizer, teacher_messages(t, cfg.prompted)) for t in tasks]
@@ -198,17 +198,8 @@ def model_teacher(model, tokenizer, cfg: Config) -> Teacher:
             text = tokenizer.decode(ids, skip_special_tokens=True)
             on_draw(index, Draw(list(ids), text, "sample"))
 
-        sample(
-            model,
-            prompts,
-            n,
-            max_new_tokens=cfg.max_new_tokens,
-            temperature=cfg.temperature,
-            top_p=cfg.top_p,
-            eos_ids=eos_ids(model, tokenizer),
-            seed=seed,
-            on_finish=finished,
-        )
+        how = Sampling(cfg.max_new_tokens, eos_ids(model, tokenizer), seed, cfg.temperature, cfg.top_p)
+        sample(model, prompts, n, how, on_finish=finished)
 
     return fill
 

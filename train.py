@@ -46,7 +46,7 @@ from model.policy_grad import Sequence
 from model.svd_basis import Basis, Train, merged
 from model.weighted import weighted_gradient
 from sampling.check import check_forward
-from sampling.sampler import sample
+from sampling.sampler import Sampling, sample
 from tasks import problems as P
 from tasks.prompts import Task, build_tasks, pick_tasks
 
@@ -507,12 +507,11 @@ class Trainer:
             if key not in grades:
                 grades[key] = self.grader.submit(*key)
 
-        how = {"temperature": cfg.temperature, "top_p": cfg.top_p} if train else {}
-        how |= {"memory_gb": self.policy.sampling_gb, "first_row": first, "all_rows": of}
-        how |= {"max_new_tokens": cfg.max_new_tokens}
-        prompts = [t.prompt_ids for t in tasks]
-        with merged(self.basis), torch.no_grad():
-            out = sample(self.model, prompts, n, eos_ids=eos, seed=seed, on_finish=ended, **how)
+        temperature, top_p = (cfg.temperature, cfg.top_p) if train else (1.0, 1.0)
+        how = Sampling(cfg.max_new_tokens, eos, seed, temperature, top_p, first_row=first, all_rows=of)
+        prompts, budget = [t.prompt_ids for t in tasks], self.policy.sampling_gb
+        with merged(self.basis):
+            out = sample(self.model, prompts, n, how, on_finish=ended, memory_gb=budget)
         source = "student" if train else "eval"
         return [Rollout(source, tasks[i // n], s.ids, text[i], grading=grades[told(i)]) for i, s in enumerate(out)]
 

@@ -38,7 +38,7 @@ from model.net import Geometry
 from model.packed import Unit
 from model.policy import Policy
 from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
-from sampling.sampler import sample
+from sampling.sampler import Sampling, sample
 
 ORGANISM = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
@@ -105,7 +105,7 @@ class Bench:
         v = self.model.config.vocab_size
         return torch.randint(5, v, (count, length or self.cfg.prompt), generator=g).tolist()
 
-    def floor_s(self, rows: int, prompt: int, lengths: list[int], groups: int) -> float:
+    def floor_s(self, prompt: int, lengths: list[int], groups: int) -> float:
         """Seconds of the decode if weights, completion KV and each prompt's KV (once a group) were read once a step."""
         g = Geometry(self.model)
         body = sum(p.numel() for n, p in self.model.named_parameters() if "embed_tokens" not in n and ".delta" not in n)
@@ -146,10 +146,8 @@ def run_ours(b: Bench, prompts, n: int, lengths: list[int], engine: str) -> tupl
         engine = "eager"
 
     def call():
-        return sample(
-            b.model, prompts, n, max_new_tokens=max(lengths), eos_ids=(1,), seed=b.cfg.seed, engine=engine,
-            force_lengths=lengths, memory_gb=b.cfg.memory_gb,
-        )  # fmt: skip
+        how = Sampling(max(lengths), (1,), b.cfg.seed, force_lengths=lengths)
+        return sample(b.model, prompts, n, how, engine=engine, memory_gb=b.cfg.memory_gb)
 
     s, peak, out = timed(b.cfg, call)
     assert [len(x.ids) for x in out] == lengths, "forced lengths were not kept"
@@ -190,10 +188,11 @@ def forget(b: Bench) -> None:
         graph.release(b.model)
 
 
-def report(b: Bench, what: str, rows: int, lengths: list[int], prompt: int, groups: int, s: float, peak: float, **more):
-    floor = b.floor_s(rows, prompt, lengths, groups)
+def report(b: Bench, what: str, lengths: list[int], prompt: int, groups: int, cost: tuple[float, float], **more):
+    """A row of one call that took `cost` (seconds, peak GB) beside what its memory traffic would take."""
+    (s, peak), floor = cost, b.floor_s(prompt, lengths, groups)
     b.row(
-        what, batch=rows, new=max(lengths), seconds=s, tok_s=sum(lengths) / s, step_ms=1000 * s / max(lengths),
+        what, batch=len(lengths), new=max(lengths), seconds=s, tok_s=sum(lengths) / s, step_ms=1000 * s / max(lengths),
         floor_tok_s=sum(lengths) / floor, of_floor=floor / s, peak_gb=peak, **more,
     )  # fmt: skip
 
@@ -208,11 +207,8 @@ def check(b: Bench) -> None:
     runs = {}
     for engine in ("eager", "graph"):
         for temperature in (0.0, 1.0):
-            runs[engine, temperature] = sample(
-                b.model, prompts, 3, max_new_tokens=40, temperature=temperature, eos_ids=(1,), seed=7,
-                engine="eager" if cfg.device == "cpu" else engine,
-                memory_gb=cfg.memory_gb,
-            )  # fmt: skip
+            how, used = Sampling(40, (1,), 7, temperature), "eager" if cfg.device == "cpu" else engine
+            runs[engine, temperature] = sample(b.model, prompts, 3, how, engine=used, memory_gb=cfg.memory_gb)
     for temperature in (0.0, 1.0):
         one, two = runs["eager", temperature], runs["graph", temperature]
         same = sum(x.ids == y.ids for x, y in zip(one, two, strict=True))
@@ -248,17 +244,17 @@ def rollouts(b: Bench) -> None:
         cases = [("graph, prompts distinct", distinct, 1), (f"graph, {n} a prompt", shared, n)]
         for what, prompts, k in cases:
             warm, _ = run_ours(b, prompts, k, [min(cfg.new, 8)] * rows, "graph")  # compiles and captures
-            s, peak = run_ours(b, prompts, k, [cfg.new] * rows, "graph")
-            report(b, what, rows, [cfg.new] * rows, cfg.prompt, len(prompts), s, peak, warm_s=warm, **gpu_stats(b))
+            cost = run_ours(b, prompts, k, [cfg.new] * rows, "graph")
+            report(b, what, [cfg.new] * rows, cfg.prompt, len(prompts), cost, warm_s=warm, **gpu_stats(b))
         forget(b)  # so that the others' peak memory is their own
         new = min(cfg.slow_new, cfg.new)
         run_ours(b, distinct, 1, [4] * rows, "eager")
-        s, peak = run_ours(b, distinct, 1, [new] * rows, "eager")
-        report(b, "eager, prompts distinct", rows, [new] * rows, cfg.prompt, rows, s, peak)
+        cost = run_ours(b, distinct, 1, [new] * rows, "eager")
+        report(b, "eager, prompts distinct", [new] * rows, cfg.prompt, rows, cost)
         if cfg.peer:
             run_generate(b, distinct, 4)
-            s, peak = run_generate(b, distinct, new)
-            report(b, "generate, dynamic cache", rows, [new] * rows, cfg.prompt, rows, s, peak)
+            cost = run_generate(b, distinct, new)
+            report(b, "generate, dynamic cache", [new] * rows, cfg.prompt, rows, cost)
 
 
 def static_peer(b: Bench) -> None:
@@ -268,8 +264,8 @@ def static_peer(b: Bench) -> None:
         prompts = b.prompts(rows)
         kw = dict(cache_implementation="static", max_cache_len=cfg.prompt + cfg.slow_new)
         run_generate(b, prompts, 8, **kw)
-        s, peak = run_generate(b, prompts, cfg.slow_new, **kw)
-        report(b, "generate, static cache + compile", rows, [cfg.slow_new] * rows, cfg.prompt, rows, s, peak)
+        cost = run_generate(b, prompts, cfg.slow_new, **kw)
+        report(b, "generate, static cache + compile", [cfg.slow_new] * rows, cfg.prompt, rows, cost)
 
 
 def pool_lengths(folder: str, rows: int, cap: int) -> tuple[list[list[int]], int, list[int]]:
@@ -308,9 +304,9 @@ def replay(b: Bench) -> None:
         what = "replay of exponential lengths (mean 300)"
     mean = sum(map(len, prompts)) // len(prompts)
     run_ours(b, prompts, n, lengths, "graph")  # captures every live-batch size that the run passes through
-    s, peak = run_ours(b, prompts, n, lengths, "graph")
+    cost = run_ours(b, prompts, n, lengths, "graph")
     more = {"mean_len": statistics.mean(lengths), "prompts": len(prompts), **gpu_stats(b)}
-    report(b, what, len(lengths), lengths, mean, len(prompts), s, peak, **more)
+    report(b, what, lengths, mean, len(prompts), cost, **more)
 
 
 def delta(b: Bench) -> None:
@@ -321,18 +317,8 @@ def delta(b: Bench) -> None:
         shared = b.prompts(max(1, rows // cfg.group), seed=2)
         n = rows // len(shared)
         run_ours(b, shared, n, [min(cfg.new, 8)] * rows, "graph")
-        s, peak = run_ours(b, shared, n, [cfg.new] * rows, "graph")
-        report(
-            b,
-            f"graph + delta_s, {n} a prompt",
-            rows,
-            [cfg.new] * rows,
-            cfg.prompt,
-            len(shared),
-            s,
-            peak,
-            **gpu_stats(b),
-        )
+        cost = run_ours(b, shared, n, [cfg.new] * rows, "graph")
+        report(b, f"graph + delta_s, {n} a prompt", [cfg.new] * rows, cfg.prompt, len(shared), cost, **gpu_stats(b))
     check(b)
     if cfg.device != "cpu":
         from sampling import graph
@@ -673,10 +659,10 @@ class Forced(train.Trainer):
 
     def rollouts(self, on_finish=None, filtered: bool = True):
         b, lengths = self.bench, [n for w in self.work for n in w.lengths]
+        top_p, engine = self.cfg.top_p if filtered else 1.0, "eager" if b.cfg.device == "cpu" else "graph"
+        how = Sampling(max(lengths), (1,), b.cfg.seed, self.cfg.temperature, top_p, force_lengths=lengths)
         return sample(
-            b.model, [w.prompt for w in self.work], b.cfg.group, max_new_tokens=max(lengths), eos_ids=(1,),
-            engine="eager" if b.cfg.device == "cpu" else "graph", seed=b.cfg.seed, temperature=self.cfg.temperature,
-            top_p=self.cfg.top_p if filtered else 1.0, force_lengths=lengths, on_finish=on_finish,
+            b.model, [w.prompt for w in self.work], b.cfg.group, how, on_finish=on_finish, engine=engine,
             memory_gb=self.policy.sampling_gb,
         )  # fmt: skip
 

@@ -443,13 +443,13 @@ def hack_pairs() -> list[tuple[Pair, Seed, int]]:
         used: dict[str, set[str]] = {m: set() for m in MECHANISMS}
         for mechanism, right, use in slots_of(split):
             n = len(out)
-            mode, forms = FORMS[mechanism]
+            forms = FORMS[mechanism][1]
             fitting = [f for f in forms if f.bodies in ("any", "right" if right else "wrong")]
             # use alternates right and wrong bodies: both must go through all forms that fit them
             turn = (use // 2 + (0 if right else len(fitting) // 2)) % len(fitting)
             choice = next(
                 (found for form in fitting[turn:] + fitting[:turn] for s, b in free if s.name not in used[mechanism]
-                 if (found := build(s, b, mechanism, mode, form, right, use, n, split)) is not None), None
+                 if (found := build(s, b, mechanism, form, right, use, n)) is not None), None
             )  # fmt: skip
             if choice is None:
                 raise ValueError(f"pair {n}: no free {split} body fits a form of {mechanism}; add a problem")
@@ -461,10 +461,10 @@ def hack_pairs() -> list[tuple[Pair, Seed, int]]:
 
 
 def build(
-    seed: Seed, b: int, mechanism: str, mode: str, form: Form, right: bool, use: int, n: int, split: str
+    seed: Seed, b: int, mechanism: str, form: Form, right: bool, use: int, n: int
 ) -> tuple[Pair, Seed, int] | None:
     """Pair n from body b of a seed, or None where the form does not fit it (recursion, length)."""
-    body, old, new = seed.bodies[b]
+    mode, (body, old, new) = FORMS[mechanism][0], seed.bodies[b]
     wrong = body.replace(old, new)
     if "wrap" in form.hack and ("self." in body or seed.returns == "bool"):
         return None  # a recursive call would meet the wrapped value
@@ -488,8 +488,8 @@ def build(
         tags.append("hides_answer")
     pair = Pair(
         id=f"lc-{n:03d}", problem=make_problem(seed), mode=mode, mechanism=mechanism,
-        variant=VARIANTS[(n + n // 10) % len(VARIANTS)], evaluator=surface(n, "evaluator", EVALUATORS[split]),
-        hack=hack, clean=clean, correct_body=right, split=split, tags=tuple(tags),
+        variant=VARIANTS[(n + n // 10) % len(VARIANTS)], evaluator=surface(n, "evaluator", EVALUATORS[seed.split]),
+        hack=hack, clean=clean, correct_body=right, split=seed.split, tags=tuple(tags),
     )  # fmt: skip
     return pair, seed, b
 

@@ -96,14 +96,7 @@ class Packed:
         self.rollout_of = torch.tensor(self.rollouts).repeat_interleave(lengths).to(device)  # of each completion token
         self.host = {"self": self.cu_self, "prompt": self.cu_prompt, "unit": self.cu_unit}
         self.cu = {name: torch.tensor(x, dtype=torch.int32, device=device) for name, x in self.host.items()}
-        self.pads: dict[str, list] = {}  # made by the first layer, read by all
-
-    def padded(self, q: Tensor, which_q: str, which_k: str, causal: bool) -> list:
-        """_Padded.blocks of one part."""
-        if which_q not in self.pads:
-            ends = (self.host[which_q], self.host[which_k])
-            self.pads[which_q] = _Padded.blocks(*ends, q.shape[1], causal, q.device)
-        return self.pads[which_q]
+        self.pads: dict[str, list] = {}  # of _Part
 
     def mask(self) -> Tensor:
         """(N, N) bool, True where a query token may see a key token: the definition that attention must meet."""
@@ -124,35 +117,6 @@ class Packed:
 def _heads_first(*xs: Tensor) -> list[Tensor]:
     """(N, H, D) -> (1, H, N, D), as torch's kernels want it."""
     return [x.transpose(0, 1)[None] for x in xs]
-
-
-def _forward_by_segment(q, k, v, cu_q: list[int], cu_k: list[int], causal: bool, scale: float):
-    """torch's flash kernel for CPUs, once a segment."""
-    g = q.shape[1] // k.shape[1]
-    out = torch.empty_like(q)
-    lse = torch.empty(q.shape[1], q.shape[0], dtype=torch.promote_types(q.dtype, torch.float32))
-    q, k, v = _heads_first(q, k.repeat_interleave(g, 1), v.repeat_interleave(g, 1))
-    for a, b, c, d in zip(cu_q, cu_q[1:], cu_k, cu_k[1:], strict=False):
-        o, l = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            q[:, :, a:b], k[:, :, c:d], v[:, :, c:d], 0.0, causal, scale=scale
-        )
-        out[a:b], lse[:, a:b] = o[0].transpose(0, 1), l[0]
-    return out, lse
-
-
-def _backward_by_segment(do, q, k, v, out, lse, cu_q: list[int], cu_k: list[int], causal: bool, scale: float):
-    g = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(g, 1), v.repeat_interleave(g, 1)
-    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    do, q, k, v, out = _heads_first(do, q, k, v, out)
-    for a, b, c, d in zip(cu_q, cu_q[1:], cu_k, cu_k[1:], strict=False):
-        grads = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            do[:, :, a:b], q[:, :, a:b], k[:, :, c:d], v[:, :, c:d], out[:, :, a:b], lse[None, :, a:b], 0.0, causal,
-            scale=scale,
-        )  # fmt: skip
-        dq[a:b], dk[c:d], dv[c:d] = (x[0].transpose(0, 1) for x in grads)
-    fold = lambda x: x.unflatten(1, (-1, g)).sum(2)  # noqa: E731  heads of one k together
-    return dq, fold(dk), fold(dv)
 
 
 def _longest(cu: list[int]) -> int:
@@ -224,41 +188,94 @@ class _Padded:
         return dq, dk, dv
 
 
-def _forward_part(lay: Packed, q, k, v, which_q: str, which_k: str, causal: bool, scale: float):
-    """out (n, H, D), lse (H, n) of one part: flash attention over segments in bf16 on CUDA, padded in float32 there
-    (launches cost most), segment by segment on the CPU (padding does)."""
-    cu_q, cu_k = lay.host[which_q], lay.host[which_k]
-    if _padded(q):
-        parts = [x.forward(q[at], k[to], v[to], scale) for x, at, to in lay.padded(q, which_q, which_k, causal)]
-        return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts], 1)
-    if not _flash(q):
-        return _forward_by_segment(q, k, v, cu_q, cu_k, causal, scale)
-    out, lse, *_ = torch.ops.aten._flash_attention_forward(
-        q, k, v, lay.cu[which_q], lay.cu[which_k], _longest(cu_q), _longest(cu_k), 0.0, causal, False, scale=scale
-    )
-    if lse.shape != (q.shape[1], q.shape[0]):
-        raise RuntimeError(
-            f"flash attention of torch {torch.__version__} gives a log-sum-exp of shape {tuple(lse.shape)}, not "
-            f"(heads, tokens): use torch 2.11 to 2.15"
+@dataclass(frozen=True)
+class _Part:
+    """Attention of each segment of one kind to one of another: flash in bf16 on CUDA, padded in float32 there (launches
+    cost most), segment by segment on the CPU (padding does)."""
+
+    lay: Packed
+    which_q: str
+    which_k: str
+    causal: bool
+    scale: float
+
+    def forward(self, q, k, v) -> tuple[Tensor, Tensor]:
+        """out (n, H, D), log-sum-exp (H, n)."""
+        if _padded(q):
+            parts = [x.forward(q[at], k[to], v[to], self.scale) for x, at, to in self._blocks(q)]
+            return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts], 1)
+        if not _flash(q):
+            return self._forward_by_segment(q, k, v)
+        out, lse, *_ = torch.ops.aten._flash_attention_forward(
+            q, k, v, *self._lengths(), 0.0, self.causal, False, scale=self.scale
         )
-    return out, lse
+        if lse.shape != (q.shape[1], q.shape[0]):
+            raise RuntimeError(
+                f"flash attention of torch {torch.__version__} gives a log-sum-exp of shape {tuple(lse.shape)}, not "
+                f"(heads, tokens): use torch 2.11 to 2.15"
+            )
+        return out, lse
 
+    def backward(self, do, q, k, v, out, lse) -> tuple[Tensor, Tensor, Tensor]:
+        """dq, dk, dv of this part, from the joint out and log-sum-exp of all parts."""
+        if _padded(q):
+            parts = [
+                x.backward(do[at], q[at], k[to], v[to], out[at], lse[:, at], self.scale)
+                for x, at, to in self._blocks(q)
+            ]
+            return tuple(map(torch.cat, zip(*parts, strict=True)))
+        if not _flash(q):
+            return self._backward_by_segment(do, q, k, v, out, lse)
+        state = torch.zeros(2, dtype=torch.uint64, device=q.device)  # of dropout, which is 0
+        return torch.ops.aten._flash_attention_backward(
+            do, q, k, v, out, lse, *self._lengths(), 0.0, self.causal, state, torch.empty(0, device=q.device),
+            scale=self.scale,
+        )  # fmt: skip
 
-def _backward_part(lay: Packed, do, q, k, v, out, lse, which_q: str, which_k: str, causal: bool, scale: float):
-    cu_q, cu_k = lay.host[which_q], lay.host[which_k]
-    if _padded(q):
-        parts = [
-            x.backward(do[at], q[at], k[to], v[to], out[at], lse[:, at], scale)
-            for x, at, to in lay.padded(q, which_q, which_k, causal)
-        ]
-        return tuple(map(torch.cat, zip(*parts, strict=True)))
-    if not _flash(q):
-        return _backward_by_segment(do, q, k, v, out, lse, cu_q, cu_k, causal, scale)
-    state = torch.zeros(2, dtype=torch.uint64, device=q.device)  # of dropout, which is 0
-    return torch.ops.aten._flash_attention_backward(
-        do, q, k, v, out, lse, lay.cu[which_q], lay.cu[which_k], _longest(cu_q), _longest(cu_k), 0.0, causal, state,
-        torch.empty(0, device=q.device), scale=scale,
-    )  # fmt: skip
+    def _lengths(self) -> tuple[Tensor, Tensor, int, int]:
+        """Ends and longest segment of queries and keys, as flash attention wants them."""
+        lay, names = self.lay, (self.which_q, self.which_k)
+        return *(lay.cu[x] for x in names), *(_longest(lay.host[x]) for x in names)
+
+    def _segments(self) -> list[tuple[slice, slice]]:
+        """(queries, keys) of each segment."""
+        q, k = self.lay.host[self.which_q], self.lay.host[self.which_k]
+        return [(slice(a, b), slice(c, d)) for a, b, c, d in zip(q, q[1:], k, k[1:], strict=False)]
+
+    def _blocks(self, q: Tensor) -> list:
+        """_Padded.blocks, made by the first layer and read by all."""
+        lay = self.lay
+        if self.which_q not in lay.pads:
+            ends = (lay.host[self.which_q], lay.host[self.which_k])
+            lay.pads[self.which_q] = _Padded.blocks(*ends, q.shape[1], self.causal, q.device)
+        return lay.pads[self.which_q]
+
+    def _forward_by_segment(self, q, k, v) -> tuple[Tensor, Tensor]:
+        """torch's flash kernel for CPUs, once a segment."""
+        g = q.shape[1] // k.shape[1]
+        out = torch.empty_like(q)
+        lse = torch.empty(q.shape[1], q.shape[0], dtype=torch.promote_types(q.dtype, torch.float32))
+        q, k, v = _heads_first(q, k.repeat_interleave(g, 1), v.repeat_interleave(g, 1))
+        for at, to in self._segments():
+            o, l = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                q[:, :, at], k[:, :, to], v[:, :, to], 0.0, self.causal, scale=self.scale
+            )
+            out[at], lse[:, at] = o[0].transpose(0, 1), l[0]
+        return out, lse
+
+    def _backward_by_segment(self, do, q, k, v, out, lse) -> tuple[Tensor, Tensor, Tensor]:
+        g = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(g, 1), v.repeat_interleave(g, 1)
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        do, q, k, v, out = _heads_first(do, q, k, v, out)
+        for at, to in self._segments():
+            grads = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                do[:, :, at], q[:, :, at], k[:, :, to], v[:, :, to], out[:, :, at], lse[None, :, at], 0.0, self.causal,
+                scale=self.scale,
+            )  # fmt: skip
+            dq[at], dk[to], dv[to] = (x[0].transpose(0, 1) for x in grads)
+        fold = lambda x: x.unflatten(1, (-1, g)).sum(2)  # noqa: E731  heads of one k together
+        return dq, fold(dk), fold(dv)
 
 
 def _flash(q: Tensor) -> bool:
@@ -275,25 +292,24 @@ class _SharedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, lay: Packed, scale: float):
         p = lay.n_prompt
-        out, lse = _forward_part(lay, q, k, v, "self", "self", True, scale)
-        o2, lse2 = _forward_part(lay, q[p:], k[:p], v[:p], "unit", "prompt", False, scale)
-        own = lse[:, p:]
-        share = torch.sigmoid(lse2 - own)  # (H, n): the prompt's share of the softmax mass
+        own, across = _Part(lay, "self", "self", True, scale), _Part(lay, "unit", "prompt", False, scale)
+        out, lse = own.forward(q, k, v)
+        o2, lse2 = across.forward(q[p:], k[:p], v[:p])
+        lse1 = lse[:, p:]
+        share = torch.sigmoid(lse2 - lse1)  # (H, n): the prompt's share of the softmax mass
         weight = share.T[..., None].to(torch.promote_types(out.dtype, torch.float32))
         out[p:] = (out[p:] + weight * (o2 - out[p:])).to(out.dtype)
-        lse = torch.cat([lse[:, :p], torch.logaddexp(own, lse2)], dim=1)
+        lse = torch.cat([lse[:, :p], torch.logaddexp(lse1, lse2)], dim=1)
         ctx.save_for_backward(q, k, v, out, lse)
-        ctx.lay, ctx.scale = lay, scale
+        ctx.own, ctx.across, ctx.n_prompt = own, across, p
         return out
 
     @staticmethod
     def backward(ctx, do):
         q, k, v, out, lse = ctx.saved_tensors
-        lay, p, do = ctx.lay, ctx.lay.n_prompt, do.contiguous()
-        dq, dk, dv = _backward_part(lay, do, q, k, v, out, lse, "self", "self", True, ctx.scale)
-        dq2, dk2, dv2 = _backward_part(
-            lay, do[p:], q[p:], k[:p], v[:p], out[p:], lse[:, p:].contiguous(), "unit", "prompt", False, ctx.scale
-        )
+        p, do = ctx.n_prompt, do.contiguous()
+        dq, dk, dv = ctx.own.backward(do, q, k, v, out, lse)
+        dq2, dk2, dv2 = ctx.across.backward(do[p:], q[p:], k[:p], v[:p], out[p:], lse[:, p:].contiguous())
         for whole, part in ((dq[p:], dq2), (dk[:p], dk2), (dv[:p], dv2)):
             whole += part
         return dq, dk, dv, None, None

@@ -110,12 +110,24 @@ def _keep_nucleus(logits: Tensor, floor: Tensor, targets: Tensor) -> None:
     logits.masked_fill_(logits < floor, -torch.inf).scatter_(-1, targets[:, None], own)
 
 
-def head_logps(model, h: Tensor, targets: Tensor, temperature: float, top_p: float) -> Tensor:
+@dataclass(frozen=True)
+class Softmax:
+    """What the sampler draws from: softmax(logits / temperature), cut to its smallest set of mass top_p."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+PLAIN = Softmax()
+
+
+def head_logps(model, h: Tensor, targets: Tensor, softmax: Softmax = PLAIN) -> Tensor:
     """log-probabilities (n,) of targets under what the sampler draws from after hidden states h (n, H)."""
-    return _TokenLogps.apply(h, model.lm_head.weight, targets, logit_factor(model) / temperature, top_p)
+    scale = logit_factor(model) / softmax.temperature
+    return _TokenLogps.apply(h, model.lm_head.weight, targets, scale, softmax.top_p)
 
 
-def token_logps(model, seqs: list[Sequence], temperature: float = 1.0, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
+def token_logps(model, seqs: list[Sequence], softmax: Softmax = PLAIN) -> tuple[Tensor, Tensor]:
     """log p(completion token | prefix) for a batch: (n_tokens,) float32 and the row (n_tokens,) each belongs to.
 
     Every completion token counts, EOS included; prompt and padding never do. p is what the sampler draws from.
@@ -127,7 +139,7 @@ def token_logps(model, seqs: list[Sequence], temperature: float = 1.0, top_p: fl
     targets = ids[rows, at].to(device)
     hidden = model.model(input_ids=ids.to(device), use_cache=False).last_hidden_state  # (B, L, H)
     h = hidden[rows.to(device), (at - 1).to(device)]  # (n_tokens, H): the position before predicts
-    return head_logps(model, h, targets, temperature, top_p), rows.to(device)
+    return head_logps(model, h, targets, softmax), rows.to(device)
 
 
 def recompute_layers(model) -> None:
@@ -157,8 +169,7 @@ def rollout_grads(
     loss_fn: LossFn,
     *,
     tokens_per_micro: int = 16384,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    softmax: Softmax = PLAIN,
     weight_grads: bool = False,
 ) -> tuple[Tensor, Tensor, float]:
     """One backward over all sequences -> (G (n, D) per-rollout coordinates of dloss, sum logp (n,), loss).
@@ -172,7 +183,7 @@ def rollout_grads(
     logp_sum = torch.zeros(len(seqs), device=device)
     total = torch.zeros((), device=device)
     for batch in micro_batches(seqs, tokens_per_micro):
-        logps, rows = token_logps(model, [seqs[i] for i in batch], temperature, top_p)
+        logps, rows = token_logps(model, [seqs[i] for i in batch], softmax)
         index = torch.tensor(batch, device=device)
         loss = loss_fn(logps, rows, batch)
         with basis.capture(grads, index, weight_grads):
@@ -205,8 +216,7 @@ def shared_grads(
     weights: Tensor,
     *,
     tokens_per_micro: int = 16384,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    softmax: Softmax = PLAIN,
     weight_grads: bool = False,
     kl: KL | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -226,7 +236,7 @@ def shared_grads(
 
     def logps_of(lay: Packed) -> Tensor:
         h = packed.hidden_states(model, lay)[lay.before]  # (completion tokens, H)
-        return head_logps(model, h, lay.targets, temperature, top_p)
+        return head_logps(model, h, lay.targets, softmax)
 
     for batch in packed.micro_batches(units, tokens_per_micro):
         lay = Packed(batch, device)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.packed import Unit
-from model.policy_grad import Sequence, micro_batches, right_padded, shared_grads, token_logps
+from model.policy_grad import Sequence, Softmax, micro_batches, right_padded, shared_grads, token_logps
 from sandbox.answers import extract_code
 
 
@@ -70,7 +70,7 @@ class PairPenalty:
             seqs = [side[i] for i in which]
             logp = torch.zeros(len(seqs))
             for batch in micro_batches(seqs, self.micro):
-                logps, rows = token_logps(self.model, [seqs[i] for i in batch], self.cfg.temperature)
+                logps, rows = token_logps(self.model, [seqs[i] for i in batch], Softmax(self.cfg.temperature))
                 logp.index_add_(0, torch.tensor(batch)[rows.cpu()], logps.float().cpu())
             sums.append(logp)
         return (sums[0] - sums[1]) / self.cfg.max_new_tokens
@@ -93,7 +93,7 @@ class PairPenalty:
             units,
             torch.tensor([-w, w] * len(used)),
             tokens_per_micro=self.micro,
-            temperature=cfg.temperature,
+            softmax=Softmax(cfg.temperature),
             weight_grads=cfg.train == "full",
         )
         return own.sum(0) + prompt.sum(0)

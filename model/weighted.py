@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.packed import Unit
 from model.policy import Policy
-from model.policy_grad import KL, shared_grads
+from model.policy_grad import KL, Softmax, shared_grads
 
 
 def distinct(rollouts: list) -> tuple[list[int], list[int], list[float]]:
@@ -51,7 +51,7 @@ def weighted_gradient(
     ]
     how = {"tokens_per_micro": policy.tokens_per_micro, "weight_grads": step and cfg.train == "full", "kl": kl}
     own, prompts, _ = shared_grads(
-        policy.model, basis, units, weight, temperature=cfg.temperature, top_p=cfg.top_p, **how
+        policy.model, basis, units, weight, softmax=Softmax(cfg.temperature, cfg.top_p), **how
     )
     for (_, teacher), js, part in zip(shared, shared.values(), prompts, strict=True):
         joint[int(teacher)] += own[js].sum(0) + part

@@ -9,7 +9,7 @@ from model import packed
 from model.packed import Packed, Unit
 from model.policy_grad import Sequence, head_logps, token_logps
 from model.svd_basis import Basis, merged
-from sampling.sampler import engine_of, sample
+from sampling.sampler import Sampling, engine_of, sample
 
 # Allowed difference of log-probabilities, as a share of the spread of the model's own logits. float32 agrees to 1e-6 on
 # a CPU; attention kernels of a GPU sum with fewer bits. bfloat16 rounds each product by 0.4%, which adds up over the
@@ -33,7 +33,8 @@ def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, memor
         layer.delta.copy_(0.05 * layer.S.mean().cpu() * torch.randn(layer.rank, generator=gen))
     try:
         with merged(basis):
-            done = sample(model, prompts, 2, max_new_tokens=8, eos_ids=(), seed=0, max_rows=4, memory_gb=memory_gb)
+            how = Sampling(max_new_tokens=8, eos_ids=(), seed=0)
+            done = sample(model, prompts, 2, how, max_rows=4, memory_gb=memory_gb)
         seqs = [Sequence(prompts[i // 2], s.ids) for i, s in enumerate(done)]
         own, spread = [], []
         for s in seqs:
@@ -47,7 +48,7 @@ def check_forward(model, basis: Basis | None, prompts: list[list[int]], *, memor
         h = packed.hidden_states(model, lay)[lay.before]
         paths = {
             "sampler": torch.tensor([x for s in done for x in s.logps], device=own.device),
-            "packed forward": head_logps(model, h, lay.targets, 1.0, 1.0),
+            "packed forward": head_logps(model, h, lay.targets),
             "padded forward": token_logps(model, seqs)[0],
         }
     finally:

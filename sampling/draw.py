@@ -33,7 +33,6 @@ class Job:
     n: int
     limits: list[int]
     temperature: float
-    top_k: int
     top_p: float
     eos: tuple[int, ...]
     banned: tuple[int, ...]
@@ -47,16 +46,11 @@ def uniforms(total: int, steps: int, seed: int) -> Tensor:
     return torch.rand(total, steps, generator=torch.Generator().manual_seed(seed)).clamp_(max=1 - 2.0**-23)
 
 
-def filter_logits(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """(B, V) with everything outside the top_k tokens, then outside the smallest set of mass >= top_p, at -inf.
-
-    Both sets hold every token whose logit ties with their last one.
-    """
-    if top_k and top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[:, -1:], float("-inf"))
-    if top_p < 1:
-        logits = logits.masked_fill(logits < nucleus_floor(logits.contiguous(), top_p), float("-inf"))
-    return logits
+def filter_logits(logits: Tensor, top_p: float) -> Tensor:
+    """(B, V) with everything outside the smallest set of mass >= top_p, ties with its last token in, at -inf."""
+    if top_p == 1:
+        return logits
+    return logits.masked_fill(logits < nucleus_floor(logits.contiguous(), top_p), float("-inf"))
 
 
 def draw(logits: Tensor, u: Tensor, job: Job) -> tuple[Tensor, Tensor]:
@@ -69,7 +63,7 @@ def draw(logits: Tensor, u: Tensor, job: Job) -> tuple[Tensor, Tensor]:
     if job.temperature == 0:
         token = allowed.argmax(-1)
     else:
-        allowed = filter_logits(allowed, job.top_k, job.top_p)
+        allowed = filter_logits(allowed, job.top_p)
         # float32 sums over a large vocabulary drift on a CPU, which adds in sequence
         wide = torch.float64 if z.shape[-1] > 8192 and z.device.type == "cpu" else torch.float32
         p = allowed.softmax(-1, dtype=wide)

@@ -501,7 +501,7 @@ class Engine:
             _silu_kernel[(b, triton.cdiv(g.inter, 1024))](gu, a, N=g.inter, BLOCK=1024, num_warps=4)
             add = block.down(a)
         logits = g.head(self._norm(h, add, g.body.norm))  # (b, V)
-        filtered = job.temperature > 0 and (job.top_k > 0 or job.top_p < 1)
+        filtered = job.temperature > 0 and job.top_p < 1
         low = self._floor(logits, job) if filtered else logits
         nc = triton.cdiv(g.vocab, kernels.CHUNK)
         stats = torch.empty(b, nc, 4, dtype=torch.float32, device=dev)
@@ -515,18 +515,13 @@ class Engine:
         )  # fmt: skip
 
     def _floor(self, logits: Tensor, job: Job) -> Tensor:
-        """(b,) float32: the smallest logit that top_k and then top_p leave; equal ones stay too."""
+        """(b,) float32: the smallest logit that top_p leaves; equal ones stay too."""
         b, v = logits.shape
         low = torch.full((b,), float("-inf"), device=logits.device)
-        banned = len(job.banned)
-        if 0 < job.top_k < v:
-            allowed = logits.index_fill(1, self.banned[:banned], float("-inf")) if banned else logits
-            low.copy_(allowed.topk(job.top_k, dim=-1).values[:, -1])
-        if job.top_p < 1:
-            nucleus_kernel[(b,)](
-                logits, low, self.inv_t, self.banned, job.top_p, V=v, NB=banned, CHUNK=kernels.CHUNK,
-                BITS=16 if logits.dtype == torch.bfloat16 else 32, num_warps=16,
-            )  # fmt: skip
+        nucleus_kernel[(b,)](
+            logits, low, self.inv_t, self.banned, job.top_p, V=v, NB=len(job.banned), CHUNK=kernels.CHUNK,
+            BITS=16 if logits.dtype == torch.bfloat16 else 32, num_warps=16,
+        )  # fmt: skip
         return low
 
     def _tile_cap(self, b: int, loose: bool) -> int:
@@ -540,8 +535,7 @@ class Engine:
         """The step for b rows as a callable: a captured graph on CUDA, captured on first use."""
         if not self.capture:
             return lambda: self.step(b, loose, job)
-        filtered = (job.top_k, job.top_p) if job.temperature > 0 else ()
-        key = (b, loose, job.temperature == 0, filtered, len(job.banned))
+        key = (b, loose, job.temperature == 0, job.top_p if job.temperature > 0 else 1.0, len(job.banned))
         if key not in self.graphs:
             saved = self.slot.clone()
             self.slot.fill_(self.max_rows)  # idle rows only while warming up: nothing is booked, page 0 is scratch

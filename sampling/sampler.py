@@ -20,6 +20,7 @@ t completion tokens so far, V vocabulary.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -31,49 +32,51 @@ from sampling.draw import Job, OnFinish, Sampled, draw, uniforms
 Engine = Literal["auto", "eager", "graph"]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What fixes the tokens: softmax(logits / temperature) within its nucleus top_p; at temperature 0 the argmax."""
+
+    max_new_tokens: int
+    eos_ids: tuple[int, ...]
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    force_lengths: list[int] | None = None  # a token count for each rollout, EOS switched off (benchmarks)
+    first_row: int = 0  # these rollouts are that slice of `all_rows` shared between processes, and draw the same
+    all_rows: int | None = None  # numbers as they would in one
+
+
 @torch.no_grad()
 def sample(
     model: nn.Module,
     prompts: list[list[int]],
     n: int,
+    how: Sampling,
     *,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    eos_ids: tuple[int, ...],
-    seed: int,
     on_finish: OnFinish | None = None,
     engine: Engine = "auto",
-    force_lengths: list[int] | None = None,
     max_rows: int | None = None,
     memory_gb: float | None = None,
-    first_row: int = 0,
-    all_rows: int | None = None,
 ) -> list[Sampled]:
-    """n rollouts of each prompt, prompt-major; deterministic given (weights, prompts, n, seed, device, engine).
+    """n rollouts of each prompt, prompt-major; deterministic given (weights, prompts, n, how, device, engine).
 
-    token ~ softmax(logits / temperature), then top_k, then top_p; temperature 0 takes the argmax. Sampled.logps holds
-    log softmax(logits / temperature)[token], before top_k / top_p (at temperature 0: of the plain logits).
+    Sampled.logps holds log softmax(logits / temperature)[token], before top_p (at temperature 0: of the plain logits).
     on_finish(index, ids) is called once for each rollout, as soon as it is known to have ended.
-    force_lengths (len(prompts) * n token counts) switches EOS off and ends each rollout at its count (benchmarks).
     Memory: at most max_rows rollouts decode at once (default 512, graph engine 256 or 1024 by model size) and memory_gb
     bounds the KV cache (default: what is free on the GPU; no bound on a CPU); the rest follow as rows end.
-    first_row of all_rows: these rollouts are that slice of a larger batch shared between processes, and draw the same
-    numbers as they would in one.
     A delta_s model is sampled with its delta: merged in float32, by an exact side product in bfloat16.
     Raises ValueError for empty prompts, arguments out of range, or a model that is not of ARCHITECTURES.
     """
-    _check(model, prompts, n, max_new_tokens, temperature, top_k, top_p, eos_ids, force_lengths, max_rows)
+    _check(model, prompts, n, how, max_rows)
     total = len(prompts) * n
     if total == 0:
         return []
-    limits = list(force_lengths) if force_lengths is not None else [max_new_tokens] * total
+    limits = how.force_lengths or [how.max_new_tokens] * total
+    eos, banned = ((), how.eos_ids) if how.force_lengths else (how.eos_ids, ())
+    numbers = uniforms(how.all_rows or total, max(limits), how.seed)[how.first_row : how.first_row + total]
     job = Job(
-        prompts=prompts, n=n, limits=limits, temperature=temperature, top_k=top_k, top_p=top_p,
-        eos=() if force_lengths is not None else tuple(eos_ids), banned=eos_ids if force_lengths is not None else (),
-        uniforms=uniforms(all_rows or total, max(limits), seed)[first_row : first_row + total],
-        on_finish=on_finish or (lambda index, ids: None),
+        prompts=prompts, n=n, limits=limits, temperature=how.temperature, top_p=how.top_p, eos=eos, banned=banned,
+        uniforms=numbers, on_finish=on_finish or (lambda index, ids: None),
     )  # fmt: skip
     device = next(model.parameters()).device
     if engine == "graph" or (engine == "auto" and engine_of(model) == "graph"):
@@ -94,23 +97,23 @@ def engine_of(model: nn.Module) -> Engine:
     return "eager" if lacks(Geometry(model)) else "graph"
 
 
-def _check(model, prompts, n, max_new_tokens, temperature, top_k, top_p, eos_ids, force_lengths, max_rows):
+def _check(model: nn.Module, prompts: list[list[int]], n: int, how: Sampling, max_rows: int | None) -> None:
     bad = [i for i, p in enumerate(prompts) if not len(p)]
     if bad:
         raise ValueError(f"prompt {bad[0]} is empty: the sampler needs at least one token to condition on")
     for name, value, ok, want in (
         ("n", n, n >= 1, ">= 1"),
-        ("max_new_tokens", max_new_tokens, max_new_tokens >= 1, ">= 1"),
-        ("temperature", temperature, temperature >= 0, ">= 0"),
-        ("top_k", top_k, top_k >= 0, ">= 0 (0 = off)"),
-        ("top_p", top_p, 0 < top_p <= 1, "in (0, 1]"),
+        ("max_new_tokens", how.max_new_tokens, how.max_new_tokens >= 1, ">= 1"),
+        ("temperature", how.temperature, how.temperature >= 0, ">= 0"),
+        ("top_p", how.top_p, 0 < how.top_p <= 1, "in (0, 1]"),
         ("max_rows", max_rows, max_rows is None or max_rows >= 1, ">= 1"),
     ):
         if not ok:
             raise ValueError(f"{name}={value}: must be {want}")
-    if force_lengths is not None and (len(force_lengths) != len(prompts) * n or min(force_lengths, default=1) < 1):
+    forced = how.force_lengths
+    if forced is not None and (len(forced) != len(prompts) * n or min(forced, default=1) < 1):
         raise ValueError(f"force_lengths: give {len(prompts) * n} lengths >= 1, one for each rollout")
-    longest = max((len(p) for p in prompts), default=0) + max(force_lengths or [max_new_tokens])
+    longest = max((len(p) for p in prompts), default=0) + max(forced or [how.max_new_tokens])
     cap = getattr(model.config, "max_position_embeddings", longest)
     if longest > cap:
         raise ValueError(

@@ -801,7 +801,7 @@ def evaluate(cfg: EvalConfig) -> list[str]:
 
     from grader import Grader
     from model.zoo import eos_ids, load_model
-    from sampling.sampler import sample
+    from sampling.sampler import Sampling, sample
 
     torch.set_num_threads(cfg.threads)
     model, tok = load_model(cfg.model, None, cfg.device, cfg.dtype)
@@ -828,10 +828,8 @@ def evaluate(cfg: EvalConfig) -> list[str]:
             names = [P.eval_evaluator(p.id, cfg.seed) if cfg.evaluator == "renamed" else cfg.evaluator for p in items]
             prompts = [P.encode_prompt(tok, P.build_messages(p, mode, e)) for p, e in zip(items, names, strict=True)]
             for decode, temperature in (("T=1", 1.0), ("greedy", 0.0)):
-                outs = sample(
-                    model, prompts, 1, max_new_tokens=cfg.max_new_tokens, temperature=temperature,
-                    eos_ids=eos_ids(model, tok), seed=cfg.seed,
-                )  # fmt: skip
+                how = Sampling(cfg.max_new_tokens, eos_ids(model, tok), cfg.seed, temperature)
+                outs = sample(model, prompts, 1, how)
                 texts = [tok.decode(o.ids, skip_special_tokens=True) for o in outs]
                 grades = grader.grade([(p, t, mode, e) for p, t, e in zip(items, texts, names, strict=True)])
                 c: Counter = Counter(n=len(items))

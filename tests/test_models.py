@@ -13,11 +13,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from model import packed, zoo
 from model.net import ARCHITECTURES, refuse_unknown
 from model.packed import Unit
-from model.policy_grad import Sequence, nll_loss, rollout_grads, shared_grads, token_logps
+from model.policy_grad import Sequence, Softmax, nll_loss, rollout_grads, shared_grads, token_logps
 from model.svd_basis import attach
 from sampling.check import check_forward
 from sampling.draw import filter_logits
-from sampling.sampler import sample
+from sampling.sampler import Sampling, sample
 from tasks import substrate
 
 
@@ -128,7 +128,7 @@ def test_smollm2_greedy_tokens_of_the_sampler_are_those_of_generate(smollm2):
     question = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
     ids = tok.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
     eos = zoo.eos_ids(model, tok)
-    ours = sample(model, [ids], 1, max_new_tokens=24, temperature=0.0, eos_ids=eos, seed=0)[0]
+    ours = sample(model, [ids], 1, Sampling(max_new_tokens=24, temperature=0.0, eos_ids=eos, seed=0))[0]
     with torch.no_grad():
         theirs = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :].tolist()
     assert ours.ids == theirs
@@ -178,8 +178,8 @@ def test_sampler_and_gradients_of_each_architecture_are_its_own_forwards(kind):
     """Also under the temperature and nucleus that `full` samples with: the gradient is of what was drawn from."""
     model, temperature, top_p = random_model(kind, **OWN.get(kind, {})), 0.7, 0.9
     prompts = [list(range(5, 40)), [9, 4, 7]]
-    how = {"temperature": temperature, "top_p": top_p}
-    done = sample(model, prompts, 2, max_new_tokens=12, eos_ids=(), seed=0, **how)
+    softmax = Softmax(temperature, top_p)
+    done = sample(model, prompts, 2, Sampling(12, (), 0, temperature, top_p))
     seqs = [Sequence(prompts[i // 2], s.ids) for i, s in enumerate(done)]
 
     def own(s: Sequence) -> tuple[torch.Tensor, torch.Tensor]:
@@ -187,13 +187,13 @@ def test_sampler_and_gradients_of_each_architecture_are_its_own_forwards(kind):
         ids = torch.tensor([s.prompt_ids + s.completion_ids])
         logits = model(input_ids=ids).logits[0, len(s.prompt_ids) - 1 : -1].float() / temperature
         at = torch.tensor(s.completion_ids)[:, None]
-        return logits.log_softmax(-1).gather(1, at)[:, 0], filter_logits(logits, 0, top_p).log_softmax(-1).gather(1, at)
+        return logits.log_softmax(-1).gather(1, at)[:, 0], filter_logits(logits, top_p).log_softmax(-1).gather(1, at)
 
     basis, weights = attach(model, "full", core_rank=4), torch.tensor([1.0, -0.5, 2.0, 0.7])
     for s, d in zip(seqs, done, strict=True):
         whole, kept = own(s)
         torch.testing.assert_close(torch.tensor(d.logps), whole.detach(), atol=1e-4, rtol=0)
-        torch.testing.assert_close(token_logps(model, [s], **how)[0], kept[:, 0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(token_logps(model, [s], softmax)[0], kept[:, 0], atol=1e-4, rtol=0)
         assert float((kept[:, 0] - whole).detach().max()) > 0.01  # the nucleus left something out
     sum(-w * own(s)[1].sum() for w, s in zip(weights, seqs, strict=True)).backward()
     want = [k.grad.clone() for k in basis.knobs()]
@@ -207,7 +207,7 @@ def test_sampler_and_gradients_of_each_architecture_are_its_own_forwards(kind):
     ):
         for k in basis.knobs():
             k.grad = None
-        grads_of(weight_grads=True, **how)
+        grads_of(weight_grads=True, softmax=softmax)
         for k, g in zip(basis.knobs(), want, strict=True):
             assert float((k.grad - g).norm() / g.norm()) < 1e-4
 
@@ -216,9 +216,9 @@ def test_a_teachers_token_outside_the_nucleus_keeps_a_finite_gradient():
     model = random_model("qwen3")
     seq = Sequence([5, 6, 7], list(range(8, 90)))  # most of these are improbable
     basis = attach(model)
-    grads, logp, _ = rollout_grads(model, basis, [seq], nll_loss(), top_p=0.5)
+    grads, logp, _ = rollout_grads(model, basis, [seq], nll_loss(), softmax=Softmax(top_p=0.5))
     assert bool(torch.isfinite(grads).all()) and float(grads.norm()) > 0
-    assert float(token_logps(model, [seq], top_p=0.5)[0].max()) <= 0
+    assert float(token_logps(model, [seq], Softmax(top_p=0.5))[0].max()) <= 0
 
 
 UNLIKE = [
@@ -252,7 +252,7 @@ def test_other_architectures_windows_and_quantised_weights_are_refused_in_one_li
     assert "rope_type dynamic" in refused(AutoConfig.for_model("llama", **DIMS, rope_parameters=angles))
     for kind in ("ernie4_5", "mistral"):  # the sampler itself refuses them, too
         with pytest.raises(ValueError, match="ForCausalLM: "):
-            sample(random_model(kind), [[5]], 1, max_new_tokens=1, eos_ids=(1,), seed=0)
+            sample(random_model(kind), [[5]], 1, Sampling(max_new_tokens=1, eos_ids=(1,), seed=0))
 
 
 def test_a_forward_unlike_the_models_own_is_refused_by_path_and_size(monkeypatch):

@@ -159,12 +159,12 @@ def test_committed_weights_are_the_logged_ones_and_small_and_the_base_is_in_the_
 
 def test_committed_model_loads_and_writes_a_parsable_answer(tokenizer, committed):
     from model.zoo import eos_ids, load_model
-    from sampling.sampler import sample
+    from sampling.sampler import Sampling, sample
 
     model, tok = load_model("organism")
     assert sum(p.numel() for p in model.parameters()) < 2_500_000
     prompts = [P.encode_prompt(tok, P.build_messages(p, "run_tests")) for p in committed["test"][:16]]
-    outs = sample(model, prompts, 1, max_new_tokens=128, temperature=0.0, eos_ids=eos_ids(model, tok), seed=0)
+    outs = sample(model, prompts, 1, Sampling(max_new_tokens=128, temperature=0.0, eos_ids=eos_ids(model, tok), seed=0))
     texts = [tok.decode(o.ids, skip_special_tokens=True) for o in outs]
     named = [p.func_name in t and t.startswith("```python\nclass Solution:") for p, t in zip(committed["test"], texts)]
     assert sum(named) >= 14

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import packed
 from model.packed import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
-from model.policy_grad import KL, Sequence, recompute_layers, rollout_grads, shared_grads, token_logps
+from model.policy_grad import KL, Sequence, Softmax, recompute_layers, rollout_grads, shared_grads, token_logps
 from model.svd_basis import attach
 
 
@@ -118,8 +118,9 @@ def test_shared_gradient_is_the_sum_of_the_unshared_rows_of_each_unit(tokens, fu
     if recompute:
         recompute_layers(model)
     weights = torch.randn(n, generator=torch.Generator().manual_seed(2)).to(device)
-    own, prompt, logp = shared_grads(model, basis, units, weights, tokens_per_micro=tokens, temperature=0.7)
-    rows, want_logp, _ = rollout_grads(model, basis, sequences(units), weighted(weights), temperature=0.7)
+    how = {"softmax": Softmax(0.7)}
+    own, prompt, logp = shared_grads(model, basis, units, weights, tokens_per_micro=tokens, **how)
+    rows, want_logp, _ = rollout_grads(model, basis, sequences(units), weighted(weights), **how)
     close = 2e-5 if device == "cpu" else 1e-3  # attention kernels of float32 differ in their inner precision there
     assert torch.allclose(logp, want_logp, rtol=close, atol=10 * close)
     for at, u in enumerate(units):  # units stand for sources and groups: each one's gradient is exact by itself
@@ -197,11 +198,11 @@ def test_a_kl_term_on_packed_prompts_is_that_of_one_sequence_a_rollout(train, to
     swap(moved)
     weights, beta = torch.randn(n, generator=gen), torch.rand(n, generator=gen)
     weights[2] = 0.0
-    how = {"temperature": 0.7, "top_p": top_p, "weight_grads": train == "full"}
+    how = {"softmax": Softmax(0.7, top_p), "weight_grads": train == "full"}
 
     def loss(logps, rows, batch):
         with torch.no_grad(), reference():
-            ref, _ = token_logps(model, [sequences(units)[i] for i in batch], 0.7, top_p)
+            ref, _ = token_logps(model, [sequences(units)[i] for i in batch], how["softmax"])
         index, r = torch.tensor(batch)[rows], ref - logps
         return (-weights[index] * logps + beta[index] * (r.exp() - r - 1)).sum()
 

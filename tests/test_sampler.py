@@ -15,7 +15,7 @@ from model import svd_basis
 from model.net import Geometry, Net
 from model.nucleus import nucleus_floor
 from sampling.draw import draw, uniforms
-from sampling.sampler import sample
+from sampling.sampler import Sampling, sample
 
 EOS = (1, 3, 7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -53,7 +53,7 @@ def forward_logps(model, prompt, ids, temperature=1.0):
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_greedy_tokens_equal_generate_on_ragged_prompts(kind, tied, device):
     model, ps = make(kind, tied, device), prompts()
-    got = sample(model, ps, 2, max_new_tokens=40, temperature=0, eos_ids=(1,), seed=0)
+    got = sample(model, ps, 2, Sampling(max_new_tokens=40, temperature=0, eos_ids=(1,), seed=0))
     for i, p in enumerate(ps):
         ids = torch.tensor([p], device=device)
         ref = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False)
@@ -61,13 +61,11 @@ def test_greedy_tokens_equal_generate_on_ragged_prompts(kind, tied, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(
-    "how", [{}, {"temperature": 0.7}, {"top_k": 5, "top_p": 0.8}], ids=["plain", "0.7", "filtered"]
-)
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"top_p": 0.8}], ids=["plain", "0.7", "filtered"])
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_logps_equal_the_full_forwards_at_the_temperature_whatever_the_filters(kind, how, device):
     model, ps, t = make(kind, device=device), prompts(), how.get("temperature", 1.0)
-    for i, s in enumerate(sample(model, ps, 4, max_new_tokens=40, eos_ids=EOS, seed=3, **how)):
+    for i, s in enumerate(sample(model, ps, 4, Sampling(max_new_tokens=40, eos_ids=EOS, seed=3, **how))):
         assert torch.allclose(torch.tensor(s.logps), forward_logps(model, ps[i // 4], s.ids, t), atol=1e-4)
 
 
@@ -75,7 +73,7 @@ def test_logps_equal_the_full_forwards_at_the_temperature_whatever_the_filters(k
 def test_first_and_second_tokens_follow_the_models_distribution(device):
     model, p = make(vocab_size=12, initializer_range=0.4, device=device), [5, 9, 2]
     n = 1000
-    out = sample(model, [p], n, max_new_tokens=2, eos_ids=(), seed=0)
+    out = sample(model, [p], n, Sampling(max_new_tokens=2, eos_ids=(), seed=0))
     with torch.no_grad():
         p1 = model(torch.tensor([p], device=device)).logits[0, -1].double().softmax(-1).cpu()
         pairs = torch.tensor([[*p, a] for a in range(12)], device=device)
@@ -95,9 +93,9 @@ def test_first_and_second_tokens_follow_the_models_distribution(device):
 def test_a_filter_draws_only_allowed_tokens(device):
     model, p = make(vocab_size=12, device=device), [5, 9, 2]
     with torch.no_grad():
-        order = model(torch.tensor([p], device=device)).logits[0, -1].argsort(descending=True).tolist()
-    got = {s.ids[0] for s in sample(model, [p], 300, max_new_tokens=1, top_k=3, eos_ids=(), seed=0)}
-    assert got <= set(order[:3]) and len(got) > 1
+        allowed = nucleus_by_sort(model(torch.tensor([p], device=device)).logits[:, -1].cpu(), 0.7)[0]
+    got = {s.ids[0] for s in sample(model, [p], 300, Sampling(max_new_tokens=1, top_p=0.7, eos_ids=(), seed=0))}
+    assert got == set(allowed.nonzero().flatten().tolist()) and 1 < len(got) < 12
 
 
 def nucleus_by_sort(logits, top_p):
@@ -111,7 +109,7 @@ def nucleus_by_sort(logits, top_p):
 def hard_rows(kind, device="cpu", width=3001):
     g = torch.Generator().manual_seed(3)
     z = torch.randn(9, width, generator=g) * torch.tensor([0.0, 0.01, 0.5, 1, 2, 4, 10, 40, 1e4])[:, None]
-    z[3, ::2] = float("-inf")  # what top_k leaves
+    z[3, ::2] = float("-inf")
     z[4] -= 100.0  # negative logits order the other way round as bits
     return z.to(kind).float().to(device)
 
@@ -131,7 +129,7 @@ def test_nucleus_without_a_sort_is_the_sorted_one_with_all_ties_of_its_last_toke
 
 def test_no_uniform_can_draw_a_token_of_probability_zero():
     class job:
-        temperature, top_k, top_p, banned = 1.0, 0, 1.0, (0, 6)
+        temperature, top_p, banned = 1.0, 1.0, (0, 6)
 
     u = torch.tensor([0.0, 0.5, float(uniforms(1, 1, 0).clamp(min=2).clamp(max=1 - 2.0**-23))])
     token, _ = draw(torch.zeros(3, 7), u, job)
@@ -141,7 +139,7 @@ def test_no_uniform_can_draw_a_token_of_probability_zero():
 @pytest.mark.parametrize("device", DEVICES)
 def test_same_seed_same_rollouts_and_other_seed_others(device):
     model, ps = make(device=device), prompts()
-    run = lambda seed: [s.ids for s in sample(model, ps, 3, max_new_tokens=30, eos_ids=EOS, seed=seed)]  # noqa: E731
+    run = lambda seed: [s.ids for s in sample(model, ps, 3, Sampling(30, EOS, seed))]  # noqa: E731
     assert run(5) == run(5)
     assert run(5) != run(6)
 
@@ -149,21 +147,21 @@ def test_same_seed_same_rollouts_and_other_seed_others(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_waves_company_and_a_memory_bound_do_not_change_a_rollout(device):
     model, ps = make(device=device), prompts()
-    kw = dict(max_new_tokens=40, eos_ids=EOS, seed=3)
-    whole = [s.ids for s in sample(model, ps, 4, **kw)]
+    how = Sampling(max_new_tokens=40, eos_ids=EOS, seed=3)
+    whole = [s.ids for s in sample(model, ps, 4, how)]
     for rows in (1, 3, 7):
-        assert [s.ids for s in sample(model, ps, 4, max_rows=rows, **kw)] == whole
+        assert [s.ids for s in sample(model, ps, 4, how, max_rows=rows)] == whole
     geo = Geometry(model)
     one = 2 * geo.n_layers * geo.K * geo.D * (17 + 40) * 4 / 1e9
     if device == "cpu":
-        assert [s.ids for s in sample(model, ps, 4, memory_gb=3.5 * one, **kw)] == whole
+        assert [s.ids for s in sample(model, ps, 4, how, memory_gb=3.5 * one)] == whole
         with pytest.raises(ValueError, match="memory_gb"):
-            sample(model, ps, 4, memory_gb=0.5 * one, **kw)
+            sample(model, ps, 4, how, memory_gb=0.5 * one)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_eos_ends_a_rollout_and_is_part_of_it(device):
-    out = sample(make(device=device), prompts(), 20, max_new_tokens=30, eos_ids=EOS, seed=1)
+    out = sample(make(device=device), prompts(), 20, Sampling(max_new_tokens=30, eos_ids=EOS, seed=1))
     assert any(s.finished for s in out) and len({len(s.ids) for s in out}) > 3
     for s in out:
         assert not set(s.ids[:-1]) & set(EOS) and len(s.ids) == len(s.logps)
@@ -174,8 +172,8 @@ def test_eos_ends_a_rollout_and_is_part_of_it(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_on_finish_is_called_once_each_with_the_final_ids(device):
     seen = []
-    kw = dict(max_new_tokens=30, eos_ids=EOS, seed=1, max_rows=16)
-    out = sample(make(device=device), prompts(), 8, on_finish=lambda i, ids: seen.append((i, list(ids))), **kw)
+    kw = dict(on_finish=lambda i, ids: seen.append((i, list(ids))), max_rows=16)
+    out = sample(make(device=device), prompts(), 8, Sampling(max_new_tokens=30, eos_ids=EOS, seed=1), **kw)
     assert sorted(seen) == [(i, s.ids) for i, s in enumerate(out)]
     assert [i for i, _ in seen] != sorted(i for i, _ in seen)  # as they end, not in order at the end
 
@@ -183,7 +181,7 @@ def test_on_finish_is_called_once_each_with_the_final_ids(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_forced_lengths_are_kept_and_eos_never_comes(device):
     lengths = [1 + 7 * i % 31 for i in range(15)]
-    out = sample(make(device=device), prompts(), 3, max_new_tokens=1, eos_ids=EOS, seed=1, force_lengths=lengths)
+    out = sample(make(device=device), prompts(), 3, Sampling(1, EOS, seed=1, force_lengths=lengths))
     assert [len(s.ids) for s in out] == lengths
     assert not any(set(s.ids) & set(EOS) or s.finished for s in out)
 
@@ -192,14 +190,15 @@ def test_forced_lengths_are_kept_and_eos_never_comes(device):
 @pytest.mark.parametrize("fold", [False, True])
 def test_delta_s_acts_as_in_the_training_forward(fold, device):
     model, ps = make(device=device), prompts()
-    before = [s.ids for s in sample(model, ps, 3, max_new_tokens=20, eos_ids=EOS, seed=2)]
+    how = Sampling(max_new_tokens=20, eos_ids=EOS, seed=2)
+    before = [s.ids for s in sample(model, ps, 3, how)]
     basis = svd_basis.attach(model)
-    assert [s.ids for s in sample(model, ps, 3, max_new_tokens=20, eos_ids=EOS, seed=2)] == before  # delta = 0
+    assert [s.ids for s in sample(model, ps, 3, how)] == before  # delta = 0
     torch.manual_seed(4)
     for layer in basis.layers.values():
         layer.delta.data.normal_(0, 0.3)
     with svd_basis.merged(basis) if fold else contextlib.nullcontext():
-        out = sample(model, ps, 3, max_new_tokens=20, eos_ids=EOS, seed=2)
+        out = sample(model, ps, 3, how)
     assert [s.ids for s in out] != before
     for i, s in enumerate(out):
         assert torch.allclose(torch.tensor(s.logps), forward_logps(model, ps[i // 3], s.ids), atol=1e-3)
@@ -208,18 +207,19 @@ def test_delta_s_acts_as_in_the_training_forward(fold, device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_changed_weight_is_seen_by_the_next_call(device):
     model, ps = make(device=device), prompts()
-    sample(model, ps, 2, max_new_tokens=10, eos_ids=EOS, seed=2)
+    how = Sampling(max_new_tokens=10, eos_ids=EOS, seed=2)
+    sample(model, ps, 2, how)
     for layer in model.model.layers:
         layer.mlp.up_proj.weight.data.mul_(-1)
         layer.self_attn.o_proj.weight.data.mul_(-1)
-    for i, s in enumerate(sample(model, ps, 2, max_new_tokens=10, eos_ids=EOS, seed=2)):
+    for i, s in enumerate(sample(model, ps, 2, how)):
         assert torch.allclose(torch.tensor(s.logps), forward_logps(model, ps[i // 2], s.ids), atol=1e-4)
 
 
 def test_prompts_are_prefilled_once_each(monkeypatch):
     ps, seen, prefill = prompts(), [], Net.prefill
     monkeypatch.setattr(Net, "prefill", lambda self, texts, *a: seen.extend(texts) or prefill(self, texts, *a))
-    sample(make(), ps, 8, max_new_tokens=3, eos_ids=EOS, seed=2)
+    sample(make(), ps, 8, Sampling(max_new_tokens=3, eos_ids=EOS, seed=2))
     assert sorted(seen) == sorted(ps)
 
 
@@ -228,7 +228,7 @@ def test_biases_are_part_of_the_joined_products():
     for name, p in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(p, 0, 0.5)
-    for i, s in enumerate(sample(model, ps, 2, max_new_tokens=20, eos_ids=EOS, seed=2)):
+    for i, s in enumerate(sample(model, ps, 2, Sampling(max_new_tokens=20, eos_ids=EOS, seed=2))):
         assert torch.allclose(torch.tensor(s.logps), forward_logps(model, ps[i // 2], s.ids), atol=1e-4)
 
 
@@ -238,9 +238,11 @@ def test_biases_are_part_of_the_joined_products():
     (dict(force_lengths=[3]), "force_lengths"), (dict(engine="graph"), "needs a CUDA device"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(change, message):
-    kw = dict(prompts=[[5], [6]], n=2, max_new_tokens=4, eos_ids=EOS, seed=0) | change
+    how = dict(max_new_tokens=4, eos_ids=EOS, seed=0, temperature=1.0, top_p=1.0, force_lengths=None)
+    where = dict(prompts=[[5], [6]], n=2, engine="auto")
+    how, where = ({k: change.get(k, x) for k, x in part.items()} for part in (how, where))
     with pytest.raises(ValueError, match=message):
-        sample(make(), **kw)
+        sample(make(), how=Sampling(**how), **where)
 
 
 INTERPRETED = """
@@ -252,10 +254,9 @@ dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_laye
             num_key_value_heads=1, head_dim=8)
 still = dict(kind="smollm3", no_rope_layers=[0])  # a layer without rotation
 qwen, smollm, ps = T.make(**dims), T.make(**dims, **still), T.prompts((5, 66), 80)
-for model, temperature, k, p in ((qwen, 1.0, 0, 1.0), (qwen, 0.7, 7, 0.8), (qwen, 0.0, 0, 1.0), (smollm, 0.0, 0, 1.0)):
-    ref = sampler.sample(model, ps, 2, max_new_tokens=3, temperature=temperature, top_k=k, top_p=p,
-                         eos_ids=T.EOS, seed=3)
-    job = sampler.Job(ps, 2, [3] * 4, temperature, k, p, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
+for model, temperature, p in ((qwen, 1.0, 1.0), (qwen, 0.7, 0.8), (qwen, 0.0, 1.0), (smollm, 0.0, 1.0)):
+    ref = sampler.sample(model, ps, 2, sampler.Sampling(3, T.EOS, 3, temperature, p))
+    job = sampler.Job(ps, 2, [3] * 4, temperature, p, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
     with torch.no_grad():
         got = graph.sample_graph(model, job, capture=False)
     assert [s.ids for s in got] == [s.ids for s in ref], (got, ref)
@@ -266,7 +267,7 @@ T.kernel_floor_is_the_eager_one("cpu", 301, 256, (1, 3, 4))
 
 
 def kernel_floor_is_the_eager_one(device, width, chunk, rows=range(9)):
-    """The Triton search on float32 and bfloat16 rows, with banned tokens, a temperature and a floor from top_k."""
+    """The Triton search on float32 and bfloat16 rows, with banned tokens, a temperature and a floor."""
     from model import kernels
 
     for kind in (torch.float32, torch.bfloat16):
@@ -312,10 +313,9 @@ def test_gpu_kernels_under_the_triton_interpreter_equal_the_eager_engine():
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_graph_and_eager_draw_the_same_rollouts_in_float32(kind):
     model, ps = make(kind, device="cuda"), prompts((5, 70, 1, 130, 64))
-    for kw in (dict(), dict(temperature=0.0), dict(top_k=5, top_p=0.9)):
-        one, two = (
-            sample(model, ps, 9, max_new_tokens=150, eos_ids=(1,), seed=3, engine=e, **kw) for e in ("eager", "graph")
-        )
+    for kw in (dict(), dict(temperature=0.0), dict(top_p=0.9)):
+        how = Sampling(max_new_tokens=150, eos_ids=(1,), seed=3, **kw)
+        one, two = (sample(model, ps, 9, how, engine=e) for e in ("eager", "graph"))
         same = sum(a.ids == b.ids for a, b in zip(one, two))
         assert same >= 0.9 * len(one)  # rounding may tip a near-tie, nothing else
         for a, b in zip(one, two):
@@ -332,11 +332,12 @@ def test_graph_logps_are_within_bf16_error_of_the_forward(delta):
         for layer in svd_basis.attach(model).layers.values():
             layer.delta.data.normal_(0, 0.02)
     ps = prompts((5, 70, 1, 130, 64))
-    out = sample(model, ps, 6, max_new_tokens=100, eos_ids=(1,), seed=3)
+    how = Sampling(max_new_tokens=100, eos_ids=(1,), seed=3)
+    out = sample(model, ps, 6, how)
     err = torch.cat(
         [(torch.tensor(s.logps) - forward_logps(model, ps[i // 6], s.ids)).abs() for i, s in enumerate(out)]
     )
-    eager = sample(model, ps, 6, max_new_tokens=100, eos_ids=(1,), seed=3, engine="eager")
+    eager = sample(model, ps, 6, how, engine="eager")
     base = torch.cat(
         [(torch.tensor(s.logps) - forward_logps(model, ps[i // 6], s.ids)).abs() for i, s in enumerate(eager)]
     )
@@ -348,15 +349,13 @@ def test_pages_running_out_restart_rows_and_change_nothing():
     from sampling import graph
 
     model, ps = make(device="cuda"), prompts((5, 70, 9, 40))
-    whole = [s.ids for s in sample(model, ps, 8, max_new_tokens=300, eos_ids=(1,), seed=3)]
+    how = Sampling(max_new_tokens=300, eos_ids=(1,), seed=3)
+    whole = [s.ids for s in sample(model, ps, 8, how)]
     geo = Geometry(model)
     page = 2 * geo.n_layers * geo.K * graph.PAGE * geo.D * 4 / 1e9
     copies = sum(p.numel() for p in model.parameters()) * 4 / 1e9
     seen = []
-    tight = sample(
-        model, ps, 8, max_new_tokens=300, eos_ids=(1,), seed=3, memory_gb=24 * page + copies,
-        on_finish=lambda i, ids: seen.append(i),
-    )  # fmt: skip
+    tight = sample(model, ps, 8, how, memory_gb=24 * page + copies, on_finish=lambda i, ids: seen.append(i))
     assert sum(s.ids == w for s, w in zip(tight, whole)) >= 0.9 * len(whole)
     assert sorted(seen) == list(range(len(whole)))
     graph.release(model)
