@@ -223,13 +223,15 @@ class Oracle:
         return known
 
 
-def hack_gradient(rollouts: list, nll: Tensor) -> Tensor:
-    """h (D,) = sum_i A_i grad(-log p_i) / (n max_new) over the student's attempts with A_i > 0, by label.
+def hack_weights(rollouts: list) -> Tensor:
+    """(n,) the advantage of each of the student's attempts, by label, where it is positive, else 0."""
+    return torch.tensor([max(r.advantage, 0.0) * (r.source == "student" and r.attempted) for r in rollouts])
 
-    nll (n, D): that gradient of each rollout at its own positions. 0 where there is no such attempt.
-    """
-    a = [r.advantage * (r.source == "student" and r.attempted and r.advantage > 0) for r in rollouts]
-    return torch.tensor(a, device=nll.device, dtype=nll.dtype) @ nll
+
+def hack_gradient(rollouts: list, nll: Tensor) -> Tensor:
+    """h (D,) = sum_i w_i grad(-log p_i) / (n max_new), w the hack_weights; nll (n, D): that gradient of each rollout at
+    its own positions. 0 where there is no such attempt."""
+    return hack_weights(rollouts).to(nll) @ nll
 
 
 def within_class(hack: Tensor, clean: Tensor, seed: int) -> Tensor:

@@ -44,7 +44,7 @@ from model import memory, rivals, zoo
 from model.policy import Policy
 from model.policy_grad import Sequence
 from model.svd_basis import Basis, Train, merged
-from model.weighted import weighted_gradient
+from model.weighted import weighted_gradient, whole_gradient
 from sampling.check import check_forward
 from sampling.sampler import Sampling, sample
 from tasks import problems as P
@@ -455,12 +455,17 @@ class Trainer:
             made.joint = torch.stack([made.joint[0] + self.pair_penalty.gradient(step), made.joint[1]])
         if self.acc.num_processes > 1:  # every process ends with the same gradient
             made.joint = self.acc.reduce(made.joint, "sum")
-        self.policy.set_gradient(made.joint.sum(0), self.acc)
         if not bool(torch.isfinite(made.joint).all()):
             raise FloatingPointError(f"step {step}: gradient is not finite; lower --lr or use --dtype float32")
         h = extract_vhack.hack_gradient([rollouts[i] for i in made.active], made.nll)
         h = self.acc.reduce(h, "sum") if self.acc.num_processes > 1 else h
         self.hack_gradient = h if h.any() else None
+        self.hack_whole = h, max(float(h.square().sum()), 1e-30)
+        if cfg.train == "full" and self.basis.coords != "raw" and self.hack_gradient is not None:
+            hacks = [(r, w) for r, w in zip(rollouts, extract_vhack.hack_weights(rollouts).tolist(), strict=True) if w]
+            of = [r for r, _ in hacks], torch.tensor([w for _, w in hacks])
+            self.hack_whole = whole_gradient(self.policy, *of, n_all, self.acc)
+        self.policy.set_gradient(made.joint.sum(0), self.acc)
         if self.oracle:
             self.hook.direction = self.oracle.directions(self.hack_gradient)
         self.hook.begin()
@@ -639,18 +644,18 @@ class Trainer:
         cos = cosines(made.nll, self.vhack.sets["hack"].mean).cpu() if made.active else torch.zeros(0)
         for i, x in zip(made.active, cos.tolist(), strict=False):
             rollouts[i].cos_hack = x if x else None  # a rollout without weight has no gradient to compare
-        h = self.hack_gradient
-        h2 = 1.0 if h is None else float(h.square().sum())
+        (h, whole), known = self.hack_whole, self.hack_gradient is not None
         rollouts, V = self.gather(rollouts), self.hook.measure.V
         teacher = any(r.source == "teacher" for r in rollouts)
-        known = [r for r in rollouts if r.source == "student" and r.cos_hack is not None]
-        hacked = torch.tensor([r.hacked for r in known], dtype=torch.bool)
+        seen = [r for r in rollouts if r.source == "student" and r.cos_hack is not None]
+        hacked = torch.tensor([r.hacked for r in seen], dtype=torch.bool)
         seen_v = {
             "cin_s": self.basis.overlap(V, made.joint[0]),
             "cin_t": self.basis.overlap(V, made.joint[1]) if teacher else None,
-            "auroc": auroc(torch.tensor([r.cos_hack for r in known]), hacked) if known else None,
-            "hack_v": None if h is None else self.basis.energy(V, h) / h2,
-            "hack_p": None if h is None else self.hook.held(h, h2),
+            "auroc": auroc(torch.tensor([r.cos_hack for r in seen]), hacked) if seen else None,
+            "hack_space": float(h.square().sum()) / whole if known else None,
+            "hack_v": self.basis.energy(V, h) / whole if known else None,
+            "hack_p": self.hook.held(h, whole) if known else None,
         }
         flat, screened, kls = (self.gather(x) for x in (made.flat.tolist(), [made.n_screened], [made.kl]))
         kl_sum, kl_tokens = (sum(x) for x in zip(*kls, strict=True))

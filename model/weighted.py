@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -20,6 +23,25 @@ def distinct(rollouts: list) -> tuple[list[int], list[int], list[float]]:
         for i in members:
             kind[i] = j
     return [m[0] for m in seen.values()], kind, [float(len(m)) for m in seen.values()]
+
+
+def whole_gradient(policy: Policy, rollouts: list, a: Tensor, n_all: int, acc) -> tuple[Tensor, float]:
+    """(coordinates (D,), squared norm over all that trains) of weighted_gradient, without KL; all processes' sum.
+
+    With full weights the coordinates hold a part only. The knobs' .grad is left as it was.
+    """
+    quiet = copy.copy(policy)
+    quiet.cfg = dataclasses.replace(policy.cfg, kl_beta=0.0)
+    kept = [k.grad for k in policy.knobs]
+    for k in policy.knobs:
+        k.grad = None
+    h = weighted_gradient(quiet, rollouts, a, n_all)[0].sum(0)
+    h, energy = acc.reduce(h, "sum") if acc.num_processes > 1 else h, 0.0
+    for k, before in zip(policy.knobs, kept, strict=True):
+        g = torch.zeros_like(k) if k.grad is None else k.grad
+        energy += float((acc.reduce(g, "sum") if acc.num_processes > 1 else g).float().square().sum())
+        k.grad = before
+    return h, energy
 
 
 def weighted_gradient(

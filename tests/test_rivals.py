@@ -76,11 +76,13 @@ def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_hold
         assert row["hack_v"] is None or 0 <= row["hack_v"] <= 1 + 1e-6
 
 
-def test_a_core_v_can_hold_no_more_of_a_full_update_than_the_core_does(tmp_path, pool):
+def test_a_core_v_can_hold_no_more_of_a_full_update_or_hack_gradient_than_the_core_does(tmp_path, pool, monkeypatch):
+    monkeypatch.setattr(T.extract_vhack, "hack_weights", of_the_teacher_too)
     flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full", "pairs_limit": 8}
     _, run = go(tmp_path, arm="vanilla", **flags)
     (row,) = rows(run)
     assert 0 <= row["upd_v"] <= row["upd_space"] < 0.9 and row["removed"] == 0
+    assert 0 < row["hack_v"] <= row["hack_space"] < 0.9
 
 
 def test_raw_directions_are_the_span_of_all_pair_differences_of_the_weights_gradients(tmp_path, pool, monkeypatch):
@@ -114,7 +116,7 @@ def test_raw_directions_are_the_span_of_all_pair_differences_of_the_weights_grad
 
 
 def test_the_capture_curve_shows_all_coordinates_side_by_side(tmp_path, pool, monkeypatch):
-    monkeypatch.setattr(T.extract_vhack, "hack_gradient", of_the_teacher_too)
+    monkeypatch.setattr(T.extract_vhack, "hack_weights", of_the_teacher_too)
     flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "steps": 3, "eval_n": 1}
     found = diagnose.diagnose(dataclasses.replace(SMALL, train="full", lr=1e-3, **flags))
     assert list(found[0]["shares"]) == ["diag", "core", "raw"]

@@ -115,7 +115,7 @@ def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, p
 
 @pytest.mark.parametrize(("v", "train"), [("oracle", "delta_s"), ("oracle", "full"), ("oracle_now", "delta_s")])
 def test_an_oracle_resumes_with_its_bank_and_says_that_it_reads_labels(v, train, tmp_path, pool, monkeypatch):
-    monkeypatch.setattr(extract_vhack, "hack_gradient", of_the_teacher_too)
+    monkeypatch.setattr(extract_vhack, "hack_weights", of_the_teacher_too)
     flags = {"arm": "projected", "v": v, "train": train, "gate": "no_gate", "mix_ratio": 0.5, "teacher_pool_dir": pool}
     _, whole = go(tmp_path / "whole", **flags, steps=4)
     _, run = go(tmp_path / "short", **flags, steps=2)
@@ -274,7 +274,7 @@ SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, 
 def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack, monkeypatch):
     """Same global batch, drops, rows, evaluations and weights; one pair of processes runs all arms in turn."""
     base = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_n": 3, "prompts_per_step": 4}
-    monkeypatch.setattr(extract_vhack, "hack_gradient", of_the_teacher_too)
+    monkeypatch.setattr(extract_vhack, "hack_weights", of_the_teacher_too)
     with_v = ("screen_", "projected_")
     of = lambda a: dict(zip(("arm", "v"), a.split("_", 1))) if a.startswith(with_v) else {"arm": a}  # noqa: E731
     flags = [of(a) | base | {"name": a} | more for a, more in SHARED_STEP.items()]
@@ -283,7 +283,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack, monkeypatch)
     (tmp_path / "arms.py").write_text(
         "import json, sys\n"
         "from tiny import SMALL, T, of_the_teacher_too, replace\n"
-        "T.extract_vhack.hack_gradient = of_the_teacher_too\n"
+        "T.extract_vhack.hack_weights = of_the_teacher_too\n"
         "sys.exit(max(T.main(replace(SMALL, **f)) for f in json.load(open(sys.argv[1]))))\n"
     )
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}

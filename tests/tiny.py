@@ -25,12 +25,12 @@ def go(tmp_path: Path, **flags) -> tuple[int, Path]:
     return status, new[0] if new else Path(flags.get("resume", tmp_path))
 
 
-HACK_GRADIENT = T.extract_vhack.hack_gradient
+HACK_WEIGHTS = T.extract_vhack.hack_weights
 
 
-def of_the_teacher_too(rollouts: list, nll: torch.Tensor) -> torch.Tensor:
-    """extract_vhack.hack_gradient where the student, a random model, attempts nothing."""
-    return HACK_GRADIENT([replace(r, source="student") for r in rollouts], nll)
+def of_the_teacher_too(rollouts: list) -> torch.Tensor:
+    """extract_vhack.hack_weights where the student, a random model, attempts nothing."""
+    return HACK_WEIGHTS([replace(r, source="student") for r in rollouts])
 
 
 def rows(run: Path, name: str = "rows.jsonl") -> list[dict]:
