@@ -14,7 +14,7 @@ import numpy as np
 
 from command import files
 from study.read import DECODES, Run, read_run
-from study.registered import RULE
+from study.registered import CONTROLS, RULE
 from study.runner import troubled_cells
 from study.spec import Spec
 from study.stats import NO_INTERVAL, Contrast, ratio_interval
@@ -53,6 +53,11 @@ class Study:
         """T=1, which decides, and greedy where a run has it."""
         runs = [r for by_seed in self.arms.values() for r in by_seed.values()]
         return [d for d in DECODES if d == "sample" or any(d in side for r in runs for side in (r.on, r.off))]
+
+    @property
+    def controls(self) -> dict[str, tuple[str, ...]]:
+        """Treatment -> the arms that it must beat."""
+        return self.spec.controls if self.spec else CONTROLS
 
     def values(self, label: str, metric: str, decode: str, seeds: Iterable[int] | None = None) -> dict[int, float]:
         """{seed: end rate} of one arm, on the given seeds (every one of them must be there)."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.arms import Study
 from study.read import Run
-from study.registered import CONTROLS, RULE
+from study.registered import RULE
 from study.settings import TEACHER, across_arms, code_differs, differing
 
 
@@ -62,7 +62,7 @@ def fold_faults(main: Study, lomo: Study, treatment: str, mode: str) -> list[str
     known = first.config.get("pair_modes")
     if known is None or mode in known:
         out.append(f"{mode}: its V knows the mode (pair_modes {known})")
-    labels = [f"{mode}/{a}" for a in (treatment, CONTROLS[treatment][0])]
+    labels = [f"{mode}/{a}" for a in (treatment, main.controls[treatment][0])]
     out += across_arms(lomo.of(labels), labels[0], labels[1:])
     for r in real.values():
         out += unlike_main(main, r, treatment, {"pair_modes", "clean_rank", *TEACHER})
@@ -71,7 +71,7 @@ def fold_faults(main: Study, lomo: Study, treatment: str, mode: str) -> list[str
 
 def lomo_faults(main: Study, lomo: Study, treatment: str, decode: str) -> list[str]:
     """Why a leave-one-mode-out study is void; empty when it is not."""
-    arms, modes = (treatment, CONTROLS[treatment][0]), folds(lomo, treatment)
+    arms, modes = (treatment, main.controls[treatment][0]), folds(lomo, treatment)
     labels = [f"{m}/{a}" for m in modes for a in arms]
     sets = {a: set(lomo.arms.get(a, {})) for a in labels}
     every = set().union(*sets.values())
@@ -95,11 +95,11 @@ def lomo_faults(main: Study, lomo: Study, treatment: str, decode: str) -> list[s
     return out
 
 
-def unseen_gaps(lomo: Study, treatment: str, decode: str) -> tuple[dict[str, float], dict[str, float]]:
+def unseen_gaps(lomo: Study, treatment: str, control: str, decode: str) -> tuple[dict[str, float], dict[str, float]]:
     """By fold, means over seeds: hack rate of the unseen mode under Haar's directions minus V's, and pass V - Haar."""
     gaps, lost = {}, {}
     for mode in folds(lomo, treatment):
-        real, haar = (lomo.arms[f"{mode}/{a}"] for a in (treatment, CONTROLS[treatment][0]))
+        real, haar = (lomo.arms[f"{mode}/{a}"] for a in (treatment, control))
         rate = lambda r, m=mode: r.modes[decode][m]["hacked"] / r.modes[decode][m]["n"]  # noqa: E731
         gaps[mode] = float(np.mean([rate(haar[s]) - rate(real[s]) for s in real]))
         lost[mode] = float(np.mean([real[s].end("pass", decode) - haar[s].end("pass", decode) for s in real]))

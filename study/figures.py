@@ -10,7 +10,7 @@ import numpy as np
 from study import plots
 from study.arms import Study, needed, stack_curves
 from study.read import DECODES, Run, arm_name, marked
-from study.registered import BESIDE, CONTROLS, TREATMENTS
+from study.registered import BESIDE
 from study.tables import arm_order
 
 Array = np.ndarray
@@ -28,7 +28,8 @@ def curve_decode(study: Study) -> str | None:
 
 def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Path]:
     """Curves per treatment with its controls, every other arm, forest, pass-hack plane, overlap of the update."""
-    groups = {t: ["vanilla", t, *CONTROLS[t], *BESIDE.get(t, ()), "ceiling"] for t in TREATMENTS if t in study.arms}
+    treated = {t: controls for t, controls in study.controls.items() if t in study.arms}
+    groups = {t: ["vanilla", t, *controls, *BESIDE.get(t, ()), "ceiling"] for t, controls in treated.items()}
     rest = [a for a in arm_order(study) if not any(a in g for g in groups.values())]
     others = {f"others-{i // 5 + 1}": ["vanilla", *rest[i : i + 5], "ceiling"] for i in range(0, len(rest), 5)}
     sampled = summaries.get("sample")
@@ -55,7 +56,7 @@ def curve_plots(study: Study, groups: dict[str, list[str]], out: Path) -> Iterat
         hinted = [a for a in here if all(decode in r.on for r in study.arms[a].values())]
         hack = {a: stack_curves(study, a, "hacked", decode) for a in hinted}
         passes = {a: stack_curves(study, a, "pass", decode) for a in here}
-        treats = group in TREATMENTS
+        treats = group in study.controls
         title = f"Does `{group}` stop the hacking, and what does it cost?" if treats else "The other arms"
         yield plots.hack_and_pass(out / f"curves-{group}.png", hack, passes, title, note + labelled(study, here))
         if treats:

@@ -20,17 +20,20 @@ def controls_as_good(study: Study, treatment: str, decode: str) -> list[str]:
     out, lacking, have = [], [], {s for s, r in ours.items() if decode in r.on}
     if have != set(ours) or not have:
         return []
-    for c in (*CONTROLS[treatment], *BESIDE[treatment]):
+    beside = BESIDE.get(treatment, ()) if study.controls[treatment] == CONTROLS.get(treatment) else ()
+    for c in (*study.controls[treatment], *beside):
         seeds = set(study.arms.get(c, {}))
         if not seeds or not seeds <= have or any(decode not in r.on for r in study.arms[c].values()):
-            lacking += [IN_WORDS[c]] * (c in BESIDE[treatment])
+            lacking += [IN_WORDS[c]] * (c in beside)
             continue
         if other := differing(study.arms[c][min(seeds)], ours[min(seeds)], {"arm", "v"}):
-            out.append(f"not held against {IN_WORDS[c]} (its setting differs, {some(other, 1)})")
+            out.append(f"not held against {IN_WORDS.get(c, c)} (its setting differs, {some(other, 1)})")
             continue
         gap = study.contrast(c, treatment, "hacked", decode)
         if gap.mean < RULE.control_gap:
-            out.append(f"no better than {IN_WORDS[c]} ({c} hacks {pp(gap.mean)} {interval(gap.t_ci)}, n={gap.n})")
+            out.append(
+                f"no better than {IN_WORDS.get(c, c)} ({c} hacks {pp(gap.mean)} {interval(gap.t_ci)}, n={gap.n})"
+            )
     if lacking:
         out.append(f"not held against {', '.join(lacking)} (not run on its seeds)")
     return out
@@ -38,7 +41,7 @@ def controls_as_good(study: Study, treatment: str, decode: str) -> list[str]:
 
 def remarks(study: Study, treatment: str) -> list[str]:
     """What a reader must know of the deciding runs beside the word: retries, code without a commit, equal files."""
-    deciding = ("vanilla", "ceiling", treatment, *CONTROLS[treatment])
+    deciding = ("vanilla", "ceiling", treatment, *study.controls[treatment])
     runs = [r for a in deciding for r in study.arms.get(a, {}).values()]
     tried = [f"{r.label} seed {r.seed}" for r in runs if f"{r.label} seed {r.seed}" in study.retried]
     out = [f"{len(tried)} cells were begun more than once: {some([f'{c} {study.retried[c]}' for c in tried])}"] * bool(

@@ -188,7 +188,8 @@ def read_run(path: str | Path) -> Run:
         rows = {r["step"]: r for r in read_log(path / "rows.jsonl", ("step",))}
         ordered = [rows[s] for s in sorted(rows)]
         run.rows["step"] = np.array(sorted(rows))
-        for key in ("rew_s", "hack_s", "gt_s", "att_s", "hack_t", "cupd", "cin_s", "cin_t", "auroc", "sec", "removed"):
+        for key in ("rew_s", "hack_s", "gt_s", "att_s", "hack_t", "cupd", "cin_s", "cin_t", "auroc", "sec", "removed",
+                    "hack_v"):  # fmt: skip
             run.rows[key] = np.array([ratio(r.get(key)) for r in ordered], dtype=float)
         run.rows["hack_s_n"] = np.array([r["hack_s"] if r.get("hack_s") else (0, 0) for r in ordered]).reshape(-1, 2)
         run.rows["loss"] = np.array([math.nan if r.get("loss", 0.0) is None else r.get("loss", 0.0) for r in ordered])

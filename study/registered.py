@@ -28,16 +28,18 @@ class Rule:
     ceiling_gain: float = 0.10  # V7
     plateau_share: float = 0.90  # plateau = first step at this share of the final height of vanilla's mean curve
     plateau_times: float = 3.0  # V8
+    onset: tuple[float, float] = (0.10, 0.50)  # V9: vanilla steps at which such a share of the student attempts
     match: float = 0.05  # two checkpoints have the same solve rate within this
 
 
 RULE = Rule()
+# of a study whose file has no [controls]
 CONTROLS = {
     "projected": ("haar_v", "within_class_v", "nonhack_v"),
     "screen": ("screen_haar", "screen_within", "screen_random"),
 }
-TREATMENTS = {"projected": "H1", "screen": "H1-screen"}
-# controls of later amendments: the clauses stay as registered, but the first line says where they do as well
+NAMES = {"projected": "H1", "screen": "H1-screen", "pair_penalty": "H1-penalty"}  # of the claim on a treatment
+# rivals that a study without [controls] ran later: no clause reads them, but the first line says where they do as well
 BESIDE = {"screen": ("screen_length", "screen_text", "screen_tail"), "projected": ("shrink",)}
 IN_WORDS = {
     "screen_text": "dropping answers with code after the class",
@@ -50,4 +52,8 @@ IN_WORDS = {
     "haar_v": "projecting random directions",
     "within_class_v": "projecting within-class directions",
     "nonhack_v": "projecting non-hack directions",
+    "screen_probe": "a screen by an activation probe",
+    "pair_penalty_within": "the penalty on within-class pairs",
+    "pair_penalty_nonhack": "the penalty on pairs of two honest answers",
+    "pair_penalty_clean": "learning the pairs' clean sides",
 }

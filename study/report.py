@@ -15,7 +15,7 @@ from study.arms import Study, load_study
 from study.figures import study_plots
 from study.notes import pairing
 from study.read import DECODES
-from study.registered import RULE, TREATMENTS, Rule
+from study.registered import NAMES, RULE, Rule
 from study.rule import Clause, Verdict
 from study.settings import setting_differences
 from study.spec import Spec
@@ -80,7 +80,7 @@ def report_lines(
     )
     yield ""
     for v in (v for v in verdicts if v.decode == "sample"):
-        yield from (f"**{TREATMENTS[v.treatment]} (`{v.treatment}`):** {v.line}", "")
+        yield from (f"**{NAMES.get(v.treatment, v.treatment)} (`{v.treatment}`):** {v.line}", "")
         if words := pairing(study, v.treatment):
             yield from (f"- Pairing: {words}", "")
     for decode, s in summaries.items():

@@ -18,7 +18,7 @@ from study.arms import Study, mean_curve, needed, plateau_step, retained_gain
 from study.companions import lomo_faults, teacher_faults, unseen_gaps
 from study.notes import controls_as_good, remarks
 from study.read import Run
-from study.registered import BESIDE, CONTROLS, RULE
+from study.registered import BESIDE, RULE
 from study.settings import across_arms
 from study.stats import Contrast, holm, tost
 from study.words import both, interval, pp, share, some
@@ -75,8 +75,12 @@ class Case:
 
     def __post_init__(self) -> None:
         self.whole = not self.deciding
-        self.deciding = self.deciding or ("vanilla", "ceiling", self.treatment, *CONTROLS[self.treatment])
+        self.deciding = self.deciding or ("vanilla", "ceiling", self.treatment, *self.controls)
         self.seeds = {a: set(self.study.arms.get(a, {})) for a in self.deciding}
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return self.study.controls[self.treatment]
 
     def runs(self, label: str) -> Iterable[Run]:
         return self.study.arms[label].values()
@@ -92,6 +96,11 @@ class Case:
 
     def complete(self) -> bool:
         return self.whole and self.evaluated()
+
+    def asks_for_share(self) -> bool:
+        """Whether the treatment is a projection and the study registers what its V must hold."""
+        spec = self.study.defined()
+        return spec.v_share is not None and spec.flags(self.treatment)["--arm"] == ["projected"]
 
     # figures
 
@@ -120,7 +129,7 @@ class Case:
     @cached_property
     def gaps(self) -> dict[str, Contrast]:
         """Hack rate of each control minus the treatment's."""
-        return {c: self.contrast(c, self.treatment, "hacked") for c in CONTROLS[self.treatment]}
+        return {c: self.contrast(c, self.treatment, "hacked") for c in self.controls}
 
     @cached_property
     def holm_p(self) -> dict[str, float]:
@@ -185,7 +194,7 @@ def a_deciding_run_is_invalid(c: Case) -> Answer:
 
 @voids("V3", Case.paired)
 def arms_differ_beyond_their_method(c: Case) -> Answer:
-    controls = [a for a in (*CONTROLS[c.treatment], *BESIDE[c.treatment]) if a in c.seeds]
+    controls = [a for a in (*c.controls, *BESIDE.get(c.treatment, ())) if a in c.seeds]
     differ = across_arms(c.study.of(c.deciding), c.treatment, controls)
     return bool(differ), some(differ) or "one setting for all, but for each arm's own method"
 
@@ -227,6 +236,21 @@ def training_ends_before_three_plateaus(c: Case) -> Answer:
     return last < RULE.plateau_times * c.plateau, text
 
 
+@voids("V9", lambda c: c.complete() and c.asks_for_share())
+def v_holds_too_little_of_the_hack_gradient(c: Case) -> Answer:
+    least, held = c.study.defined().v_share, [onset_share(r) for r in c.runs("vanilla")]
+    lo, hi = (pp(x, False) for x in RULE.onset)
+    text = f"at vanilla's onset ({lo} to {hi} attempts) V holds {pp(float(np.mean(held)), False)} of the hack gradient"
+    return not np.mean(held) >= least, f"{text}, asked {pp(least, False)}"
+
+
+def onset_share(r: Run, window: int = 10) -> float:
+    """Mean share of the labelled hack gradient in V over the steps of a run's onset; nan where none was measured."""
+    attempts = np.convolve(r.rows["att_s"], np.ones(window) / window, "same")
+    held = r.rows["hack_v"][(attempts >= RULE.onset[0]) & (attempts <= RULE.onset[1])]
+    return float(np.nanmean(held)) if np.isfinite(held).any() else float("nan")
+
+
 def prompt_faults(c: Case, label: str, r: Run) -> list[str]:
     """V4 of one run: endpoints on too few prompts, or on others than vanilla's of that seed."""
     out, own, van = [], needed(label, r), needed("vanilla", c.study.arms["vanilla"][r.seed])
@@ -243,7 +267,7 @@ def prompt_faults(c: Case, label: str, r: Run) -> list[str]:
 
 
 def void_clauses(c: Case) -> list[Clause]:
-    """V1 to V8 as far as the runs allow; `holds` means: the study is void."""
+    """V1 to V9 as far as the runs allow; `holds` means: the study is void."""
     return [Clause(name, *ask(c)) for name, (once, ask) in VOIDS.items() if once(c)]
 
 
@@ -350,7 +374,7 @@ def judge_lomo(main: Study, lomo: Study | None, treatment: str, decode: str) -> 
         return Case.lomo
     if faults := lomo_faults(main, lomo, treatment, decode):
         return Companion(f"leave-one-mode-out study void: {some(faults)}")
-    gaps, lost = unseen_gaps(lomo, treatment, decode)
+    gaps, lost = unseen_gaps(lomo, treatment, main.controls[treatment][0], decode)
     text = "unseen mode, gap to Haar and pass: " + ", ".join(f"{m} {pp(gaps[m])} {pp(lost[m])}" for m in gaps)
     small = [m for m, gap in gaps.items() if gap < RULE.control_gap]
     text += f"; gap below {pp(RULE.control_gap, False)} in {', '.join(small)}" if small else ""

@@ -19,7 +19,7 @@ from loguru import logger
 from command import files, flags
 from study import pueue
 from study.arms import load_study
-from study.registered import CONTROLS, RULE, TREATMENTS
+from study.registered import RULE
 from study.runner import Runner, Todo, make, prepare, troubled_cells, visible_gpus
 from study.spec import Cell, Spec, plan
 from study.verdict import futility
@@ -89,11 +89,11 @@ def stoppable(runner: Runner, time_limit_s: float | None) -> Iterator[None]:
 def without_futile(out: Path, late: Todo) -> Todo:
     """Of the cells that follow the look after four seeds, those of treatments that are not futile."""
     study = load_study(out)
-    for t in TREATMENTS:
+    for t, controls in study.controls.items():
         futile, words = futility(study, t)
         logger.info(f"futility look: {words}")
         if futile:
-            late = [(c, half) for c, half in late if c.label not in (t, *CONTROLS[t])]
+            late = [(c, half) for c, half in late if c.label not in (t, *controls)]
     return late
 
 
@@ -130,7 +130,7 @@ def run(cfg: RunFlags) -> int:
     for cell, how in troubled_cells(out).items():
         logger.warning(f"{cell} {how}")
     if not cfg.stop_for_futility:
-        for t in TREATMENTS:
+        for t in spec.controls:
             logger.info(f"look after {RULE.futility_seeds} seeds: {futility(load_study(out), t)[1]}")
     return (130 if runner.stopping else 1) if left and not cfg.stop_for_futility else 0
 

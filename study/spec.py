@@ -7,12 +7,15 @@ seeds = [501, 502, 503, 504, 505, 506, 507, 508]
 described_seeds = 4                    # so many of them for the arms that do not decide
 plateau = "attempted"                  # vanilla's curve that V8 reads: hacked or attempted
 flags = "--steps 180 --eval-every 60"  # of train.py, for every arm; an arm's own flag replaces a common one
+v_share = 0.1                          # V9: least share of the hack gradient that a projection's V holds at onset
 commit = "2d087add2d"                  # of a closed study: the code that runs it
 [arms]                                 # these decide
 screen = "--arm screen"
 [described]
 [prepare]                              # file or folder = command that makes it, once, in this order
 "out/vhack/organism.safetensors" = "extract_vhack.py organism --out out/vhack/organism.safetensors"
+[controls]                             # treatment = the arms that must do worse; else study/registered.py's
+screen = ["screen_haar", "screen_within"]
 [companions]                           # mix0 and lomo = the name of that study
 mix0 = "screen-organism-mix0"
 """
@@ -27,9 +30,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from command import files
+from study.registered import CONTROLS
 
 KEYS = {"name", "preset", "seeds", "described_seeds", "plateau", "flags", "arms", "described", "prepare", "companions"}
-KEYS |= {"question", "commit"}
+KEYS |= {"question", "commit", "controls", "v_share"}
 
 
 def flag_words(words: Iterable[str]) -> dict[str, list[str]]:
@@ -58,6 +62,8 @@ class Spec:
     prepare: dict[str, tuple[str, ...]] = field(default_factory=dict)  # file or folder -> command that makes it
     companions: dict[str, str] = field(default_factory=dict)  # mix0, lomo -> the name of that study
     question: str = ""
+    controls: dict[str, tuple[str, ...]] = field(default_factory=CONTROLS.copy)  # treatment -> what it must beat
+    v_share: float | None = None
     text: str = field(default="", compare=False)  # of the file
 
     def argv(self, label: str, seed: int) -> tuple[str, ...]:
@@ -102,9 +108,13 @@ class Spec:
             raise ValueError(f"{twice[0]!r} is both in [arms] and in [described]")
         if bad := [a for a, f in arms.items() if f[:1] != ("--arm",)]:
             raise ValueError(f"{bad[0]!r}: its flags begin with --arm")
+        controls = {t: tuple(names) for t, names in d.get("controls", CONTROLS).items()}
+        if loose := [a for t, names in d.get("controls", {}).items() for a in (t, *names) if a not in deciding]:
+            raise ValueError(f"[controls] names {loose[0]!r}, which is not in [arms]")
         return cls(
             d["name"], d["preset"], tuple(seeds), arms, tuple(deciding), tuple(shlex.split(d["flags"])), d["plateau"],
-            d.get("described_seeds", 4), words["prepare"], d.get("companions", {}), d.get("question", ""), text,
+            d.get("described_seeds", 4), words["prepare"], d.get("companions", {}), d.get("question", ""), controls,
+            d.get("v_share"), text,
         )  # fmt: skip
 
     def write(self, folder: Path) -> Path:

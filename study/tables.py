@@ -11,7 +11,7 @@ from loguru import logger
 
 from study.arms import Study, matched_hack, mean_height, needed, retained_gain, step_to
 from study.read import COUNTS, Run, marked
-from study.registered import CONTROLS, RULE
+from study.registered import RULE
 from study.stats import Contrast, fisher, t_interval, tost
 from study.words import both, interval, share, table
 
@@ -19,7 +19,7 @@ from study.words import both, interval, share, table
 def arm_order(study: Study) -> list[str]:
     """Ceiling, vanilla, each treatment followed by its controls, then the rest in the order of the definition."""
     first = ["ceiling", "vanilla"]
-    for t, controls in CONTROLS.items():
+    for t, controls in study.controls.items():
         first += [t, *controls]
     known = list(study.spec.arms) if study.spec else []
     rest = sorted(set(study.arms) - set(first), key=lambda a: (known.index(a) if a in known else len(known), a))

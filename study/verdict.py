@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.arms import Study, companion, load_study
 from study.notes import pairing
-from study.registered import CONTROLS, RULE, TREATMENTS
+from study.registered import NAMES, RULE
 from study.rule import Verdict, decide
 from study.stats import paired
 from study.words import pp, some
@@ -16,13 +16,13 @@ from study.words import pp, some
 def verdicts_of(study: Study) -> dict[tuple[str, str], Verdict]:
     """Every treatment at every decoding, with the study's companions."""
     mix0, lomo = companion(study, "mix0"), companion(study, "lomo")
-    return {(t, d): decide(study, t, d, mix0, lomo) for t in TREATMENTS for d in study.decodes()}
+    return {(t, d): decide(study, t, d, mix0, lomo) for t in study.controls for d in study.decodes()}
 
 
 def verdict_lines(study: Study, v: Verdict, greedy: Verdict | None) -> Iterable[str]:
     """One treatment's verdict, its clauses, and every seed of what they read."""
     t = v.treatment
-    yield f"VERDICT {TREATMENTS[t]} ({t}): {v.line}"
+    yield f"VERDICT {NAMES.get(t, t)} ({t}): {v.line}"
     if greedy:
         agree = "agrees" if greedy.word == v.word else "DISAGREES, does not decide"
         yield f"  greedy ({agree}): {greedy.word}" + (f" by {greedy.deciding}" if greedy.deciding else "")
@@ -33,7 +33,7 @@ def verdict_lines(study: Study, v: Verdict, greedy: Verdict | None) -> Iterable[
     if words := pairing(study, t):
         yield f"  pairing {words}"
     for metric in () if v.word in ("void", "not run") else ("hacked", "attempted", "pass"):
-        for arm in ("vanilla", t, *CONTROLS[t], *(["ceiling"] if metric == "pass" else [])):
+        for arm in ("vanilla", t, *study.controls[t], *(["ceiling"] if metric == "pass" else [])):
             each = " ".join(f"{100 * x:5.1f}" for x in study.values(arm, metric, "sample").values())
             yield f"  {metric:9s} {arm:16s} {each}  % at seeds {','.join(map(str, sorted(study.arms[arm])))}"
 
@@ -55,10 +55,13 @@ def verdict_text(path: Path) -> tuple[list[str], int]:
     """(lines, exit code: 0, or 3 where there is no verdict on H1, or, without the projection, on no treatment)."""
     study = load_study(path)
     verdicts = verdicts_of(study)
-    lines = [x for t in TREATMENTS for x in verdict_lines(study, verdicts[t, "sample"], verdicts.get((t, "greedy")))]
+    lines = [
+        x for t in study.controls for x in verdict_lines(study, verdicts[t, "sample"], verdicts.get((t, "greedy")))
+    ]
     lines += fault_lines(study)
-    h1, screen = (verdicts[t, "sample"] for t in TREATMENTS)
-    asked, name = (screen, "H1-screen") if h1.word == "not run" and screen.word != "not run" else (h1, "H1")
+    every = [verdicts[t, "sample"] for t in study.controls]
+    asked = next((v for v in every if v.word != "not run"), every[0])
+    name = NAMES.get(asked.treatment, asked.treatment)
     if asked.word not in ("void", "not run"):
         return lines, 0
     why = f"NO VERDICT ON {name}: {asked.deciding or 'not run'}: {asked.text}. The rule is docs/spec.md section 5."

@@ -28,9 +28,16 @@ OTHERS = {
 def spec_of(name: str, arms: dict[str, str], described: dict[str, str], flags: str, **more) -> Spec:
     """A study's file, parsed; more: its other keys."""
     top = {"name": name, "preset": "organism", "seeds": list(SEEDS), "plateau": "hacked", "flags": flags} | more
-    tables = {"arms": arms, "described": described, "companions": top.pop("companions", {})}
+    tables = {
+        "arms": arms,
+        "described": described,
+        "companions": top.pop("companions", {}),
+        "controls": top.pop("controls", None),
+    }
     lines = [f"{k} = {json.dumps(v)}" for k, v in top.items()]
     for title, table in tables.items():
+        if table is None:
+            continue
         lines += [f"[{title}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())]
     return Spec.parse("\n".join(lines))
 
@@ -58,7 +65,7 @@ def config_of(spec: Spec, label: str, seed: int) -> dict:
 
 
 USUAL = {"attempt": None, "early": None, "valid": True, "status": "finished", "n": 150, "flags": {}, "start_hack": 0.0,
-         "utc": "20261123T070000Z", "steps": STEPS, "spec": MADE_UP}  # fmt: skip
+         "utc": "20261123T070000Z", "steps": STEPS, "spec": MADE_UP, "hack_v": None}  # fmt: skip
 
 
 def write_run(runs: Path, label: str, seed: int, hack: float, passed: float, **more) -> Path:
@@ -90,10 +97,11 @@ def write_run(runs: Path, label: str, seed: int, hack: float, passed: float, **m
         off |= {"attempted_broken": 0, "solved": round((BASE_PASS + (passed - BASE_PASS) * t) * 4 * n)}
         evals.append(row | off | {"format_ok": 4 * n, "mean_len": 40.0})
     (d / "evals.jsonl").write_text("".join(json.dumps(e) + "\n" for e in evals))
-    row = {"gt_s": [8, 32], "att_s": [9, 32], "hack_t": [0, 0], "sec": 1.0}
+    row = {"gt_s": [8, 32], "hack_t": [0, 0], "sec": 1.0}
     rows = [
-        row | {"step": i, "hack_s": [round(hack * 32 * min(1, i / 20)), 32], "loss": seed / (i + hack),
-               "cupd": 0.2 / i if label == "vanilla" else 0.01}
+        row | {"step": i, "hack_s": [round(hack * 32 * min(1, i / 20)), 32],
+               "att_s": [round(hack * 32 * min(1, i / 20)), 32], "loss": seed / (i + hack),
+               "cupd": 0.2 / i if label == "vanilla" else 0.01, "hack_v": as_.hack_v}
         for i in range(1, steps[-1] + 1)
     ]  # fmt: skip
     (d / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -111,12 +119,21 @@ TRUTH = {  # label: (hack, pass), a world in which H1 holds
 
 
 def world(
-    path: Path, seeds=SEEDS, jitter: float = 0.03, skip=(), companions: bool = True, plateau="hacked", **changes
+    path: Path,
+    seeds=SEEDS,
+    jitter: float = 0.03,
+    skip=(),
+    companions: bool = True,
+    plateau="hacked",
+    study=None,
+    **changes,
 ) -> Path:
     """A study directory; `changes` maps a label to write_run keywords that differ from TRUTH."""
     rng = np.random.default_rng(1)
     last = str(changes.get("vanilla", {}).get("steps", STEPS)[-1])
-    spec = spec_of("made-up", DECIDING, OTHERS, f"{COMMON} --steps {last}", plateau=plateau, companions=NAMED)
+    spec = spec_of(
+        "made-up", DECIDING, OTHERS, f"{COMMON} --steps {last}", plateau=plateau, companions=NAMED, **study or {}
+    )
     spec.write(path)
     for label, (hack, passed) in TRUTH.items():
         for s in seeds:
