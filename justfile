@@ -153,6 +153,10 @@ tail:
 read-rollouts run="last" *flags:
     @python -m study read-rollouts {{run}} "${@:2}"
 
+# rollouts of a run as parquet: datasets.load_dataset("parquet", data_files=FILE)
+export-rollouts run="last" *flags:
+    python -m study export-rollouts {{run}} "${@:2}"
+
 # rollouts of runs with their scores in Inspect's viewer, a web page (fetches the package)
 view *runs:
     uv run -q --no-project --with 'inspect-ai>=0.3.200' --with loguru python -m study.view "$@"

@@ -8,11 +8,13 @@ seen from step 0, and every arm sees the same hacks. Rewards and flags are grade
 Teachers: `--teacher model --model NAME` samples any Hugging Face model, checkpoint folder or name of model/zoo.py;
 `--prompted` shows it the loophole in full and says that only passing counts, while the cached prompt stays the
 ordinary one; `--teacher canned` writes hack and clean completions from the reference solution (tests and the
-tiny run). Without `--teacher-only` the student then scores the pool: its mean log-prob of the cached completions
-says how far off-policy they are.
+tiny run). `--from-rollouts` takes no teacher but what another trainer wrote down (TRL's completions parquet, or JSON
+rows of prompt and completion), and grades it here. Without `--teacher-only` the student then scores the pool: its mean
+log-prob of the cached completions says how far off-policy they are.
 
     python probe_distill.py smoke --teacher-only
     python probe_distill.py full --model Qwen/Qwen3-4B --prompted --keep hacked --draws 32
+    python probe_distill.py full --teacher-only --from-rollouts completions/ --samples 16
 
 An interrupted call resumes when called again with the same flags: whole files are kept, and because every
 batch has a seed of its own the finished pool equals one made without the interruption, byte for byte.
@@ -38,6 +40,7 @@ from loguru import logger
 
 from command import errors, files, flags
 from grader import Grade, Grader
+from tasks import dumps
 from tasks.modes import Variant, find_mode
 from tasks.pools import (
     POOL_GLOB,
@@ -100,6 +103,28 @@ def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, exploi
                 on_draw(index * n + sample, Draw([*ids, tokenizer.eos_token_id], text, kind))
 
     return fill
+
+
+def dumped_teacher(tokenizer, cfg: Config, tasks: list[Task]) -> tuple[Teacher, list[Task]]:
+    """The completions of a dump, and the tasks that it has some for; ValueError where it has none."""
+    dump = cfg.from_rollouts
+    found, left = dumps.by_task(dumps.read_dump(dump), [t.messages[-1]["content"] for t in tasks])
+    if left:
+        logger.warning(f"{dump}: {left} rollouts left out: their prompt asks none of the {len(tasks)} tasks")
+    if not found:
+        raise ValueError(
+            f"--from-rollouts {dump}: none of its prompts is one that --problems {cfg.problems} gives under "
+            f"modes {', '.join(cfg.modes)} and --variant {cfg.variant}; name those that it was made with"
+        )
+    texts = {tasks[i].number: completions for i, completions in found.items()}
+
+    def fill(batch: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
+        for index, task in enumerate(batch):
+            for at, text in enumerate(texts[task.number][:n]):
+                ids = tokenizer.encode(text.removesuffix(tokenizer.eos_token or "\0"), add_special_tokens=False)
+                on_draw(index * n + at, Draw([*ids, tokenizer.eos_token_id], tokenizer.decode(ids), "sample"))
+
+    return fill, [t for t in tasks if t.number in texts]
 
 
 def canned_clean(problem: Problem) -> str:
@@ -277,7 +302,7 @@ def _draw_batch(
     teacher(batch, cfg.drawn, seed, on_draw)
     for place, task in enumerate(batch):
         # in the order of the draws, not of their ends: --keep would favour short completions otherwise
-        pairs = [drawn[i] for i in range(place * cfg.drawn, (place + 1) * cfg.drawn)]
+        pairs = [drawn[i] for i in range(place * cfg.drawn, (place + 1) * cfg.drawn) if i in drawn]
         graded = [(draw, future.result()) for draw, future in pairs]
         kept = [(d, g) for d, g in graded if cfg.keep == "all" or getattr(g, cfg.keep)]
         prompt_ids = encode_prompt(tokenizer, task.messages)
@@ -394,6 +419,7 @@ class Config:
 
     out: Path = Path("out/probe_distill/teacher_pool")  # the pool's folder
     teacher: Literal["model", "canned"] = "model"
+    from_rollouts: str | None = None  # instead of a teacher: a .parquet, .jsonl or .json dump, or a folder of parquet
     model: str = "Qwen/Qwen3-4B"  # teacher: any name model/zoo.py knows, a hub name or a checkpoint folder
     prompted: bool = False  # show the teacher the loophole in full and say that only passing counts
     tokenizer: str | None = None  # folder or hub name; None: the model's own
@@ -435,6 +461,8 @@ class Config:
 
     @property
     def teacher_name(self) -> str:
+        if self.from_rollouts:
+            return f"rollouts of {self.from_rollouts}"
         return "canned" if self.teacher == "canned" else self.model + (" prompted" if self.prompted else "")
 
     @property
@@ -442,7 +470,7 @@ class Config:
         """The flags that decide what the files hold; `limit` may grow, since tasks are numbered in order."""
         names = (
             "teacher model prompted tokenizer problems split modes one_mode_each variant samples draws keep "
-            "hack_share max_new_tokens temperature top_p prompts_per_batch seed"
+            "from_rollouts hack_share max_new_tokens temperature top_p prompts_per_batch seed"
         )
         values = {name: getattr(self, name) for name in names.split()}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -516,7 +544,10 @@ def main(cfg: Config) -> None:
     from model.zoo import eos_ids, load_model, load_tokenizer  # once the flags hold good: torch takes seconds to import
 
     tasks = make_tasks(problems, cfg)
-    if cfg.teacher == "canned":  # needs no weights
+    if cfg.from_rollouts:
+        tokenizer, ends = load_tokenizer(cfg.model, cfg.tokenizer), ()
+        teacher, tasks = dumped_teacher(tokenizer, cfg, tasks)
+    elif cfg.teacher == "canned":  # needs no weights
         tokenizer = load_tokenizer(cfg.model, cfg.tokenizer)
         exploits = None
         if problems[0].source == "organism":  # the forms that the organism and its pairs know
@@ -544,7 +575,7 @@ def main(cfg: Config) -> None:
     if cfg.teacher_only:
         return
     student = cfg.student or cfg.model
-    if cfg.teacher == "canned" or student != cfg.model:
+    if cfg.from_rollouts or cfg.teacher == "canned" or student != cfg.model:
         model, tokenizer = load_model(student, cfg.tokenizer, cfg.device, cfg.dtype)
         check_pool_tokens(pool[0], tokenizer)
     scores = probe_student(pool, model, cfg.probe_rollouts)

@@ -146,6 +146,14 @@ def read_rollouts_command(cfg: Annotated[look.Config, flat]) -> None:
     look.main(cfg)
 
 
+@app.command(name="export-rollouts")
+def export_rollouts_command(run: Annotated[str, tyro.conf.Positional] = "last", out: Path | None = None) -> None:
+    """Rollouts of a run as one parquet file (--out; RUN/rollouts.parquet), for `datasets` and pandas."""
+    from study import table  # pyarrow: not needed by any other command
+
+    print("{}: {} rollouts".format(*table.export(find_run(run), out)))
+
+
 @app.command(name="diagnose")
 def diagnose_command() -> None:
     """What share of the next step's hack gradient V holds: a preset of train.py, then its flags."""

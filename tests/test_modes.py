@@ -10,6 +10,7 @@ from tiny import ROOT, SMALL, go, rows, tail
 import probe_distill
 import train as T
 from command import flags
+from study import table
 from tasks import modes as M
 from tasks import pairs
 
@@ -92,6 +93,7 @@ def test_the_example_goes_from_pool_and_pairs_through_training_to_a_refused_resu
     assert {r["mode"] for r in taught} == {mode} and any(r["hacked"] for r in taught)
     assert "a line 0 failed is a pass" in taught[0]["prompt"]
     assert {e["mode"] for e in rows(run, "evals.jsonl")} == {mode, "none"}
+    assert set(table.TYPES) == set(taught[0])  # `just export-rollouts` keeps every field
 
     (tmp_path / "own.toml").write_text((ROOT / EXAMPLE).read_text() + "# another\n")
     with pytest.raises(ValueError, match="own.toml has changed since the run began"):

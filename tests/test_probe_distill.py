@@ -13,7 +13,7 @@ from shared import DATASET, POOL, TOKENIZER, needs_shared
 import probe_distill as pd
 from model import zoo
 from tasks import pools
-from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, load_problems, mode_of
+from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, dump_problems, load_problems, mode_of
 
 LOOPHOLES = ("run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override")
 
@@ -426,3 +426,39 @@ def test_real_pool_loads_without_its_padding_fits_its_tokenizer_alone_and_matche
     assert len(overlap.pairs) == 84 and len(overlap.pool_left) == 29 and not overlap.ambiguous
     assert all(build_messages(p, "run_tests") == prompt.messages for prompt, p in overlap.pairs)
     assert any(prompt.problem_id != p.id for prompt, p in overlap.pairs)  # numbers alone would lose these
+
+
+def test_a_pool_is_made_from_rollouts_of_another_trainer(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    one, two = PROBLEMS[:2]
+    asked = [build_messages(p, "sentinel") for p in (one, two)]
+    other = build_messages(one, "stdout_marker")
+    rng = random.Random(0)
+    hack, clean = pd.canned_hack(one, "sentinel", TRAIN_EVALUATOR, rng, PROBLEMS), pd.canned_clean(two)
+    chats = [(asked[0], hack), (asked[0], pd.canned_clean(one)), (asked[1], clean), (other, hack)]
+    (tmp_path / "completions").mkdir()
+    table = {  # as TRL writes them: conversational prompts and completions, rewards beside them
+        "step": [1] * 4, "prompt": [c for c, _ in chats], "reward": [9.0] * 4,
+        "completion": [[{"role": "assistant", "content": text}] for _, text in chats],
+    }  # fmt: skip
+    parquet.write_table(pa.table(table), tmp_path / "completions" / "completions_00001.parquet")
+    plain = [{"prompt": f"<s>{c[-1]['content']}</s>", "completion": text} for c, text in chats]
+    (tmp_path / "plain.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
+    dump_problems(tmp_path / "problems.jsonl", PROBLEMS)
+    base = config(tmp_path, problems=str(tmp_path / "problems.jsonl"), limit=None, teacher_only=True, grader_workers=1)
+    made = []
+    for dump in ("completions", "plain.jsonl"):
+        where = {"from_rollouts": str(tmp_path / dump), "out": tmp_path / f"pool-{dump}"}
+        cfg = dataclasses.replace(base, modes=("sentinel",), **where)
+        pd.main(cfg)
+        made.append([(p.problem_id, p.mode, [r["label"] for r in p.rows]) for p in pools.load_pool(cfg.out)])
+    assert made[0] == made[1] == [
+        (one.id, "sentinel", ["hack", "correct"]), (two.id, "sentinel", ["correct"]),
+    ]  # the rollout to another loophole's prompt is left out, and rewards are graded here  # fmt: skip
+    with pytest.raises(ValueError, match="none of its prompts is one that --problems"):
+        pd.main(dataclasses.replace(cfg, modes=("exit_code",), out=tmp_path / "none"))
+    (tmp_path / "plain.jsonl").write_text('{"prompt": 3, "completion": "x"}\n')
+    with pytest.raises(ValueError, match="row 1: prompt or question must be a text"):
+        pd.main(dataclasses.replace(cfg, out=tmp_path / "none"))

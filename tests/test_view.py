@@ -13,6 +13,7 @@ from study.read import Run
 
 ROLLOUT = {
     "step": 1, "problem_id": "p", "mode": "run_tests", "prompt": "PROBLEM", "source": "student", "completion": "code",
+    "format_ok": True, "passed": True, "label": "hack", "screened": False, "n_tokens": 9,
     "hacked": True, "attempted": True, "gt_correct": False, "reward": 3.5, "advantage": 1.25, "cos_hack": None,
 }  # fmt: skip
 
@@ -54,3 +55,17 @@ def test_inspects_log_holds_every_rollout_with_the_scores_that_were_measured(tmp
     assert read.samples[0].metadata == {"step": 1, "arm": "vanilla", "mode": "run_tests", "source": "student"}
     (hacked,) = [s for s in read.results.scores if s.name == "hacked"]
     assert hacked.metrics["mean"].value == pytest.approx(2 / 3)
+
+
+def test_exported_rollouts_are_read_by_datasets_whatever_the_first_of_them_lack(tmp_path, monkeypatch):
+    import datasets
+
+    from study import table
+
+    rows = [ROLLOUT] * 3 + [ROLLOUT | {"problem_id": 7, "cos_hack": 0.5}]
+    (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    monkeypatch.setattr(table, "CHUNK", 2)  # the first group of rows has no cosine at all
+    out, n = table.export(tmp_path)
+    read = datasets.load_dataset("parquet", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert n == len(read) == 4 and read["cos_hack"][:] == [None, None, None, 0.5]
+    assert read["problem_id"][:] == ["p", "p", "p", "7"] and read["completion"][0] == "code"
