@@ -78,7 +78,7 @@ def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 @triton.jit
-def _rope_forward(x, w, cos, sin, out, inv, eps, H: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr):
+def _rope_forward(x, w, cos, sin, out, inv, eps, H: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr):  # noqa: PLR0913
     r, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i = tl.arange(0, BLOCK)
     ok = i < D
@@ -97,7 +97,7 @@ def _rope_forward(x, w, cos, sin, out, inv, eps, H: tl.constexpr, D: tl.constexp
 
 
 @triton.jit
-def _rope_backward(dy, x, w, cos, sin, inv, dx, H: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr):
+def _rope_backward(dy, x, w, cos, sin, inv, dx, H: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr):  # noqa: PLR0913
     """y_i = z_i cos_i + z_j sin_i with j = i +- D/2, so dz_i = dy_i cos_i + dy_j sin_j; then the norm's backward."""
     r, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i = tl.arange(0, BLOCK)
@@ -192,7 +192,7 @@ def silu_mul(gate: Tensor, up: Tensor) -> Tensor:
 
 
 @triton.jit
-def _segment_dots(
+def _segment_dots(  # noqa: PLR0913
     a, b, scale, scaled, ends, rows, out, width, lo,
     R: tl.constexpr, BT: tl.constexpr, BR: tl.constexpr, SCALE: tl.constexpr,
 ):  # fmt: skip
@@ -249,7 +249,7 @@ def allowed_logits(logits, row, i, V: tl.constexpr, banned, NB: tl.constexpr, lo
 
 
 @triton.jit
-def nucleus_kernel(
+def nucleus_kernel(  # noqa: PLR0913
     logits, low, inv_t, banned, top_p,
     V: tl.constexpr, NB: tl.constexpr, CHUNK: tl.constexpr, BITS: tl.constexpr,
 ):  # fmt: skip

@@ -60,7 +60,7 @@ def _norm_kernel(x, add, w, out, eps, N: tl.constexpr, ADD: tl.constexpr, BLOCK:
 
 
 @triton.jit
-def _rope_kernel(
+def _rope_kernel(  # noqa: PLR0913
     qkv, qkw, cos, sin, q, kpool, vpool, slot, ntok, base, table, eps,
     NT: tl.constexpr, H: tl.constexpr, K: tl.constexpr, D: tl.constexpr, BD: tl.constexpr,
     PAGE: tl.constexpr, NORM: tl.constexpr,
@@ -100,7 +100,7 @@ def _rope_kernel(
 
 
 @triton.jit
-def _attend_kernel(
+def _attend_kernel(  # noqa: PLR0913
     q, kpool, vpool, tiles, slot, lens, table, part, stat, scale2,
     NT: tl.constexpr, H: tl.constexpr, K: tl.constexpr, G: tl.constexpr, D: tl.constexpr, BD: tl.constexpr,
     PAGE: tl.constexpr, BM: tl.constexpr, NS: tl.constexpr, S0: tl.constexpr, NSPLIT: tl.constexpr,
@@ -183,7 +183,7 @@ def _silu_kernel(gu, out, N: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _vocab_kernel(
+def _vocab_kernel(  # noqa: PLR0913
     logits, low, inv_t, banned, stats, arg,
     V: tl.constexpr, NC: tl.constexpr, CHUNK: tl.constexpr, NB: tl.constexpr, FILTER: tl.constexpr,
 ):  # fmt: skip
@@ -206,7 +206,7 @@ def _vocab_kernel(
 
 
 @triton.jit
-def _pick_kernel(
+def _pick_kernel(  # noqa: PLR0913
     logits, low, inv_t, banned, stats, arg, eos, slot, tok, ntok, done, limit, uni, out_ids, out_logps,
     V: tl.constexpr, NC: tl.constexpr, BC: tl.constexpr, CHUNK: tl.constexpr, T: tl.constexpr, NB: tl.constexpr,
     NE: tl.constexpr, FILTER: tl.constexpr, GREEDY: tl.constexpr,
