@@ -55,11 +55,9 @@ class ExtractConfig:
     train: Train = "delta_s"  # the space that will be trained
     coords: Coords | None = None  # None: diag for delta_s, core for full; raw: all of each weight (small models)
     core_rank: int = 32  # q of the core block
-    pairs: str = "data/pairs/leetcode.jsonl"
-    nonhack_pairs: str | None = "data/pairs/leetcode_nonhack.jsonl"
+    pairs: str = "data/pairs/leetcode.jsonl"  # pairs of two honest answers lie beside them: STEM_nonhack.jsonl
     modes: tuple[str, ...] | None = None  # keep only pairs of these modes (leave-one-mode-out)
     tags: tuple[str, ...] | None = None  # keep only pairs that carry one of these tags
-    pairs_limit: int | None = None  # first n train pairs (nested 20/40/80 ablation)
     k: int = 5  # directions per weight
     nll_norm: Literal["fixed", "sum", "mean"] = "fixed"  # fixed = training's own 1/max_new_tokens
     max_new_tokens: int = 1024  # denominator of `fixed`
@@ -76,16 +74,10 @@ class ExtractConfig:
 
 
 PRESETS = {
-    "smoke": ("tiny random model on CPU", ExtractConfig(k=3, pairs_limit=16, max_new_tokens=48)),
+    "smoke": ("tiny random model on CPU", ExtractConfig(k=3, modes=("run_tests",), max_new_tokens=48)),
     "organism": (
         "the model organism on CPU",
-        ExtractConfig(
-            model="organism",
-            train="full",
-            pairs="data/pairs/organism.jsonl",
-            nonhack_pairs="data/pairs/organism_nonhack.jsonl",
-            max_new_tokens=160,
-        ),
+        ExtractConfig(model="organism", train="full", pairs="data/pairs/organism.jsonl", max_new_tokens=160),
     ),
     "fast": (
         "Qwen3-4B on one GPU",
@@ -366,16 +358,14 @@ def select_pairs(cfg: ExtractConfig) -> tuple[list, list]:
         raise ValueError(f"{cfg.pairs}: no pair carries the tag {', '.join(sorted(unknown))}; mend --tags")
     if cfg.tags:
         found = [p for p in found if set(cfg.tags) & set(p.tags)]
-    train = [p for p in found if p.split == "train"][: cfg.pairs_limit]
+    train = [p for p in found if p.split == "train"]
     held = [p for p in found if p.split != "train"]
     if len(train) < 4:
-        raise ValueError(
-            f"{cfg.pairs}: {len(train)} train pairs left after --modes/--tags/--pairs-limit; at least 4 needed"
-        )
+        raise ValueError(f"{cfg.pairs}: {len(train)} train pairs left after --modes/--tags; at least 4 needed")
     return refuse_repeats(cfg.pairs, train), held
 
 
-def refuse_repeats(path: str, pairs: list) -> list:
+def refuse_repeats(path: str | Path, pairs: list) -> list:
     """The pairs; ValueError where two have the same prompt and answers: one direction would count twice."""
     first: dict[tuple, str] = {}
     for p in pairs:
@@ -387,13 +377,31 @@ def refuse_repeats(path: str, pairs: list) -> list:
 
 
 def nonhack_pairs(cfg: ExtractConfig, n: int) -> list:
-    """The first n train pairs of --nonhack-pairs; [] without the flag."""
-    if not cfg.nonhack_pairs:
+    """The first n train pairs of two honest answers, of the file beside --pairs; [] without that file."""
+    path = files.nonhack_beside(cfg.pairs)
+    if not path.is_file():
         return []
-    other = [p for p in pairs_module.load_pairs(cfg.nonhack_pairs) if p.split == "train"][:n]
+    other = [p for p in pairs_module.load_pairs(path) if p.split == "train"][:n]
     if len(other) < 4:
-        raise ValueError(f"{cfg.nonhack_pairs}: {len(other)} pairs of split train, but the control needs 4 or more")
-    return refuse_repeats(cfg.nonhack_pairs, other)
+        raise ValueError(f"{path}: {len(other)} pairs of split train, but the control needs 4 or more")
+    return refuse_repeats(path, other)
+
+
+def check_nonhack(pairs: str) -> None:
+    """Refuse --v nonhack where --pairs has no file of honest pairs beside it."""
+    if not (path := files.nonhack_beside(pairs)).is_file():
+        raise ValueError(f"--v nonhack: {path} does not exist; put pairs of two honest answers there")
+
+
+def contrasts(model, tok, cfg: ExtractConfig, which: str) -> tuple[list[Sequence], list[Sequence]]:
+    """The sides that --arm pair_penalty weighs: hack and clean; within: two of one class, re-paired as `within_class`
+    does; nonhack: two honest answers."""
+    pairs, _ = select_pairs(cfg)
+    hack, clean = model_sequences(model, tok, nonhack_pairs(cfg, len(pairs)) if which == "nonhack" else pairs)
+    if which != "within":
+        return hack, clean
+    side, drawn = {"hack": hack, "clean": clean}, pairs_module.within_class(len(hack), seed=0)
+    return [side[s][i] for s, i, _ in drawn], [side[s][j] for s, _, j in drawn]
 
 
 def extract(model, basis: Basis, tok, cfg: ExtractConfig) -> VHack:
@@ -473,7 +481,7 @@ def key_fields(model, basis: Basis, tok, cfg: ExtractConfig) -> dict:
         "format": FORMAT,
         "model": model_hash(model),
         "pairs": pairs_module.pair_hash(train + held),
-        "nonhack": pairs_module.pair_hash(pairs_module.load_pairs(cfg.nonhack_pairs)) if other else None,
+        "nonhack": pairs_module.pair_hash(pairs_module.load_pairs(files.nonhack_beside(cfg.pairs))) if other else None,
         "template": hashlib.sha256(str(tok.chat_template).encode()).hexdigest()[:16],
         "tokens": hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:16],
         "layout": hashlib.sha256(json.dumps(basis.spans).encode()).hexdigest()[:16],

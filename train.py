@@ -58,6 +58,7 @@ PROJECTS = ("projected", "shrink", "route")
 DIRECTIONS = {  # what --v may be; arms that are not here have no direction
     **dict.fromkeys(("projected", "shrink"), ("hack", "haar", "within", "nonhack", "oracle", "oracle_now")),
     "route": ("hack", "haar", "within", "nonhack"),
+    "pair_penalty": ("hack", "within", "nonhack"),
     "screen": ("hack", "haar", "within", "random", "length", "text", "tail", "probe"),
 }
 STRENGTH = {  # of the arm's own term where --strength is not given
@@ -75,7 +76,7 @@ CLIP = 1.0  # of the gradient's norm after the projection: the benchmark's
 @dataclass(frozen=True)
 class Config:
     arm: Arm = "vanilla"  # method, see the top of train.py
-    v: V = "hack"  # direction that projected, shrink, route and screen use, or what a screen ranks by instead
+    v: V = "hack"  # direction of projected, shrink, route, screen and pair_penalty, or what a screen ranks by instead
     strength: float | None = None  # of the arm's own term (overshoot, penalty, alpha); None: STRENGTH in train.py
     seed: int = 41  # fixes data order, sampling, evaluation and the control directions
     steps: int = 20  # optimizer steps
@@ -112,10 +113,8 @@ class Config:
     schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate after the warm-up
     # direction
     v_hack: str | None = None  # file of extract_vhack.py; None: extracted once from --pairs, cached by content
-    pairs: str = "data/pairs/leetcode.jsonl"  # contrastive (hack, clean) pairs
-    nonhack_pairs: str | None = "data/pairs/leetcode_nonhack.jsonl"  # pairs of two honest answers, for --v nonhack
+    pairs: str = "data/pairs/leetcode.jsonl"  # (hack, clean) pairs; beside them STEM_nonhack.jsonl for --v nonhack
     pair_modes: tuple[str, ...] | None = None  # leave-one-mode-out: V from pairs of these modes only
-    pairs_limit: int | None = None  # first n pairs
     k: int = 5  # directions a weight
     gate: Gate = "one_sided"  # which part of c = V g is taken out, see `project`
     project_at: Literal["grad", "update"] = "update"  # update: AdamW's actual step, which moments cannot bypass
@@ -181,7 +180,7 @@ class Config:
         return self.lr * warm * 0.5 * (1 + math.cos(math.pi * done))
 
     def extract_config(self) -> extract_vhack.ExtractConfig:
-        same = ("model", "tokenizer", "device", "dtype", "train", "pairs", "nonhack_pairs", "pairs_limit", "k")
+        same = ("model", "tokenizer", "device", "dtype", "train", "pairs", "k")
         given = {f: getattr(self, f) for f in (*same, "max_new_tokens")}
         made = extract_vhack.ExtractConfig(**given, modes=self.pair_modes, out=self.v_hack)
         return extract_vhack.as_in_file(made)
@@ -407,22 +406,24 @@ class Trainer:
         if cfg.prompts_per_step % n:
             raise ValueError(f"--prompts-per-step {cfg.prompts_per_step}: must divide among {n} processes")
         probes = cfg.arm == "adv_mod" or (cfg.arm, cfg.v) == ("screen", "probe")
-        reads_pairs = probes or cfg.arm == "pair_penalty" or cfg.arm == "screen" and cfg.v in ("text", "tail")
-        pairs = extract_vhack.select_pairs(cfg.extract_config())[0] if reads_pairs else []
-        sides = extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id or zoo.eos_ids(model, tok)[0])
+        given, sides, which = cfg.extract_config(), ([], []), cfg.v if cfg.arm == "pair_penalty" else "hack"
+        if probes or cfg.arm == "pair_penalty":
+            sides = extract_vhack.contrasts(model, tok, given, which)
         self.probe = rivals.ActivationProbe(model, sides) if probes else None
         self.policy = policy = Policy(cfg, model, tok)
         self.basis = policy.basis
         short = policy.probe_ids[0].tolist()
         check_forward(model, self.basis, [short, 4 * short], memory_gb=policy.sampling_gb)
-        wanted = replace(cfg.extract_config(), tokens_per_micro=policy.tokens_per_micro)
+        wanted = replace(given, tokens_per_micro=policy.tokens_per_micro)
         with accelerator.main_process_first():  # one process extracts, the others read its file
             self.vhack, self.vhack_path = extract_vhack.load_or_extract(model, self.basis, tok, wanted)
         self.vhack = self.vhack.to(self.basis.device)
         policy.prepare_training()
         of_pairs = (model, self.basis, sides, cfg, policy.tokens_per_micro)
         self.pair_penalty = rivals.PairPenalty(*of_pairs) if cfg.arm == "pair_penalty" else None
-        self.text_rule = rivals.TextRule(tok, pairs, cfg.v) if cfg.v in ("text", "tail") and pairs else None
+        reads_text = cfg.arm == "screen" and cfg.v in ("text", "tail")
+        pairs = extract_vhack.select_pairs(given)[0] if reads_text else []
+        self.text_rule = rivals.TextRule(tok, pairs, cfg.v) if reads_text else None
         self.hack_gradient: Tensor | None = None  # of the last step, by label: log and oracle read it, no method does
         self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade
         oracle = cfg.arm in PROJECTS and cfg.v in extract_vhack.ORACLES
@@ -437,8 +438,6 @@ class Trainer:
             return None
         if self.cfg.v == "haar":
             return extract_vhack.haar_directions(self.basis, self.vhack.sets["hack"], seed=self.cfg.seed)
-        if self.cfg.v not in self.vhack.sets:
-            raise ValueError(f"--v {self.cfg.v}: {self.vhack_path} has no such directions; give --nonhack-pairs")
         return self.vhack.sets[self.cfg.v]
 
     # -- one step: rollouts -> grades -> advantages -> gradient -> projection -> step -> row
@@ -806,6 +805,8 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
 def set_up(cfg: Config, run: runs.Run, acc, grader) -> tuple[Trainer, list[Task], list[Task], list[P.Problem]]:
     """(trainer, tasks with the teacher, tasks without, held-out problems); every input is checked before long work."""
     extract_vhack.check_given(cfg.v_hack, rebuild=False)
+    if cfg.arm in DIRECTIONS and cfg.v == "nonhack":
+        extract_vhack.check_nonhack(cfg.pairs)
     for said in cfg.idle_flags():
         logger.warning("{}", said)
     device = str(acc.device) if cfg.device == "cuda" else "cpu"

@@ -54,6 +54,12 @@ def content_hash(path: str | Path) -> str:
     return h.hexdigest()[:16]
 
 
+def nonhack_beside(pairs: str | Path) -> Path:
+    """Where the pairs of two honest answers lie: STEM_nonhack.jsonl beside STEM.jsonl."""
+    path = find(pairs)
+    return path.with_name(f"{path.stem}_nonhack.jsonl")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path):
     """Yield a sibling temporary path that becomes `path` when the block ends well: a file is whole or absent.

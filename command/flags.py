@@ -79,7 +79,6 @@ TABLE: dict[str, Range] = {
     "n_train": count(),
     "new": count(),
     "slow_new": count(),
-    "pairs_limit": count(4),  # fewer pairs have no second half
     "probe_rollouts": count(),
     "prompt": count(),
     "prompts_per_batch": count(1, 100_000),

@@ -9,18 +9,18 @@ from typing import Any, get_type_hints
 import runs
 from command import files, flags
 
-INPUTS = ("problems", "eval_problems", "teacher_pool_dir", "pairs", "nonhack_pairs", "v_hack")
+INPUTS = ("problems", "eval_problems", "teacher_pool_dir", "pairs", "v_hack")
 
 
 def input_paths(cfg) -> dict[str, Any]:
-    """What a run reads, by flag; a mode of one's own by its path."""
-    return {k: getattr(cfg, k) for k in INPUTS} | {m: m for m in cfg.modes if m.endswith(".toml")}
+    """What a run reads, by flag: a mode of one's own by its path, and the honest pairs beside --pairs."""
+    beside = {"nonhack_pairs": files.nonhack_beside(cfg.pairs)}
+    return {k: getattr(cfg, k) for k in INPUTS} | {m: m for m in cfg.modes if m.endswith(".toml")} | beside
 
 
 def input_hashes(cfg) -> dict[str, str]:
-    """Content hashes of the files and folders that flags name, modes of one's own among them."""
-    paths = input_paths(cfg)
-    return {k: files.content_hash(v) for k, v in paths.items() if v and files.find(v).exists()}
+    """Content hashes of the files and folders that a run reads."""
+    return {k: files.content_hash(v) for k, v in input_paths(cfg).items() if v and files.find(v).exists()}
 
 
 def stored_config(run: str | Path, kind: type) -> Any:

@@ -51,7 +51,8 @@ class Quarantine:
 class PairPenalty:
     """strength * mean_p relu(m_p - m_p at the start), m_p = (log p(hack side) - log p(clean side)) / max_new_tokens.
 
-    16 pairs a step, drawn by seed and step. No rollout's label is read and no direction is extracted.
+    16 pairs a step, drawn by seed and step. No rollout's label is read and no direction is extracted. The controls have
+    other sides than hack and clean: two of one class, or two honest answers.
     """
 
     PAIRS = 16
@@ -83,10 +84,12 @@ class PairPenalty:
         self.value = float(cfg.weight * over.mean())
         used = [i for i, x in zip(which, over.tolist(), strict=True) if x > 0]
         w = cfg.weight / (len(which) * cfg.max_new_tokens)
-        units = [
-            Unit(h.prompt_ids, [h.completion_ids, c.completion_ids], [2 * n, 2 * n + 1])
-            for n, (h, c) in enumerate((self.hack[i], self.clean[i]) for i in used)
-        ]
+        units = []
+        for n, (h, c) in enumerate((self.hack[i], self.clean[i]) for i in used):
+            if h.prompt_ids == c.prompt_ids:
+                units.append(Unit(h.prompt_ids, [h.completion_ids, c.completion_ids], [2 * n, 2 * n + 1]))
+            else:  # a control's sides are answers to two prompts
+                units += [Unit(s.prompt_ids, [s.completion_ids], [2 * n + k]) for k, s in enumerate((h, c))]
         own, prompt, _ = shared_grads(
             self.model,
             self.basis,

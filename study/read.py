@@ -140,7 +140,7 @@ def ratio(pair) -> float:
 def arm_name(config: dict) -> str:
     """What tables call a run's arm and direction; older runs have both in one word."""
     arm, v = str(config.get("arm", "")), config.get("v", "hack")
-    if v == "hack" or arm not in ("projected", "shrink", "route", "screen"):
+    if v == "hack" or arm not in ("projected", "shrink", "route", "screen", "pair_penalty"):
         return arm
     if arm == "projected" and not v.startswith("oracle"):
         return "within_class_v" if v == "within" else f"{v}_v"

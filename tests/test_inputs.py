@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import json
 import math
+import shutil
 import types
 import typing
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 import tyro
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tiny import few_pairs
 
 import extract_vhack
 import grader
@@ -152,7 +154,8 @@ def made(tmp_path_factory):
     """(model, basis, tokenizer, config, V) of the smallest extraction, its file written."""
     model, tok = zoo.load_model("tiny")
     out = tmp_path_factory.mktemp("v") / "v.safetensors"
-    cfg = extract_vhack.ExtractConfig(k=2, pairs_limit=4, max_new_tokens=48, out=str(out))
+    few = few_pairs(out.parent, 6, 30)  # five of one mode, one of another
+    cfg = extract_vhack.ExtractConfig(k=2, pairs=few, max_new_tokens=48, out=str(out))
     basis = extract_vhack.attach(model)
     return model, basis, tok, cfg, extract_vhack.load_or_extract(model, basis, tok, cfg)[0]
 
@@ -226,12 +229,13 @@ def test_a_given_v_is_refused_naming_what_differs_from_this_run(made, tmp_path):
     other.chat_template = tok.chat_template.replace("assistant\n", "assistant\n<think>\n\n</think>\n\n")
     deaf = copy.deepcopy(tok)
     deaf.add_tokens(["Solution"])
+    bare = Path(shutil.copy(cfg.pairs, tmp_path / "bare.jsonl"))
     for t, flags_, said in (
         (other, {}, "of another chat template"),
         (deaf, {}, "of another tokenizer or wording"),
-        (tok, {"modes": ("run_tests", "sentinel")}, "of other pairs"),
-        (tok, {"pairs_limit": 5}, "of other pairs"),
-        (tok, {"nonhack_pairs": "data/pairs/leetcode_null.jsonl"}, "of other non-hack pairs"),
+        (tok, {"modes": ("run_tests",)}, "of other pairs"),
+        (tok, {"pairs": few_pairs(tmp_path, 5)}, "of other pairs"),
+        (tok, {"pairs": str(bare)}, "of other non-hack pairs"),
         (tok, {"k": 1}, "k is 2, this run needs 1"),
     ):
         with pytest.raises(ValueError, match=rf"v\.safetensors: v_hack is .*{said}"):
@@ -246,18 +250,21 @@ def test_what_v_cannot_be_made_from_is_refused_before_any_gradient(made, tmp_pat
     pairs.dump_pairs(copies, [dataclasses.replace(rows[0], id=str(i)) for i in range(8)])
     pairs.dump_pairs(held, [dataclasses.replace(p, split="heldout") for p in rows])
     pairs.dump_pairs(long, [dataclasses.replace(rows[0], hack=rows[0].hack + "# more\n" * 9000), *rows[1:]])
+    few, same = (Path(shutil.copy(cfg.pairs, tmp_path / f"{n}.jsonl")) for n in ("few", "same"))
+    shutil.copy(held, tmp_path / "few_nonhack.jsonl")
+    shutil.copy(copies, tmp_path / "same_nonhack.jsonl")
     folder = tmp_path / "folder"
     folder.mkdir()
     for flags_, said in (
-        ({"k": 500}, "--k 500: at most 4 here"),
-        ({"clean_rank": 4}, "--clean-rank 4: choose 0 .off. to 3"),
+        ({"k": 500}, "--k 500: at most 6 here"),
+        ({"clean_rank": 6}, "--clean-rank 6: choose 0 .off. to 5"),
         ({"pairs": str(copies)}, "copies.jsonl: pairs 0 and 1 have the same prompt and answers"),
         ({"pairs": str(held)}, "0 train pairs left"),
-        ({"nonhack_pairs": str(held)}, "held.jsonl: 0 pairs of split train"),
-        ({"nonhack_pairs": str(copies)}, "copies.jsonl: pairs 0 and 1"),
-        ({"pairs": str(long)}, "pair lc-000: .* the model has 4096 positions"),
+        ({"pairs": str(few)}, "few_nonhack.jsonl: 0 pairs of split train"),
+        ({"pairs": str(same)}, "same_nonhack.jsonl: pairs 0 and 1"),
+        ({"pairs": str(long)}, "pair lc-030: .* the model has 4096 positions"),
         ({"pairs": "nowhere.jsonl"}, "nowhere.jsonl does not exist"),
-        ({"modes": ("run_tests", "foo")}, "no pair of mode foo"),
+        ({"modes": ("run_tests", "exit_code")}, "no pair of mode exit_code"),
         ({"tags": ("implicit", "foo")}, "no pair carries the tag foo"),
         ({"out": str(folder), "rebuild": True}, "folder: cannot be written .it is a folder"),
         ({"out": str(copies / "v"), "rebuild": True}, "copies.jsonl/v: cannot be written .File exists"),

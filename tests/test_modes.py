@@ -86,7 +86,7 @@ def test_the_example_goes_from_pool_and_pairs_through_training_to_a_refused_resu
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in own))
 
     flags_ = {"arm": "projected", "modes": (mode,), "mix_ratio": 0.5, "teacher_pool_dir": str(pool)}
-    flags_ |= {"pairs": str(tmp_path / "pairs.jsonl"), "nonhack_pairs": None, "pair_modes": (mode,)}
+    flags_ |= {"pairs": str(tmp_path / "pairs.jsonl"), "pair_modes": (mode,)}
     status, run = go(tmp_path / "runs", **flags_)
     taught = [r for r in rows(run, "rollouts.jsonl") if r["source"] == "teacher"]
     assert status == 0 and tail(run)["status"] == "finished"

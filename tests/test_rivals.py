@@ -1,10 +1,11 @@
 """model/rivals.py and the energy accounting: a penalty has the gradient it says, a rule reads what it says."""
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
-from tiny import SMALL, go, of_the_teacher_too, rows
+from tiny import SMALL, go, of_the_teacher_too, rows, tail
 
 import train as T
 from model import rivals, zoo
@@ -33,22 +34,19 @@ def test_a_text_rule_reads_all_code_outside_the_first_class(answer, outside):
 @pytest.mark.parametrize(("which", "preset"), [("text", "smoke"), ("text", "organism"), ("tail", "organism")])
 def test_a_text_rule_scores_the_pairs_hack_sides_higher(which, preset):
     cfg = T.PRESETS[preset][1]  # the other pairs' clean sides go on behind the class as often as their hack sides
-    pairs = T.extract_vhack.select_pairs(dataclasses.replace(cfg, pairs_limit=None).extract_config())[0]
+    pairs = T.extract_vhack.select_pairs(dataclasses.replace(cfg, pair_modes=None).extract_config())[0]
     rule = rivals.TextRule(zoo.local_tokenizer(), pairs, which)
     hack, clean = (rule.score([getattr(p, side) for p in pairs]) for side in ("hack", "clean"))
     assert hack.mean() > clean.mean() and hack.shape == (len(pairs),)
 
 
-def sides(cfg, tok) -> tuple:
-    pairs = T.extract_vhack.select_pairs(cfg.extract_config())[0]
-    return T.extract_vhack.pair_sequences(tok, pairs, tok.eos_token_id)
-
-
-def test_pair_penalty_has_the_gradient_of_its_value():
-    cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty", strength=50.0)
+@pytest.mark.parametrize("v", T.DIRECTIONS["pair_penalty"])
+def test_pair_penalty_is_silent_at_the_start_and_has_the_gradient_of_its_value(v):
+    cfg = dataclasses.replace(SMALL, arm="pair_penalty", v=v, strength=50.0)
     model, tok = zoo.load_model("tiny", None, "cpu", "float32")
-    basis = attach(model, "delta_s")
-    penalty = rivals.PairPenalty(model, basis, sides(cfg, tok), cfg, 4096)
+    sides, basis = T.extract_vhack.contrasts(model, tok, cfg.extract_config(), v), attach(model, "delta_s")
+    penalty = rivals.PairPenalty(model, basis, sides, cfg, 4096)
+    assert not penalty.gradient(0).any() and penalty.value == 0
     penalty.start = penalty.start - 1.0  # every pair is beyond its start, so the penalty is smooth here
     g, eps, values = penalty.gradient(0), 1e-2, []
     for shift in (eps, -2 * eps):  # to +eps, then to -eps
@@ -60,11 +58,19 @@ def test_pair_penalty_has_the_gradient_of_its_value():
     assert (values[0] - values[1]) / (2 * eps) == pytest.approx(float(g.norm()), rel=0.02)
 
 
-def test_pair_penalty_is_silent_at_the_start_and_pushes_once_a_pair_leans_to_its_hack():
-    cfg = dataclasses.replace(T.PRESETS["smoke"][1], arm="pair_penalty")
-    model, tok = zoo.load_model("tiny", None, "cpu", "float32")
-    penalty = rivals.PairPenalty(model, attach(model, "delta_s"), sides(cfg, tok), cfg, 4096)
-    assert not penalty.gradient(0).any() and penalty.value == 0
+def test_controls_of_the_pair_penalty_never_weigh_a_hack_against_an_honest_answer(tmp_path):
+    model, tok = zoo.load_model("tiny")
+    cfg = SMALL.extract_config()
+    answers = lambda sides: [[tuple(s.completion_ids) for s in side] for side in sides]  # noqa: E731
+    hack, clean = answers(T.extract_vhack.contrasts(model, tok, cfg, "hack"))
+    within = list(zip(*answers(T.extract_vhack.contrasts(model, tok, cfg, "within")), strict=True))
+    assert len(within) == len(hack) and all({*two} <= {*hack} or {*two} <= {*clean} for two in within)
+    assert {*hack} <= {x for two in within for x in two} >= {*clean}
+    honest = [x for side in answers(T.extract_vhack.contrasts(model, tok, cfg, "nonhack")) for x in side]
+    assert len(honest) == 2 * len(hack) and not {*honest} & {*hack}
+    lone = shutil.copy(cfg.pairs, tmp_path / "lone.jsonl")
+    status, run = go(tmp_path, arm="pair_penalty", v="nonhack", pairs=str(lone))
+    assert status == 1 and "lone_nonhack.jsonl does not exist" in tail(run)["error"]
 
 
 def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_holds(tmp_path, pool, vhack):
@@ -78,7 +84,7 @@ def test_energy_shares_are_shares_and_a_two_sided_projection_removes_what_v_hold
 
 def test_a_core_v_can_hold_no_more_of_a_full_update_or_hack_gradient_than_the_core_does(tmp_path, pool, monkeypatch):
     monkeypatch.setattr(T.extract_vhack, "hack_weights", of_the_teacher_too)
-    flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full", "pairs_limit": 8}
+    flags = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "train": "full"}
     _, run = go(tmp_path, arm="vanilla", **flags)
     (row,) = rows(run)
     assert 0 <= row["upd_v"] <= row["upd_space"] < 0.9 and row["removed"] == 0
@@ -87,7 +93,7 @@ def test_a_core_v_can_hold_no_more_of_a_full_update_or_hack_gradient_than_the_co
 
 def test_raw_directions_are_the_span_of_all_pair_differences_of_the_weights_gradients(tmp_path, pool, monkeypatch):
     """Against plain autograd and a dense QR a weight; then a run that takes coordinates and floor from that file."""
-    X, n, path = T.extract_vhack, SMALL.pairs_limit, tmp_path / "raw.safetensors"
+    X, n, path = T.extract_vhack, 4, tmp_path / "raw.safetensors"
     flags = {"train": "full", "k": n, "gate": "no_gate", "v_hack": str(path), "arm": "projected"}
     wanted = dataclasses.replace(SMALL, **flags).extract_config()
     wanted = dataclasses.replace(wanted, coords="raw", floor=0.0)
@@ -95,7 +101,7 @@ def test_raw_directions_are_the_span_of_all_pair_differences_of_the_weights_grad
     basis = attach(model, "full", "raw")
     found = X.load_or_extract(model, basis, tok, wanted)[0].sets["hack"]
     plain, grads = zoo.load_model("tiny", None, "cpu", "float32")[0], []
-    for hack, clean in zip(*sides(SMALL, tok), strict=True):
+    for hack, clean in zip(*X.contrasts(plain, tok, wanted, "hack"), strict=True):
         plain.zero_grad()
         for sign, s in ((1, hack), (-1, clean)):
             (-sign * token_logps(plain, [s])[0].sum()).backward()

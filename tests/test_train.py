@@ -36,7 +36,7 @@ def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
 
 @pytest.mark.parametrize("arm", ["projected", "screen", "route"])
 def test_full_weight_training_runs_in_the_core_space(arm, tmp_path, pool):
-    flags = {"train": "full", "lr": 1e-3, "gate": "no_gate", "nonhack_pairs": None}
+    flags = {"train": "full", "lr": 1e-3, "gate": "no_gate"}
     status, run = go(tmp_path, arm=arm, mix_ratio=0.5, teacher_pool_dir=pool, **flags)
     assert status == 0, tail(run)
     if arm == "projected":
@@ -86,7 +86,7 @@ def test_cached_labels_are_used_verbatim_and_reach_the_log_alone(tmp_path, pool,
 
 @pytest.mark.parametrize("train", ["delta_s", "full"])
 def test_kl_starts_at_zero_and_grows_as_the_model_leaves_its_start(train, tmp_path, pool):
-    flags = {"train": train, "lr": 0.3 if train == "delta_s" else 1e-2, "nonhack_pairs": None}
+    flags = {"train": train, "lr": 0.3 if train == "delta_s" else 1e-2}
     status, run = go(tmp_path, arm="vanilla", kl_beta=0.1, mix_ratio=0.5, teacher_pool_dir=pool, **flags)
     kl = [r["kl"] for r in rows(run)]
     assert status == 0 and kl[0] == pytest.approx(0.0, abs=1e-6) and kl[1] > 1e-4
@@ -112,7 +112,7 @@ def test_the_teacher_ends_at_its_step_and_a_step_without_reward_variance_goes_ba
 def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp_path, pool, monkeypatch):
     take, seen = T.teacher_rollouts, []
     monkeypatch.setattr(T, "teacher_rollouts", lambda *a: [replace(r) for r in take(*a)[:1] for _ in range(a[1])])
-    flags = {"mix_ratio": 0.75, "teacher_pool_dir": pool, "nonhack_pairs": None, "steps": 2} | flags
+    flags = {"mix_ratio": 0.75, "teacher_pool_dir": pool, "steps": 2} | flags
     once = rows(go(tmp_path / "once", **flags)[1])
 
     def every_one(rollouts):
@@ -177,7 +177,7 @@ def test_a_run_whose_pass_rate_collapses_is_void(tmp_path, pool, vhack, monkeypa
 
 @needs_shared
 def test_the_real_pool_and_files_train_with_the_true_vocabulary(tmp_path):
-    flags = {"arm": "projected", "steps": 1, "mix_ratio": 0.5, "eval_n": 1, "max_new_tokens": 8, "nonhack_pairs": None}
+    flags = {"arm": "projected", "steps": 1, "mix_ratio": 0.5, "eval_n": 1, "max_new_tokens": 8}
     flags |= {"problems": str(DATASET), "eval_problems": str(BENCHMARK), "teacher_pool_dir": str(POOL)}
     status, run = go(tmp_path, tokenizer=str(TOKENIZER), **flags)
     assert status == 0, tail(run)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from accelerate import tracking
 from safetensors.torch import load_file
-from tiny import ROOT, SMALL, go, of_the_teacher_too, rows, same_weights, tail
+from tiny import ROOT, SMALL, few_pairs, go, of_the_teacher_too, rows, same_weights, tail
 
 import extract_vhack
 import runs
@@ -137,9 +137,10 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
     tmp_path, pool, vhack, monkeypatch
 ):
     own = {"problems": ROOT / "data/problems.jsonl", "eval_problems": ROOT / "data/problems.jsonl"}
-    own |= {"pairs": ROOT / SMALL.pairs, "nonhack_pairs": ROOT / SMALL.nonhack_pairs, "v_hack": Path(vhack)}
+    own |= {"pairs": Path(SMALL.pairs), "v_hack": Path(vhack)}
     for name, path in own.items():
         own[name] = Path(shutil.copy(path, tmp_path / f"{name}{path.suffix}"))
+    few_pairs(tmp_path)  # V's own pairs, the honest ones beside them
     own["teacher_pool_dir"] = Path(shutil.copytree(pool, tmp_path / "pool"))
     step_of = T.Trainer.train_step
 
@@ -150,6 +151,7 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
 
     monkeypatch.setattr(T.Trainer, "train_step", stops)
     flags = {"steps": 3, "ckpt_every": 1, "mix_ratio": 0.5} | {k: str(v) for k, v in own.items()}
+    own["nonhack_pairs"] = tmp_path / "pairs_nonhack.jsonl"
     status, run = go(tmp_path / "runs", **flags)
     assert status == 130
     monkeypatch.setattr(T.Trainer, "train_step", step_of)
@@ -242,7 +244,7 @@ def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("arm", "train"), [("projected", "delta_s"), ("route", "delta_s"), ("projected", "full")])
 def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
     lr = 0.3 if train == "delta_s" else 1e-2
-    mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "nonhack_pairs": None}
+    mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool}
     _, run = go(tmp_path, arm=arm, train=train, lr=lr, **mixed)
     place = run.parent if train == "full" else run  # a folder that holds just one run stands for it
     export.main(export.Config(str(place), str(tmp_path / "hf")))

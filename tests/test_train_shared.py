@@ -12,7 +12,7 @@ from tiny import go, rows
 import train as T
 from model import rivals, zoo
 
-FULL = {"train": "full", "v_hack": None, "pairs_limit": 8, "lr": 1e-3}
+FULL = {"train": "full", "v_hack": None, "lr": 1e-3}
 
 
 @pytest.mark.parametrize("more", [{}, FULL | {"kl_beta": 0.1}], ids=["delta_s", "full-kl"])
@@ -87,7 +87,7 @@ def test_evaluations_judge_an_answer_once_and_report_what_judging_all_anew_does(
         return anew
 
     monkeypatch.setattr(T.Trainer, "evaluate", thrice)
-    model = {"model": "organism", "train": "full", "max_new_tokens": 96, "pairs_limit": 8, "lr": 1e-9}
+    model = {"model": "organism", "train": "full", "max_new_tokens": 96, "lr": 1e-9}
     held = {"eval_problems": "data/organism/problems_test.jsonl", "eval_n": 16}
     _, run = go(tmp_path, steps=1, modes=("run_tests", "file_marker"), **model, **held)
     end = [e for e in rows(run, "evals.jsonl") if e["step"] == 1]

@@ -1,6 +1,7 @@
 """train.py in this process, on the smallest model that does everything: used by the tests of whole runs."""
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,24 @@ import torch
 from safetensors.torch import load_file
 
 import train as T
+from tasks import pairs
 
 ROOT = Path(__file__).resolve().parents[1]
+HOME = tempfile.TemporaryDirectory()
+
+
+def few_pairs(home: Path, n: int = 4, first: int = 0) -> str:
+    """n train pairs and two held-out ones of the LeetCode-style pairs, the honest ones beside them."""
+    for name in ("pairs", "pairs_nonhack"):
+        found = pairs.load_pairs(ROOT / f"data/pairs/{name.replace('pairs', 'leetcode')}.jsonl")
+        held = [p for p in found if p.split != "train"]
+        pairs.dump_pairs(home / f"{name}.jsonl", [p for p in found if p.split == "train"][first : first + n] + held[:2])
+    return str(home / "pairs.jsonl")
+
+
 SMALL = replace(
-    T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, pairs_limit=4, grader_workers=1,
-    nonhack_pairs="data/pairs/leetcode_nonhack.jsonl",
+    T.PRESETS["smoke"][1], steps=2, max_new_tokens=16, eval_n=2, grader_workers=1, pair_modes=None,
+    pairs=few_pairs(Path(HOME.name)),
 )  # fmt: skip
 TIMES = ("gen", "wait", "sec")
 
