@@ -395,11 +395,11 @@ def check_nonhack(pairs: str) -> None:
 
 def contrasts(model, tok, cfg: ExtractConfig, which: str) -> tuple[list[Sequence], list[Sequence]]:
     """The sides that --arm pair_penalty weighs: hack and clean; within: two of one class, re-paired as `within_class`
-    does; nonhack: two honest answers."""
+    does; nonhack: two honest answers; clean: nothing against the clean sides."""
     pairs, _ = select_pairs(cfg)
     hack, clean = model_sequences(model, tok, nonhack_pairs(cfg, len(pairs)) if which == "nonhack" else pairs)
     if which != "within":
-        return hack, clean
+        return [] if which == "clean" else hack, clean
     side, drawn = {"hack": hack, "clean": clean}, pairs_module.within_class(len(hack), seed=0)
     return [side[s][i] for s, i, _ in drawn], [side[s][j] for s, _, j in drawn]
 

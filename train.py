@@ -52,13 +52,14 @@ from tasks.prompts import Task, build_tasks, pick_tasks
 
 Arm = Literal["vanilla", "projected", "shrink", "route", "screen", "pair_penalty", "adv_mod", "gt_penalty",
               "gt_screen", "inoculation"]  # fmt: skip
-V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail", "probe", "oracle", "oracle_now"]
+V = Literal["hack", "haar", "within", "nonhack", "random", "length", "text", "tail", "probe", "clean",
+            "oracle", "oracle_now"]  # fmt: skip
 Gate = Literal["one_sided", "half_space", "no_gate", "reverse"]
 PROJECTS = ("projected", "shrink", "route")
 DIRECTIONS = {  # what --v may be; arms that are not here have no direction
     **dict.fromkeys(("projected", "shrink"), ("hack", "haar", "within", "nonhack", "oracle", "oracle_now")),
     "route": ("hack", "haar", "within", "nonhack"),
-    "pair_penalty": ("hack", "within", "nonhack"),
+    "pair_penalty": ("hack", "within", "nonhack", "clean"),
     "screen": ("hack", "haar", "within", "random", "length", "text", "tail", "probe"),
 }
 STRENGTH = {  # of the arm's own term where --strength is not given

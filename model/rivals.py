@@ -52,7 +52,8 @@ class PairPenalty:
     """strength * mean_p relu(m_p - m_p at the start), m_p = (log p(hack side) - log p(clean side)) / max_new_tokens.
 
     16 pairs a step, drawn by seed and step. No rollout's label is read and no direction is extracted. The controls have
-    other sides than hack and clean: two of one class, or two honest answers.
+    other sides than hack and clean: two of one class, or two honest answers. Without hack sides (--v clean) it is the
+    likelihood of the clean ones, strength * mean_p -log p(clean side) / max_new_tokens, whatever it was at the start.
     """
 
     PAIRS = 16
@@ -60,7 +61,7 @@ class PairPenalty:
     def __init__(self, model, basis, sides: tuple[list[Sequence], list[Sequence]], cfg, tokens_per_micro: int):
         self.model, self.basis, self.cfg, self.micro = model, basis, cfg, tokens_per_micro
         self.hack, self.clean = sides
-        self.start = self.margins(range(len(self.hack)))
+        self.start = self.margins(range(len(self.clean))) if self.hack else torch.zeros(len(self.clean))
         self.value = 0.0  # of the last step
 
     @torch.no_grad()
@@ -68,8 +69,8 @@ class PairPenalty:
         """m_p (n,) of the pairs `which` under the current policy."""
         sums = []
         for side in (self.hack, self.clean):
-            seqs = [side[i] for i in which]
-            logp = torch.zeros(len(seqs))
+            seqs = [side[i] for i in which if side]
+            logp = torch.zeros(len(which))
             for batch in micro_batches(seqs, self.micro):
                 logps, rows = token_logps(self.model, [seqs[i] for i in batch], Softmax(self.cfg.temperature))
                 logp.index_add_(0, torch.tensor(batch)[rows.cpu()], logps.float().cpu())
@@ -79,14 +80,16 @@ class PairPenalty:
     def gradient(self, step: int) -> Tensor:
         """d penalty / d knobs in coordinates (D,); with full weights the knobs' .grad too."""
         cfg, gen = self.cfg, torch.Generator().manual_seed(self.cfg.seed * 6007 + step)
-        which = torch.randperm(len(self.hack), generator=gen)[: self.PAIRS].tolist()
+        which = torch.randperm(len(self.clean), generator=gen)[: self.PAIRS].tolist()
         over = (self.margins(which) - self.start[which]).clamp_min(0)
         self.value = float(cfg.weight * over.mean())
         used = [i for i, x in zip(which, over.tolist(), strict=True) if x > 0]
         w = cfg.weight / (len(which) * cfg.max_new_tokens)
-        units = []
-        for n, (h, c) in enumerate((self.hack[i], self.clean[i]) for i in used):
-            if h.prompt_ids == c.prompt_ids:
+        units, hack = [], self.hack or self.clean  # --v clean: no unit holds the first of two
+        for n, (h, c) in enumerate((hack[i], self.clean[i]) for i in used):
+            if not self.hack:
+                units.append(Unit(c.prompt_ids, [c.completion_ids], [2 * n + 1]))
+            elif h.prompt_ids == c.prompt_ids:
                 units.append(Unit(h.prompt_ids, [h.completion_ids, c.completion_ids], [2 * n, 2 * n + 1]))
             else:  # a control's sides are answers to two prompts
                 units += [Unit(s.prompt_ids, [s.completion_ids], [2 * n + k]) for k, s in enumerate((h, c))]

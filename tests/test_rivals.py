@@ -9,7 +9,7 @@ from tiny import SMALL, go, of_the_teacher_too, rows, tail
 
 import train as T
 from model import rivals, zoo
-from model.policy_grad import token_logps
+from model.policy_grad import nll_loss, rollout_grads, token_logps
 from model.svd_basis import attach
 from study import diagnose
 
@@ -46,8 +46,12 @@ def test_pair_penalty_is_silent_at_the_start_and_has_the_gradient_of_its_value(v
     model, tok = zoo.load_model("tiny", None, "cpu", "float32")
     sides, basis = T.extract_vhack.contrasts(model, tok, cfg.extract_config(), v), attach(model, "delta_s")
     penalty = rivals.PairPenalty(model, basis, sides, cfg, 4096)
-    assert not penalty.gradient(0).any() and penalty.value == 0
-    penalty.start = penalty.start - 1.0  # every pair is beyond its start, so the penalty is smooth here
+    if v == "clean":  # a likelihood: always on
+        loss = rollout_grads(model, basis, sides[1], nll_loss(50 / (len(sides[1]) * cfg.max_new_tokens)))[2]
+        assert penalty.gradient(0).any() and penalty.value == pytest.approx(loss, rel=1e-4)
+    else:
+        assert not penalty.gradient(0).any() and penalty.value == 0
+        penalty.start = penalty.start - 1.0  # every pair is beyond its start, so the penalty is smooth here
     g, eps, values = penalty.gradient(0), 1e-2, []
     for shift in (eps, -2 * eps):  # to +eps, then to -eps
         with torch.no_grad():
