@@ -1,0 +1,40 @@
+"""What the documents promise: the reference is the code's, links lead somewhere, the how-to's arm runs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from command import files, reference
+
+ROOT = files.ROOT
+
+
+def test_the_reference_is_what_the_code_says():
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "python -m command.reference writes it"
+
+
+def test_every_link_of_a_document_leads_to_a_file():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/results").glob("*/README.md")]
+    links = [(p, m) for p in pages for m in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", p.read_text(encoding="utf-8"))]
+    assert [f"{p.name}: {m}" for p, m in links if not (p.parent / m).exists()] == [] and len(links) > 50
+
+
+def test_the_arm_of_the_how_to_applies_and_takes_a_step(tmp_path):
+    """The page's diff on a copy of the code; then one step of the new arm on the tiny model."""
+    text = (ROOT / "docs/howto-arm.md").read_text(encoding="utf-8")
+    (diff,) = re.findall(r"```diff\n(.*?)```", text, re.S)
+    copied = subprocess.run(["git", "ls-files", "*.py", "*.toml", "data/pairs", "data/*.jsonl", "data/modes"], cwd=ROOT,
+                            capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
+    for name in copied:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "arm.diff").write_text(diff, encoding="utf-8")
+    subprocess.run(["git", "apply", "arm.diff"], cwd=tmp_path, check=True)
+    assert sum(line[0] == "+" and line[:3] != "+++" for line in diff.splitlines() if line) <= 8
+    command = [sys.executable, "train.py", "smoke", "--arm", "length_cost", "--steps", "1", "--max-new-tokens", "8"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)})  # fmt: skip
+    (bluf,) = tmp_path.glob("out/runs/*/bluf.json")
+    assert '"length_cost"' in bluf.read_text() and "Traceback" not in done.stderr, done.stderr[-2000:]
