@@ -156,13 +156,10 @@ def test_within_class_uses_each_gradient_once_and_no_label(n):
         X.within_class(1, 0)
 
 
-def test_rows_survive_a_round_trip(tmp_path, hack_pairs):
+def test_rows_survive_a_round_trip_and_their_hash_follows_content_and_order(tmp_path, hack_pairs):
     X.dump_pairs(tmp_path / "p.jsonl", hack_pairs)
     assert X.load_pairs(tmp_path / "p.jsonl") == hack_pairs
     assert (tmp_path / "p.jsonl").read_bytes() == HACK.read_bytes()
-
-
-def test_hash_follows_content_and_order(hack_pairs):
     some = hack_pairs[:3]
     changed = [dataclasses.replace(some[0], clean=some[0].clean + "\n"), *some[1:]]
     hashes = {X.pair_hash(p) for p in (some, changed, some[::-1], some[:2])}

@@ -74,6 +74,11 @@ def as_dataset_row(p: P.Problem, number: int, nested: bool) -> dict:
             "starter_code": p.starter_code + "\n        "}  # fmt: skip
 
 
+def grams(text: str, n: int) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
 @needs_shared
 def test_no_loophole_prompts_equal_the_benchmark_file_to_the_letter():
     rows, problems = raw_rows(BENCHMARK), P.load_problems(BENCHMARK)
@@ -106,16 +111,12 @@ def test_each_assert_of_a_check_function_survives_with_only_the_callee_renamed()
 
 @needs_shared
 def test_own_problems_share_no_text_and_no_method_name_with_the_real_data():
-    def grams(text, n=12):
-        words = re.findall(r"\w+", text.lower())
-        return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
-
     real = dataset(P.DIFFICULTIES) + tuple(P.load_problems(BENCHMARK))
-    known = set().union(*(grams(p.question) for p in real))
+    known = set().union(*(grams(p.question, 12) for p in real))
     names = {p.func_name for p in real}
     for p in own():
         assert p.func_name not in names
-        assert not grams(p.question.split("\n\nExample 1")[0]) & known, p.id
+        assert not grams(p.question.split("\n\nExample 1")[0], 12) & known, p.id
 
 
 def test_own_problems_are_many_unique_and_split_without_near_duplicates():
@@ -123,14 +124,9 @@ def test_own_problems_are_many_unique_and_split_without_near_duplicates():
     assert len(problems) >= 120
     assert len({p.id for p in problems}) == len({p.question for p in problems}) == len(problems)
     assert {p.source for p in problems} == {"own"} and {p.difficulty for p in problems} == {"easy", "medium"}
-
-    def grams(p):
-        words = re.findall(r"\w+", p.question.split("\n\nExample 1")[0].lower())
-        return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
-
     train, test = P.load_problems(OWN, "train"), P.load_problems(OWN, "test")
     assert len(train) + len(test) == len(problems) and len(test) >= 0.2 * len(problems)
-    bags = {p.id: grams(p) for p in problems}
+    bags = {p.id: grams(p.question.split("\n\nExample 1")[0], 3) for p in problems}
     for a, b in itertools.product(train, test):
         overlap = len(bags[a.id] & bags[b.id]) / len(bags[a.id] | bags[b.id])
         assert overlap < 0.3, f"{a.id} (train) and {b.id} (test) read alike: {overlap:.2f}"

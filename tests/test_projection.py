@@ -89,7 +89,7 @@ def run_steps(basis, params, opt, n: int = 4, seed: int = 5):
 
 
 @pytest.mark.parametrize("train", ["delta_s", "full"])
-def test_projected_update_has_no_component_along_v(train):
+def test_projected_update_has_no_component_along_v_where_a_projected_gradient_alone_leaks_through_adam(train):
     """project_at=update: neither momentum nor the preconditioner carries a hack-ward part into the weights."""
     basis, params, opt, hook, d = setup("projected", "update", train, gate="no_gate")
     for u in run_steps(basis, params, opt):
@@ -99,17 +99,9 @@ def test_projected_update_has_no_component_along_v(train):
         assert c.abs().max() < 1e-4 * u.norm()
         assert hook.metrics["cupd"] < 1e-3 < hook.metrics["cupd_raw"]
         assert hook.metrics["residual"] < 1e-4
-
-
-def test_projecting_the_gradient_alone_leaks_through_adam():
-    """Why update is the default: AdamW's preconditioner puts back part of what the gradient lost."""
-    leak = {}
-    for at in ("grad", "update"):
-        basis, params, opt, hook, _ = setup("projected", at, gate="no_gate")
-        for _ in run_steps(basis, params, opt):
-            pass
-        leak[at] = hook.metrics["cupd"]
-    assert leak["update"] < 1e-3 < leak["grad"]
+    basis, params, opt, leaky, _ = setup("projected", "grad", train, gate="no_gate")
+    list(run_steps(basis, params, opt))
+    assert leaky.metrics["cupd"] > 1e-3  # why update is the default
 
 
 def test_vanilla_only_measures():
