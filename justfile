@@ -122,6 +122,10 @@ study name="screen-organism" *flags:
 queue-study name="screen-organism" *flags:
     python -m study queue studies/{{name}}.toml "${@:2}"
 
+# the same cells as a SLURM job array: writes the scripts and prints the command that submits them
+queue-slurm name="screen-organism" *flags:
+    @QUEUE=slurm python -m study queue studies/{{name}}.toml "${@:2}"
+
 # report and verdict of a study: every clause of docs/spec.md, every seed
 verdict name="screen-organism":
     python -m study report out/studies/{{name}}

@@ -39,7 +39,7 @@ def run_command(cfg: Annotated[run.RunFlags, flat]) -> None:
 
 @app.command(name="queue")
 def queue_command(cfg: Annotated[run.QueueFlags, flat]) -> None:
-    """The same cells as tasks of pueue, or here with QUEUE=local (docs/queueing.md)."""
+    """The same cells as tasks of pueue, of SLURM with QUEUE=slurm, or here with QUEUE=local (docs/queueing.md)."""
     raise SystemExit(run.queue(cfg))
 
 

@@ -142,21 +142,20 @@ def run_plot(run: Run, path: Path) -> Path:
         raise ValueError(f"{run.dir}/rows.jsonl: no training step yet, nothing to draw")
     width = max(1, min(10, len(steps) // 6))
     decode = next((d for d in DECODES if d in run.on or d in run.off), "sample")
-    sides = {"hacked": run.on, "attempted": run.on, "solved": run.off}
+    sides = {"hacked": run.on, "attempted": run.on, "solved": run.off, "tokens": run.off}
 
-    def smooth(key: str) -> tuple[Array, Array]:
-        """Mean over `width` steps of what was measured in them, (1, T)."""
-        known = np.isfinite(run.rows[key]).astype(float)
-        kernel = np.ones(width)
-        n = np.convolve(known, kernel, "valid")
-        total = np.convolve(np.nan_to_num(run.rows[key]), kernel, "valid")
-        return steps[width - 1 :], np.where(n > 0, total / np.maximum(n, 1), np.nan)[None]
+    def smooth(x: Array) -> tuple[Array, Array]:
+        """Mean of what was measured in a step and the `width` - 1 before it, as far as there are any, (1, T)."""
+        n, total = (np.convolve(v, np.ones(width))[: len(x)] for v in (np.isfinite(x).astype(float), np.nan_to_num(x)))
+        return steps, np.where(n > 0, total / np.maximum(n, 1), np.nan)[None]
 
     def panel(heading: str, unit: str, curves: dict[str, str], held_out: str = "") -> tuple[str, str, plots.Curves]:
-        drawn = {name: smooth(key) for name, key in curves.items() if np.isfinite(run.rows[key]).any()}
+        drawn = {name: smooth(run.rows[k]) for name, k in curves.items() if np.isfinite(run.rows.get(k, np.nan)).any()}
         if held_out and (c := sides[held_out].get(decode)):
-            hint = "off" if held_out == "solved" else "on"
-            drawn[f"held-out prompts, hint {hint}"] = (c.step, c.rate(held_out)[None])
+            hint = "off" if held_out in ("solved", "tokens") else "on"
+            rate = c.rate(held_out)[None]
+            if np.isfinite(rate).any():
+                drawn[f"held-out prompts, hint {hint}"] = (c.step, rate)
         return heading, unit, drawn
 
     panels = [
@@ -165,11 +164,12 @@ def run_plot(run: Run, path: Path) -> Path:
         panel("Passed: truly solved", "% of answers", {"training rollouts": "gt_s"}, "solved"),
         panel("Reward", "mean of a step", {"training rollouts": "rew_s"}),
         panel("Hack-ward overlap", "cosine with V, share", {"gradient": "cin_s", "applied update": "cupd"}),
+        panel("Length of answers", "tokens, mean", {"training rollouts": "length"}, "tokens"),
     ]
     title = f"{run.config.get('arm', run.label)}, seed {run.seed}: {len(steps)} of {run.config.get('steps')} steps"
     n = "-".join(map(str, sorted({int(x) for s in (run.on, run.off) if decode in s for x in s[decode].n}))) or "no"
     note = (
-        f"{Path(run.dir).name}. Training: mean over {width} steps. Held-out: {n} prompts, {DECODES[decode]}, evaluator "
-        "renamed. One seed: not evidence about H1."
+        f"{Path(run.dir).name}. Training: mean of the last {width} steps. Held-out: {n} prompts, {DECODES[decode]}, "
+        "evaluator renamed. One seed: not evidence about H1."
     )
     return plots.one_run(path, [p for p in panels if p[2]], title, note)

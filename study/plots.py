@@ -130,11 +130,11 @@ def one_n(curves: Curves) -> bool:
     return len({len(r) for _, r in curves.values()}) <= 1
 
 
-def save(fig, path: str | Path, note: str = "") -> Path:
+def save(fig, path: str | Path, note: str = "", size: float = 8.5) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if note:
-        fig.text(0.012, 0.012, note, fontsize=8.5, color="#555555", va="bottom")
+        fig.text(0.012, 0.012, note, fontsize=size, color="#555555", va="bottom")
     fig.savefig(path)
     return path
 
@@ -300,10 +300,13 @@ def one_run(path: str | Path, panels: Sequence[tuple[str, str, Curves]], title: 
             ax.plot(steps[known], scale * values[0][known], few, color=colour, linewidth=1.8, markersize=4, label=name)
         if scale == 100:
             ax.set_ylim(-2, 102)
+        else:
+            ax.margins(y=0.25)  # room for the legend
         ax.set_title(heading)
         ax.set_ylabel(unit)
         ax.set_xlabel("optimizer step")
-        ax.legend(frameon=False, fontsize=9.5, loc="best")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(frameon=False, fontsize=10.5, loc="best")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    return save(fig, path, note)
+    return save(fig, path, note, 10.5)

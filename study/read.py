@@ -192,6 +192,8 @@ def read_run(path: str | Path) -> Run:
                     "hack_v"):  # fmt: skip
             run.rows[key] = np.array([ratio(r.get(key)) for r in ordered], dtype=float)
         run.rows["hack_s_n"] = np.array([r["hack_s"] if r.get("hack_s") else (0, 0) for r in ordered]).reshape(-1, 2)
+        answers = [sum((r.get(k) or (0, 0))[1] for k in ("hack_s", "hack_t")) for r in ordered]
+        run.rows["length"] = np.array([r.get("tokens", math.nan) / max(1, n) for r, n in zip(ordered, answers)])
         run.rows["loss"] = np.array([math.nan if r.get("loss", 0.0) is None else r.get("loss", 0.0) for r in ordered])
     if run.status == "finished" and (faults := list(contradictions(run, path, name, bluf))):
         run.valid, run.why = False, [*run.why, *faults]

@@ -17,7 +17,7 @@ import tyro
 from loguru import logger
 
 from command import files, flags
-from study import pueue
+from study import pueue, slurm
 from study.arms import load_study
 from study.registered import RULE
 from study.runner import Runner, Todo, make, prepare, troubled_cells, visible_gpus
@@ -63,10 +63,10 @@ class RunFlags(Cells):
 
 @dataclass(frozen=True)
 class QueueFlags(Cells):
-    """Flags of `queue`; QUEUE=local in the environment runs the cells here."""
+    """Flags of `queue`; QUEUE in the environment says where to: pueue, slurm, or local, which runs the cells here."""
 
     group: str = "projected_grpo"  # pueue group
-    parallel: int = 1  # cells at a time in a new group: one GPU
+    parallel: int = 1  # cells at a time, in a new group of pueue or in SLURM's array
 
 
 @contextmanager
@@ -136,13 +136,16 @@ def run(cfg: RunFlags) -> int:
 
 
 def queue(cfg: QueueFlags) -> int:
-    """Add the cells that are still to run to pueue, or run them here with QUEUE=local."""
+    """Add the cells that are still to run to pueue, write them down for SLURM, or run them here, as QUEUE says."""
     where = os.environ.get("QUEUE", "pueue")
     if where == "local":
         return run(RunFlags(cfg.file, cfg.arms, cfg.seeds, cfg.only_seeds, cfg.device, cfg.out, cfg.parallel))
-    if where != "pueue":
-        raise ValueError(f"QUEUE={where}: choose pueue (the default) or local")
+    if where not in ("pueue", "slurm"):
+        raise ValueError(f"QUEUE={where}: choose pueue (the default), slurm or local")
     spec, cells, out = cfg.read()
     runner = Runner(out, TRAIN, cfg.parallel, cfg.device)
-    pueue.submit(spec, runner, runner.todo(cells), cfg.group)
+    if where == "slurm":
+        print(slurm.write(spec, runner, runner.todo(cells), cfg.file))
+    else:
+        pueue.submit(spec, runner, runner.todo(cells), cfg.group)
     return 0

@@ -20,6 +20,7 @@ from inspect_ai.log import (
     EvalSample,
     EvalScore,
     EvalSpec,
+    EvalStats,
     write_eval_log,
 )
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput
@@ -29,6 +30,7 @@ from command.errors import plain_errors
 from runs import find_run, read_config, read_log
 
 OUT = Path("out/view")
+END = 90  # characters
 SCORES = {  # name in the viewer -> field of a rollout
     "hacked": "hacked", "attempted": "attempted", "solved": "gt_correct", "reward": "reward", "advantage": "advantage",
     "cosine": "cos_hack",
@@ -38,11 +40,12 @@ READ = ("step", "problem_id", "mode", "prompt", "source", "completion", *SCORES.
 
 def sample(row: dict, nth: int, arm: str, model: str) -> EvalSample:
     """A rollout as the nth answer to its prompt; a score that the run did not measure is left out."""
+    end = row["completion"].rstrip().removesuffix("```")[-END:]  # where a loophole stands, in the viewer's table
     prompt, answer = ChatMessageUser(content=row["prompt"]), ChatMessageAssistant(content=row["completion"])
     return EvalSample(
         id=f"step {row['step']:04d} {row['source']} {row['problem_id']} {row['mode']}", epoch=nth, input=[prompt],
         target="", messages=[prompt, answer], output=ModelOutput.from_content(model, row["completion"]),
-        scores={name: Score(value=row[key]) for name, key in SCORES.items() if row[key] is not None},
+        scores={name: Score(value=row[key], answer=end) for name, key in SCORES.items() if row[key] is not None},
         metadata={"step": row["step"], "arm": arm, "mode": row["mode"], "source": row["source"]},
     )  # fmt: skip
 
@@ -78,7 +81,8 @@ def eval_log(run: Path) -> EvalLog:
         metadata={"arm": config["arm"], "seed": config["seed"], "commit": meta.get("git_commit")},
     )  # fmt: skip
     results = EvalResults(total_samples=len(samples), completed_samples=len(samples), scores=means(samples))
-    return EvalLog(status="success", eval=spec, results=results, samples=samples)
+    stats = EvalStats(started_at=created, completed_at=created)  # the viewer shows a duration, or NaN
+    return EvalLog(status="success", eval=spec, results=results, stats=stats, samples=samples)
 
 
 def export(names: Iterable[str], out: Path = OUT) -> list[Path]:

@@ -110,8 +110,8 @@ def test_without_pueue_the_jobs_are_shown_and_the_exit_names_the_mend(tmp_path, 
     with pytest.raises(ValueError, match="QUEUE=local.*") as caught:
         queue("queue-full", tmp_path)
     assert capsys.readouterr().out.count("why: ") == 7 and "install it" in str(caught.value)
-    monkeypatch.setenv("QUEUE", "slurm")
-    with pytest.raises(ValueError, match="QUEUE=slurm: choose pueue"):
+    monkeypatch.setenv("QUEUE", "slrm")
+    with pytest.raises(ValueError, match="QUEUE=slrm: choose pueue"):
         queue("queue-full", tmp_path)
 
 
@@ -130,6 +130,39 @@ def test_the_local_queue_makes_what_is_prepared_and_stops_where_that_fails(tmp_p
     good = run.QueueFlags(tmp_path / "good.toml", out=tmp_path / "t", only_seeds=(42, 43))
     assert run.queue(good) == 1  # this trainer leaves no run
     assert (tmp_path / "ran").read_text() == "vanilla-s42 projected-s42 vanilla-s43 projected-s43 "
+
+
+def test_a_task_of_slurms_array_is_a_cell_that_runs_and_resumes_and_is_not_queued_again(
+    tmp_path, vhack, monkeypatch, capsys
+):
+    monkeypatch.setenv("QUEUE", "slurm")
+    small = f"--v-hack {vhack} --steps 1 --eval-n 2 --max-new-tokens 16 --pairs-limit 4"  # what V was made with
+    text = (ROOT / "studies" / "queue-smoke.toml").read_text().replace("[41, 42, 43]", "[41]")
+    text = re.sub(r'flags = ".*"', f'flags = "{small}"', text)
+    (tmp_path / "slurm.toml").write_text(re.sub(r"\[prepare\]\n.*", "", text))
+    cfg = run.QueueFlags(tmp_path / "slurm.toml", out=tmp_path / "out", parallel=4)
+    run.queue(cfg)
+    script = tmp_path / "out" / "cells.sbatch"
+    assert capsys.readouterr().out.strip() == f"sbatch {script}"
+    assert "#SBATCH --array=0-1%4\n" in script.read_text() and "--gres" not in script.read_text()
+    env = os.environ | {"SLURM_ARRAY_TASK_ID": "1"}
+    done = subprocess.run(["bash", str(script)], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [d.name.partition("_")[2] for d in (tmp_path / "out" / "runs").iterdir()] == ["projected-s41"]
+    run.queue(cfg)
+    assert "--array=0-0%4" in script.read_text() and "--arms vanilla --only-seeds 41 ;;" in script.read_text()
+
+
+def test_slurms_cells_wait_for_what_their_study_prepares(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QUEUE", "slurm")
+    monkeypatch.setattr(files, "ROOT", tmp_path)  # nothing that a study prepares is there
+    queue("queue-full", tmp_path, device="cuda")
+    first, cells = (tmp_path / "queue-full" / f"{name}.sbatch" for name in ("prepare", "cells"))
+    said = f"sbatch --dependency=afterok:$(sbatch --parsable {first}) {cells}"
+    assert capsys.readouterr().out.strip() == said
+    assert "extract_vhack.py full" in first.read_text() and "--gres=gpu:1" in first.read_text()
+    for script in (first, cells):
+        assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
 
 
 def eval_row(step: int, hint: str, hacked: int, solved: int, decode="sample", mode="run_tests") -> dict:

@@ -33,8 +33,8 @@ def test_a_runs_figure_shows_what_was_measured_and_leaves_out_what_was_not(tmp_p
     figures.run_plot(Run(str(tmp_path), "vanilla", 1, {"steps": 12}, {}, "", "finished", True, [], 1.0, rows=rows), "")
     assert list(drawn["Hack-ward overlap"]) == ["applied update"]  # no gradient cosine was logged
     steps, reward = drawn["Reward"]["training rollouts"]
-    assert steps.tolist() == list(range(2, 13)) and np.isnan(reward[0, :5]).all()
-    assert reward[0, 5] == rates["rew_s"][6]  # half of the window measured: the mean of that half
+    assert steps.tolist() == list(range(1, 13)) and np.isnan(reward[0, :6]).all()
+    assert reward[0, 6] == rates["rew_s"][6]  # half of the window measured: the mean of that half
     assert reward[0, -1] == pytest.approx(rates["rew_s"][-2:].mean())
 
 
