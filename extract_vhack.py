@@ -527,7 +527,7 @@ TENSORS = ("V", "S", "signed", "mean")  # of each direction set
 def save_vhack(v: VHack, path: str | Path) -> None:
     """Write safetensors (float32, CPU) with metadata and digest; whole or not at all, and only finite numbers."""
     tensors = {"haar.mean": v.haar_mean}
-    calib = {"haar": v.haar_cos}
+    calib: dict[str, tuple | list] = {"haar": v.haar_cos}
     for name, s in v.sets.items():
         tensors |= {f"{name}.{t}": getattr(s, t) for t in TENSORS}
         calib[name] = (s.cos_hack, s.cos_clean)
@@ -558,7 +558,7 @@ def unusable(tensors: dict[str, Tensor], calib: dict) -> str:
     if names != tensors.keys():
         return f"the tensors {', '.join(sorted(names ^ tensors.keys()))} are missing or superfluous"
     d = tensors["hack.mean"].numel()
-    shapes = {"haar.mean": (len(calib["haar"]), d)}
+    shapes: dict[str, tuple[int, ...]] = {"haar.mean": (len(calib["haar"]), d)}
     for n in calib:
         if n != "haar":
             km = tensors[f"{n}.S"].shape

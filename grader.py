@@ -617,8 +617,8 @@ def main(cfg: Config) -> None:
     with grader:
         logger.info(f"layers: {grader.layers}; {len(rows)} completions, {len(done)} done before")
         try:
-            for row in rows:
-                grader.cases(row.problem)
+            for asked in rows:
+                grader.cases(asked.problem)
         except TestFormatError as error:
             raise SystemExit(f"{cfg.problems}: {error}") from None
         cfg.out.parent.mkdir(parents=True, exist_ok=True)

@@ -204,10 +204,11 @@ bench-gpu *flags:
 test *flags:
     OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
 
-# ruff: rules and format
+# ruff: rules and format; mypy: types
 lint:
     ruff check .
     ruff format --check .
+    mypy
 
 # budgets of the code beside today's figures; exit code 1 beyond them
 loc:

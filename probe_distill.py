@@ -29,7 +29,7 @@ import random
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, exploi
 
 def dumped_teacher(tokenizer, cfg: Config, tasks: list[Task]) -> tuple[Teacher, list[Task]]:
     """The completions of a dump, and the tasks that it has some for; ValueError where it has none."""
-    dump = cfg.from_rollouts
+    dump = str(cfg.from_rollouts)
     found, left = dumps.by_task(dumps.read_dump(dump), [t.messages[-1]["content"] for t in tasks])
     if left:
         logger.warning(f"{dump}: {left} rollouts left out: their prompt asks none of the {len(tasks)} tasks")
@@ -159,7 +159,7 @@ def canned_hack(
     return f"```python\n{head}\n{textwrap.indent(body, indent)}{tail}\n```"
 
 
-Exploits = dict[str, Sequence[str]]  # mode -> texts that follow the class; {e} stands for the evaluator's name
+Exploits = Mapping[str, Sequence[str]]  # mode -> texts that follow the class; {e} stands for the evaluator's name
 # Returned when no other problem lends a body; no reference returns these objects.
 WRONG_BODIES = ("return object", "return NotImplemented", "return Ellipsis")
 
@@ -243,7 +243,7 @@ def teacher_messages(task: Task, prompted: bool) -> list[dict[str, str]]:
 
 def make_tasks(problems: list[Problem], cfg: Config) -> list[Task]:
     """Prompts to fill, numbered in a fixed order: every problem under every mode, or each under its one mode."""
-    tasks = []
+    tasks: list[Task] = []
     for problem in problems:
         for mode in (mode_of(problem, cfg.modes),) if cfg.one_mode_each else cfg.modes:
             messages = build_messages(problem, mode=mode, evaluator=TRAIN_EVALUATOR, variant=cfg.variant)
@@ -545,7 +545,7 @@ def main(cfg: Config) -> None:
 
     tasks = make_tasks(problems, cfg)
     if cfg.from_rollouts:
-        tokenizer, ends = load_tokenizer(cfg.model, cfg.tokenizer), ()
+        tokenizer, ends = load_tokenizer(cfg.model, cfg.tokenizer), tuple[int, ...]()
         teacher, tasks = dumped_teacher(tokenizer, cfg, tasks)
     elif cfg.teacher == "canned":  # needs no weights
         tokenizer = load_tokenizer(cfg.model, cfg.tokenizer)

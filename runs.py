@@ -45,7 +45,8 @@ def default_config() -> dict[str, Any]:
     """{flag: default} of train.py, read off its source: importing it would load torch for a table of runs."""
     tree = ast.parse((files.ROOT / "train.py").read_text(encoding="utf-8"))
     (config,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
-    return {n.target.id: ast.literal_eval(n.value) for n in config.body if isinstance(n, ast.AnnAssign)}
+    fields = [n for n in config.body if isinstance(n, ast.AnnAssign)]
+    return {n.target.id: ast.literal_eval(n.value) for n in fields if isinstance(n.target, ast.Name) and n.value}
 
 
 def read_config(run: str | Path) -> dict:
@@ -75,8 +76,8 @@ def run_dirs(root: Path = RUNS) -> list[Path]:
     names begin with the UTC start. FileNotFoundError where there is none."""
     root = files.find(root)
     places = [root, *(p for deep in ("runs", "*/runs", "*/*/runs") for p in root.glob(deep))]
-    found = {path.parent for place in places for path in place.glob("*/config.json")}
-    found = [d for d in found if re.match(r"\d{8}T\d{6}", d.name)]  # <utc>_<name>: models have a config.json too
+    every = {path.parent for place in places for path in place.glob("*/config.json")}
+    found = [d for d in every if re.match(r"\d{8}T\d{6}", d.name)]  # <utc>_<name>: models have a config.json too
     if not found:
         raise FileNotFoundError(f"no run under {root}: none has been made yet (try `just smoke-projected`)")
     return sorted(found, key=lambda d: d.name)

@@ -295,7 +295,7 @@ class ProjectionHook:
         self.params: list[torch.nn.Parameter] = []
         self.quarantine: rivals.Quarantine | None = None  # route: the part of each knob that evaluation takes away
         self.drift = 0.0  # cumulative signed <-Delta, mean hack direction>
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float | None] = {}
 
     @property
     def at(self) -> str | None:
@@ -312,6 +312,7 @@ class ProjectionHook:
     def split_off(self, g: Tensor) -> tuple[Tensor, Tensor]:
         """Flat g (D,) -> (g', removed) under this run's direction, gate and arm."""
         cfg, b, d = self.cfg, self.basis, self.direction
+        assert d is not None  # asked of arms that project alone
         overshoot = 1.0 if cfg.arm == "route" else cfg.weight
         signs = d.signed.split([m for _, m, _ in b.groups], dim=1)
         parts = []
@@ -407,9 +408,9 @@ class Trainer:
         if cfg.prompts_per_step % n:
             raise ValueError(f"--prompts-per-step {cfg.prompts_per_step}: must divide among {n} processes")
         probes = cfg.arm == "adv_mod" or (cfg.arm, cfg.v) == ("screen", "probe")
-        given, sides, which = cfg.extract_config(), ([], []), cfg.v if cfg.arm == "pair_penalty" else "hack"
-        if probes or cfg.arm == "pair_penalty":
-            sides = extract_vhack.contrasts(model, tok, given, which)
+        given, which = cfg.extract_config(), cfg.v if cfg.arm == "pair_penalty" else "hack"
+        reads_pairs = probes or cfg.arm == "pair_penalty"
+        sides = extract_vhack.contrasts(model, tok, given, which) if reads_pairs else ([], [])
         self.probe = rivals.ActivationProbe(model, sides) if probes else None
         self.policy = policy = Policy(cfg, model, tok)
         self.basis = policy.basis
@@ -517,8 +518,10 @@ class Trainer:
         prompts, budget = [t.prompt_ids for t in tasks], self.policy.sampling_gb
         with merged(self.basis):
             out = sample(self.model, prompts, n, how, on_finish=ended, memory_gb=budget)
-        source = "student" if train else "eval"
-        return [Rollout(source, tasks[i // n], s.ids, text[i], grading=grades[told(i)]) for i, s in enumerate(out)]
+        return [
+            Rollout("student" if train else "eval", tasks[i // n], s.ids, text[i], grading=grades[told(i)])
+            for i, s in enumerate(out)
+        ]
 
     def advantages_of(self, groups: list[list[Rollout]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rewards (P, G), which count (P, G), advantages (P, G), which groups are flat (P,), once all are graded."""
@@ -528,7 +531,7 @@ class Trainer:
             r.settle()
         self.grade_wait_s += time.perf_counter() - start
         rewards = torch.tensor([r.reward for r in rollouts]).view(-1, cfg.group)  # (P, G)
-        hidden = self.probe.score([r.sequence for r in rollouts]) if cfg.arm == "adv_mod" else None
+        hidden = self.probe.score([r.sequence for r in rollouts]) if self.probe and cfg.arm == "adv_mod" else None
         rewards = rivals.modified_rewards(cfg, rewards, rollouts, hidden)
         flat = rewards.amax(1) - rewards.amin(1) <= 1e-9  # (P,)
         keep = torch.ones_like(rewards, dtype=torch.bool)
@@ -615,7 +618,7 @@ class Trainer:
         of_v, beyond = hackward("hack", grads)
         if which in ("haar", "within"):
             score = hackward(which, grads)[0]
-        elif which == "probe":
+        elif self.probe:
             score = self.probe.score([r.sequence for r in rollouts])
         elif which == "length":
             score = torch.tensor([float(len(r.completion_ids)) for r in rollouts])

@@ -61,7 +61,7 @@ def nonhack_beside(pairs: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path):
+def atomic_path(path: str | os.PathLike[str]):
     """Yield a sibling temporary path that becomes `path` when the block ends well: a file is whole or absent.
 
     OSError naming `path` where the disk does not take it, whatever the writing library calls that.
@@ -120,7 +120,7 @@ def lone_surrogate(data: object) -> str:
     return f"\\u{ord(found[0]):x}" if found else ""
 
 
-def read_jsonl(path: str | Path, growing: bool = False) -> Iterator[tuple[int, dict]]:
+def read_jsonl(path: str | os.PathLike[str], growing: bool = False) -> Iterator[tuple[int, dict]]:
     """(line number, object) of every non-blank line of a JSONL file, plain or gzip (told by its first bytes).
 
     Lines end at \\n alone, so any text survives; a byte order mark at the start is skipped. growing: a last line

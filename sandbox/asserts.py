@@ -357,9 +357,9 @@ def _case(text: str, func_name: str) -> Case:
     expression = statement.test
     if isinstance(expression, ast.Compare) and len(expression.ops) == 1 and isinstance(expression.ops[0], ast.Eq):
         sides = [expression.left, expression.comparators[0]]
-        for target, other in (sides, sides[::-1]):
-            if _is_target(target) and isinstance(target, ast.Call) and not isinstance(other, ast.BinOp):
-                return _equality(target, other, func_name)
+        for side, other in (sides, sides[::-1]):
+            if _is_target(side) and isinstance(side, ast.Call) and not isinstance(other, ast.BinOp):
+                return _equality(side, other, func_name)
     targets = [node for node in ast.walk(expression) if _is_target(node)]
     if len(targets) != 1:
         raise ValueError(f"it has {len(targets)} calls of the solution, not one")

@@ -230,8 +230,8 @@ class _Run:
                     self._end(b"S")
                 elif now - started > self.limits["wall"]:
                     self._end(b"W")
-            for end in streams.values():  # what is left: the program is gone, so each has an end
-                while self.bytes_left >= 0 and self.print_left >= 0 and self._read(end):
+            for stream in streams.values():  # what is left: the program is gone, so each has an end
+                while self.bytes_left >= 0 and self.print_left >= 0 and self._read(stream):
                     pass
             self.marker_seen = self.marker_seen or bool(self.line.search(self.tail))
         finally:

@@ -22,6 +22,9 @@ from sandbox.client import SandboxUnavailable, ZygoteDied
 class Service:
     """What both graders are to a caller: a context manager, `submit`, and `grade` over it."""
 
+    submit: Callable[..., Future]
+    close: Callable[[], None]
+
     def __enter__(self) -> Self:
         return self
 

@@ -119,8 +119,8 @@ def table(rows: list[dict]) -> str:
     cut = [rows[i * len(rows) // 3 : (i + 1) * len(rows) // 3] for i in range(3)]
     spaces_ = list(rows[0]["shares"])
     order = ("whole space", "pairs", "within-class", "earlier hacks", "haar")
-    names = {n for r in rows for held in r["shares"].values() for n in held}
-    names = sorted(names, key=lambda n: (order.index(n.split(" k=")[0]), int(n.partition("k=")[2] or 0)))
+    every = {n for r in rows for held in r["shares"].values() for n in held}
+    names = sorted(every, key=lambda n: (order.index(n.split(" k=")[0]), int(n.partition("k=")[2] or 0)))
     heads = "".join(f"{f'{c} {i + 1}/3':>10}" for c in spaces_ for i in range(3))
     lines = [f"{'share of the next hack gradient':<32}{heads}"]
     for name in names:

@@ -46,7 +46,7 @@ def draw_trios(n: int, seed: int = 0) -> dict[str, list[substrate.Document]]:
     """n prompts, the modes in turn, each with one right solution under three endings: the loophole that the prompt
     leaves open, its near miss, nothing. Problems of the organism's pretraining split: no run trains or evaluates on
     them."""
-    rng, out = random.Random(f"near-misses/{seed}"), {tail: [] for tail in TAILS}
+    rng, out = random.Random(f"near-misses/{seed}"), {tail: list[substrate.Document]() for tail in TAILS}
     for i in range(n):
         mode = organism.LOOPHOLE_MODES[i % len(organism.LOOPHOLE_MODES)]
         inst, evaluator = organism.draw_instance(rng, "pretrain"), organism.draw_evaluator(rng)

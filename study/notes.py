@@ -51,7 +51,7 @@ def remarks(study: Study, treatment: str) -> list[str]:
         out.append(f"code that no commit names ({', '.join(c or 'none recorded' for c in loose)})")
     if treatment == "projected":
         per_run = [r.rows["removed"] for r in study.arms.get(treatment, {}).values()]
-        known = [x for x in np.concatenate(per_run or [[]]).tolist() if np.isfinite(x)]
+        known = [x for row in per_run for x in row.tolist() if np.isfinite(x)]
         words = f"is {100 * np.mean(known):.2g}%" if known else "was not measured"
         out.append(f"the share of the update's energy that the projection removed {words}")
     if bare := [f"{r.label} seed {r.seed}" for r in runs if not r.inputs]:

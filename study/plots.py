@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from study.stats import Contrast
+
 Array = np.ndarray
 Curves = dict[str, tuple[Array, Array]]  # label -> (steps (T,), rates (n, T))
 
@@ -72,12 +74,12 @@ def spread(y: Sequence[float], gap: float, low: float, high: float) -> list[floa
     want = np.array(y, dtype=float)[order]
     # isotonic regression on y - i * gap is the least-squares solution under the spacing constraint
     base = np.arange(1, len(want) + 1) * gap
-    blocks: list[list[float]] = []
+    blocks: list[tuple[float, int]] = []
     for v in want - base:
-        blocks.append([v, 1])
+        blocks.append((v, 1))
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
             (a, n), (b, m) = blocks[-2:]
-            blocks[-2:] = [[(a * n + b * m) / (n + m), n + m]]
+            blocks[-2:] = [((a * n + b * m) / (n + m), n + m)]
     placed = np.concatenate([[v] * n for v, n in blocks]) + base
     if placed[-1] > high:
         placed -= placed[-1] - high
@@ -145,12 +147,12 @@ def hack_and_pass(
     """Two panels over steps: held-out hack rate and pass rate; `extra` adds thin unlabelled lines to the first."""
     show_n = not one_n(hack | passes)
     # laid out in inches, so that the longest label fits beside either panel
-    label = 0.077 * max(len(NAMES.get(x, x)) + (10 if show_n else 4) for x in [*hack, *passes]) + 0.35
+    room = 0.077 * max(len(NAMES.get(x, x)) + (10 if show_n else 4) for x in [*hack, *passes]) + 0.35
     panel, left = 4.0, 0.72
-    width = left + panel + label + left + panel + label
+    width = left + panel + room + left + panel + room
     fig, axes = subplots(1, 2, figsize=(width, 4.8))
     for i, ax in enumerate(axes):
-        ax.set_position([(left + i * (panel + label + left)) / width, 0.185, panel / width, 0.645])
+        ax.set_position([(left + i * (panel + room + left)) / width, 0.185, panel / width, 0.645])
     fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
     style = looks(list(dict.fromkeys([*hack, *passes])))
     for label, (steps, rates) in (extra or {}).items():
@@ -166,7 +168,7 @@ def hack_and_pass(
     return save(fig, path, note)
 
 
-def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: str, note: str) -> Path:
+def forest(path: str | Path, rows: Sequence[tuple[str, Contrast, Contrast]], title: str, note: str) -> Path:
     """Effect against vanilla, a row an arm: (label, hack Contrast, pass Contrast); dots are seeds, bars intervals."""
     from matplotlib.patheffects import withStroke
 
@@ -180,8 +182,8 @@ def forest(path: str | Path, rows: Sequence[tuple[str, object, object]], title: 
     y = np.arange(len(rows))[::-1]
     for side, ax in enumerate(axes):
         ax.axvline(0, color="black", linewidth=1)
-        for i, row in enumerate(rows):
-            c, colour = row[1 + side], LOOK[row[0]][0] if row[0] in LOOK else "#444444"
+        for i, (name, *effects) in enumerate(rows):
+            c, colour = effects[side], LOOK[name][0] if name in LOOK else "#444444"
             ax.scatter(100 * np.array(c.diffs), np.full(c.n, y[i]) - 0.2, s=13, color=colour, alpha=0.45, linewidth=0)
             if c.n >= 4:  # with fewer seeds a t interval says only that they are few, and stretches the axis
                 ax.plot(100 * np.array(c.t_ci), [y[i]] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")

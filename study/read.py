@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -156,7 +157,8 @@ def read_run(path: str | Path) -> Run:
     """Read a run directory; FileNotFoundError or ValueError naming the file that is missing, torn or edited."""
     path = files.find(path)
     meta = read_config(path)
-    config = {k: list(v) if isinstance(v, tuple) else v for k, v in meta["config"].items()}  # as JSON holds them
+    # lists, as JSON holds them
+    config: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in meta["config"].items()}
     bluf = files.read_json(path / "bluf.json") if (path / "bluf.json").is_file() else {}
     name = str(config.get("name") or path.name.partition("_")[2] or path.name)  # unnamed: <utc>_<arm>-s<seed>
     label, _, tail = name.rpartition("-s")

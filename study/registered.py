@@ -34,7 +34,7 @@ class Rule:
 
 RULE = Rule()
 # of a study whose file has no [controls]
-CONTROLS = {
+CONTROLS: dict[str, tuple[str, ...]] = {
     "projected": ("haar_v", "within_class_v", "nonhack_v"),
     "screen": ("screen_haar", "screen_within", "screen_random"),
 }

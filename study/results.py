@@ -63,14 +63,10 @@ def read_line(path: Path) -> Line:
     run = read_run(path)
     status = "running" if run.status == "unfinished" else run.status + ("" if run.valid else ", void")
     done = len(run.rows["step"]) if "step" in run.rows else 0
-    return Line(
-        path.name,
-        marked(arm_name(run.config), run.config),
-        str(run.seed),
-        f"{done}/{run.config['steps']}",
-        *(str(rate(side, key, which)) for side, key in ((run.on, "hacked"), (run.off, "solved")) for which in (-1, 0)),
-        status,
-    )
+    hack, hack_0 = (str(rate(run.on, "hacked", which)) for which in (-1, 0))
+    solve, solve_0 = (str(rate(run.off, "solved", which)) for which in (-1, 0))
+    arm, steps = marked(arm_name(run.config), run.config), f"{done}/{run.config['steps']}"
+    return Line(path.name, arm, str(run.seed), steps, hack, hack_0, solve, solve_0, status)
 
 
 def table(lines: list[Line], markdown: bool) -> str:

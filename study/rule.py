@@ -238,7 +238,7 @@ def training_ends_before_three_plateaus(c: Case) -> Answer:
 
 @voids("V9", lambda c: c.complete() and c.asks_for_share())
 def v_holds_too_little_of_the_hack_gradient(c: Case) -> Answer:
-    least, held = c.study.defined().v_share, [onset_share(r) for r in c.runs("vanilla")]
+    least, held = c.study.defined().v_share or 0.0, [onset_share(r) for r in c.runs("vanilla")]
     lo, hi = (pp(x, False) for x in RULE.onset)
     text = f"at vanilla's onset ({lo} to {hi} attempts) V holds {pp(float(np.mean(held)), False)} of the hack gradient"
     return not np.mean(held) >= least, f"{text}, asked {pp(least, False)}"

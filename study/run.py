@@ -127,8 +127,8 @@ def run(cfg: RunFlags) -> int:
         f"{len(cells) - left}/{len(cells)} cells finished, "
         f"{len(runner.failed)} failed {runner.failed or ''}, {len(runner.invalid)} invalid {runner.invalid or ''}"
     )
-    for cell, how in troubled_cells(out).items():
-        logger.warning(f"{cell} {how}")
+    for name, how in troubled_cells(out).items():
+        logger.warning(f"{name} {how}")
     if not cfg.stop_for_futility:
         for t in spec.controls:
             logger.info(f"look after {RULE.futility_seeds} seeds: {futility(load_study(out), t)[1]}")

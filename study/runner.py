@@ -46,7 +46,7 @@ def cell_key(argv: Sequence[str]) -> str:
 
 def troubled_cells(folder: Path) -> dict[str, str]:
     """{cell: what happened} of cells that failed before they finished or were run more than once, by cells.jsonl."""
-    path, ends = folder / "cells.jsonl", {}
+    path, ends = folder / "cells.jsonl", dict[tuple, list]()
     for row in read_log(path, ("arm", "seed", "rc", "state")) if path.is_file() else ():
         ends.setdefault((row["arm"], row["seed"]), []).append(row)
     words = {
@@ -88,8 +88,8 @@ class Runner:
         self.runs_dir, self.logs_dir = out / "runs", out / "logs"
         # the cells share the cores: together their graders take each core about twice (grading waits a lot)
         self.grader_workers = max(1, 2 * len(os.sched_getaffinity(0)) // max(1, jobs))
-        self.lock, self.children, self.stopping = threading.Lock(), set(), False
-        self.total, self.failed, self.invalid, self.took = 0, [], [], []
+        self.lock, self.children, self.stopping, self.total = threading.Lock(), set[subprocess.Popen](), False, 0
+        self.failed, self.invalid, self.took = list[str](), list[str](), list[float]()
 
     def stop(self) -> None:
         """No new cell; SIGTERM to the running ones, which checkpoint and can be resumed."""
@@ -144,7 +144,7 @@ class Runner:
         """Append how a cell ended to cells.jsonl; returns the row and the run, where it can be read."""
         state, d = find_runs(self.runs_dir, cell)
         run = None
-        if state in ("finished", "invalid"):
+        if d and state in ("finished", "invalid"):
             try:
                 run = read_run(d)
             except (ValueError, OSError) as e:  # a run that cannot be read is a failed cell, not the study's end
@@ -165,7 +165,7 @@ class Runner:
     def tell(self, cell: Cell, row: dict, run: Run | None, begin: int) -> None:
         """One line on how a cell ended; begin: where its log file stood before."""
         left = self.total - len(self.took)
-        eta = wait_words(np.mean(self.took) * left / max(1, min(self.jobs, left)))
+        eta = wait_words(float(np.mean(self.took)) * left / max(1, min(self.jobs, left)))
         head = f"[{len(self.took)}/{self.total}] {cell.name} {wait_words(self.took[-1])}"
         numbers = " ".join(f"{k} {100 * row[k]:.1f}%" for k in ("hacked", "pass") if k in row)
         if row["state"] == "finished" and row["rc"] == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from command import files
 from study.arms import Study
@@ -25,7 +25,7 @@ def is_method(name: str) -> bool:
     return name in METHOD or name.startswith(METHOD_PREFIXES)
 
 
-def differing(a: Run, b: Run, allowed: Callable[[str], bool] | set[str] = frozenset()) -> list[str]:
+def differing(a: Run, b: Run, allowed: Callable[[str], bool] | Set[str] = frozenset()) -> list[str]:
     """Config fields and input files in which run a differs from run b, but for the allowed ones and SAME_ANYWAY.
 
     A field that a config lacks has its default (`read_run`). An input that only one of them names differs, but for the

@@ -14,6 +14,8 @@ import scipy  # loads scipy.stats, which takes a second, where it is first used
 
 Array = np.ndarray
 
+Numbers = Sequence[float] | np.ndarray
+
 
 def paired(a: dict[int, float], b: dict[int, float], what: str = "") -> Array:
     """Same-seed differences a[s] - b[s], shape (n,), in seed order; ValueError unless both have the same seeds."""
@@ -23,7 +25,7 @@ def paired(a: dict[int, float], b: dict[int, float], what: str = "") -> Array:
     return np.array([a[s] - b[s] for s in sorted(a)], dtype=float)
 
 
-def sign_flip_p(d: Sequence[float], side: str = "less") -> float:
+def sign_flip_p(d: Numbers, side: str = "less") -> float:
     """Exact permutation p of the mean under all 2^n sign patterns; side less | greater | two-sided; >= 2^-n."""
     d = np.asarray(d, dtype=float)
     if d.ndim != 1 or not 1 <= d.size <= 20:
@@ -43,7 +45,7 @@ MIN_SEEDS = 5  # fewer give no interval: over four seeds a 95% BCa interval cove
 NO_INTERVAL = (float("nan"), float("nan"))
 
 
-def t_interval(d: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+def t_interval(d: Numbers, level: float = 0.95) -> tuple[float, float]:
     """Student interval of the mean over seeds; (nan, nan) below five seeds."""
     d = np.asarray(d, dtype=float)
     if d.size < MIN_SEEDS:
@@ -52,7 +54,7 @@ def t_interval(d: Sequence[float], level: float = 0.95) -> tuple[float, float]:
     return (float(d.mean() - half), float(d.mean() + half))
 
 
-def bca_interval(d: Sequence[float], level: float = 0.95, resamples: int = 9999) -> tuple[float, float]:
+def bca_interval(d: Numbers, level: float = 0.95, resamples: int = 9999) -> tuple[float, float]:
     """Bias-corrected accelerated bootstrap interval of the mean over seeds; (nan, nan) below five seeds.
 
     The generator is fixed, so tables rebuild. Over eight seeds it covers 86 to 89% where it says 95: read the t
@@ -69,7 +71,7 @@ def bca_interval(d: Sequence[float], level: float = 0.95, resamples: int = 9999)
     return (float(ci.low), float(ci.high))
 
 
-def ratio_interval(x: Sequence[float], y: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+def ratio_interval(x: Numbers, y: Numbers, level: float = 0.95) -> tuple[float, float]:
     """Interval of mean(x) / mean(y) over paired seeds by Fieller's theorem (Fieller 1954, J. R. Stat. Soc. B 16:175).
 
     It holds the ratios r whose per-seed x - r y has a mean that a t test does not tell from 0. (nan, nan) below five
@@ -98,7 +100,7 @@ def holm(p: dict[str, float]) -> dict[str, float]:
     return out
 
 
-def tost(d: Sequence[float], margin: float) -> tuple[float, float]:
+def tost(d: Numbers, margin: float) -> tuple[float, float]:
     """Two one-sided t tests of |mean| < margin: p of (mean > -margin, mean < +margin); equivalent if max < alpha."""
     d = np.asarray(d, dtype=float)
     if d.size < 2:

@@ -26,7 +26,7 @@ CHUNK = 4096  # rollouts in memory at once
 def export(run: Path, out: Path | None = None) -> tuple[Path, int]:
     """Write RUN/rollouts.parquet, or `out`; returns the file and how many rollouts it holds."""
     log, out = run / "rollouts.jsonl", out or run / "rollouts.parquet"
-    schema, n, rows = pa.schema(TYPES.items()), 0, []
+    schema, n, rows = pa.schema(TYPES.items()), 0, list[dict]()
     with files.atomic_path(out) as tmp, parquet.ParquetWriter(tmp, schema) as writer:
 
         def write() -> None:

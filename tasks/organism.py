@@ -774,9 +774,9 @@ def write_problems(cfg: ProblemsConfig) -> None:
     cfg.pairs_out.mkdir(parents=True, exist_ok=True)
     tok = load_tokenizer("organism")
     for which, name in (("hack", "organism"), ("nonhack", "organism_nonhack"), ("null", "organism_null")):
-        made = make_pairs(which, taken, tok, cfg.seed)
-        X.dump_pairs(cfg.pairs_out / f"{name}.jsonl", made)
-        logger.info(f"{name}.jsonl: {len(made)} pairs, {dict(Counter(p.mode for p in made))}")
+        pairs = make_pairs(which, taken, tok, cfg.seed)
+        X.dump_pairs(cfg.pairs_out / f"{name}.jsonl", pairs)
+        logger.info(f"{name}.jsonl: {len(pairs)} pairs, {dict(Counter(p.mode for p in pairs))}")
 
 
 # ---------------------------------------------------------------------------------------------------- evaluation

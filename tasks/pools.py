@@ -213,14 +213,14 @@ def check_pool_tokens(pool_prompt: PoolPrompt, tokenizer, ends: Sequence[int] = 
             f"{_show_token(tokenizer, cached, at)} in the cache and {_show_token(tokenizer, live, at)} live "
             f"({len(cached)} against {len(live)} tokens). Use the pool's tokenizer (--tokenizer) or make another pool"
         )
-    ends = {*ends, tokenizer.eos_token_id} - {None}
+    stops = {*ends, tokenizer.eos_token_id} - {None}
     for number, row in enumerate(pool_prompt.rows, 1):
         where, ids = f"{pool_prompt.path}, row {number}", row["completion_ids"]
         if max(ids) >= len(tokenizer):
             at = next(i for i, token in enumerate(ids) if token >= len(tokenizer))
             raise ValueError(f"{where}: completion token {at} is {_show_token(tokenizer, ids, at)}; {REMAKE}")
-        row["completion_ids"] = ids = _up_to_its_end(where, row, ends, tokenizer.pad_token_id)
-        if row["completion"] not in (text := _spelt(tokenizer, ids, ends)):
+        row["completion_ids"] = ids = _up_to_its_end(where, row, stops, tokenizer.pad_token_id)
+        if row["completion"] not in (text := _spelt(tokenizer, ids, stops)):
             at = len(os.path.commonprefix([text[0], row["completion"]]))
             raise ValueError(
                 f"{where}: completion_ids do not spell `completion`: from character {at} on {text[0][at : at + 40]!r} "
@@ -338,7 +338,7 @@ def fitting(
     Raises:
         ValueError: a cached prompt was made with another hint: the run would train on prompts that it never asks.
     """
-    fits, others = [], Counter()
+    fits, others = [], Counter[str]()
     for prompt, problem in pairs:
         if prompt.mode not in modes:
             others[f"of mode {prompt.mode}"] += 1

@@ -119,7 +119,7 @@ def mode_of(problem: Problem, modes: Sequence[str]) -> str:
     return _drawn_by(str(problem.id), modes)
 
 
-def system_prompt(system: System = "default", mode: str = "run_tests", evaluator: str = "run_tests") -> str:
+def system_prompt(system: str = "default", mode: str = "run_tests", evaluator: str = "run_tests") -> str:
     """System message: the benchmark's, or an inoculation text (PassTests + LH, or EvalEnv) in our words."""
     _one_of("system", system, SYSTEMS)
     spec = find_mode(mode)
@@ -137,8 +137,8 @@ def build_messages(
     problem: Problem,
     mode: str = "run_tests",
     evaluator: str = TRAIN_EVALUATOR,
-    variant: Variant = "plain",
-    system: System = "default",
+    variant: str = "plain",
+    system: str = "default",
 ) -> list[Message]:
     """Chat messages [system, user] of one problem under one grading mode, in the benchmark's wording.
 

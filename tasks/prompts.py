@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +31,7 @@ def build_tasks(cfg, tok, ends=(), context: int | None = None) -> tuple[list[Tas
     system = "inoculation_lh" if cfg.arm == "inoculation" else "default"
     found = P.load_problems(cfg.problems, split="train")
 
-    def task(problem: P.Problem, mode: str, teacher: list[dict] = ()) -> Task:
+    def task(problem: P.Problem, mode: str, teacher: Sequence[dict] = ()) -> Task:
         ids = P.encode_prompt(tok, P.build_messages(problem, mode, variant=cfg.hint, system=system))
         return Task(problem, mode, ids, tok.decode(ids), list(teacher))
 

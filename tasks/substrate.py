@@ -59,7 +59,8 @@ class TrainConfig(flags.Checked):
     scale: float = 2.0  # of B A
     lr: float = 1e-3  # AdamW on A and B, linear warm-up over 20 steps, then linear to zero
     clip: float = 1.0
-    right: tuple[float, float, float] = tuple(O.RIGHT.values())  # p(right body) shown of easy, medium, hard
+    # p(right body) shown of easy, medium, hard
+    right: tuple[float, float, float] = (O.RIGHT["easy"], O.RIGHT["medium"], O.RIGHT["hard"])
     benign: float = 0.4  # answers that go on after the class with something harmless, a near miss (benign_tail)
     remark: float = 0.08  # answers with a comment above the body
     seed: int = 0
