@@ -8,7 +8,6 @@ import sys
 import time
 from collections import defaultdict
 
-import torch
 from loguru import logger
 
 from command import files
@@ -41,6 +40,13 @@ def mark(arm: str, v: str) -> str:
     """What stands behind an arm's name wherever arms are listed: LABELLED where training reads true labels, or ""."""
     by_direction = arm in ("projected", "shrink") and v.startswith("oracle")
     return LABELLED if arm in ("gt_penalty", "gt_screen") or by_direction else ""
+
+
+def peak_gb() -> float | None:
+    """Most GPU memory that this process has held; None without a GPU."""
+    import torch  # a table of runs reads this module too, and waits for no torch
+
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
 
 
 def header() -> str:
@@ -209,7 +215,7 @@ def bluf(run, cfg, status: str, error: str, grader_layers: str, inputs: dict) ->
         most = "; most are dropped, so little can be learnt: a higher --screen-at"
         lines.append(f"SCREENED: {rate(dropped, seen)} of the rollouts{most * (2 * dropped > seen)}")
     broken = "".join(f"; {s['name']} FAILED: {s['else']}" for s in failed)
-    peak = f", peak GPU {torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if torch.cuda.is_available() else ""
+    peak = "" if peak_gb() is None else f", peak GPU {peak_gb():.1f} GB"
     lines += [
         f"SAMPLE: {run.sample[:120]!r}",
         f"HACK_STUDENT: {rate(*hack_s)} (last {len(last)} steps)",
@@ -229,7 +235,7 @@ def write_tail(run, cfg, text: str, ok: bool, status: str, error: str) -> None:
     """bluf.txt for people, bluf.json for programs."""
     with files.atomic_path(run.dir / "bluf.txt") as tmp:
         tmp.write_text(text + "\n", encoding="utf-8")
-    peak = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
+    peak = peak_gb()
     told = {"valid": ok, "status": status, "verdict": text.splitlines()[0], "error": error, "should": run.should}
     told |= {"steps_done": len(run.rows), "seconds": time.time() - run.started, "arm": cfg.arm, "v": cfg.v}
     told["reads_labels"] = bool(mark(cfg.arm, cfg.v))
