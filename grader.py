@@ -24,7 +24,6 @@ Containment, its layers and its limits: sandbox/jail.py and docs/grader.md.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -44,7 +43,7 @@ import tyro
 from loguru import logger
 from tqdm import tqdm
 
-from command import errors, files, flags
+from command import errors, flags
 from sandbox import jail
 from sandbox.answers import extract_code as extract_code
 from sandbox.answers import read_answer
@@ -65,6 +64,7 @@ from sandbox.client import (
 from sandbox.process import GraderProcess as _Process
 from sandbox.process import Service
 from sandbox.process import serve as serve  # what the child of a GraderProcess runs
+from tasks.completions import Row, done_rows, read_rows
 from tasks.modes import MODES, Mode, find_mode
 from tasks.problems import COMPILE_REWARD, PASS_REWARD, load_problems
 
@@ -512,69 +512,6 @@ class Config(flags.Checked):
     accept_level: str | None = None  # run although layers are missing: landlock+seccomp+rlimits, ... or none
 
 
-@dataclass(frozen=True)
-class _Row:
-    problem: Any
-    completion: str
-    mode: str
-    evaluator: str
-
-    def key(self) -> dict[str, str | int]:
-        """What an output row repeats of its input row, so that a continued run cannot mix two inputs."""
-        digest = hashlib.sha256(self.completion.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        return {"problem_id": self.problem.id, "evaluator": self.evaluator, "completion_sha256": digest}
-
-
-def _read_rows(cfg: Config, problems: dict[str, Any]) -> list[_Row]:
-    """All completions, checked before anything runs; SystemExit names the file, the line and the mend."""
-    if not cfg.completions.is_file():
-        raise SystemExit(f"{cfg.completions}: no such file (--completions)")
-    rows = []
-    for number, row in files.read_jsonl(cfg.completions):
-        where = f"{cfg.completions}, line {number}"
-        for name in ("problem_id", "completion"):
-            if name not in row:
-                raise SystemExit(f"{where}: the field {name!r} is missing")
-        if str(row["problem_id"]) not in problems:
-            raise SystemExit(f"{where}: problem_id {row['problem_id']!r} stands not in {cfg.problems} (--problems)")
-        if not isinstance(row["completion"], str):
-            raise SystemExit(f"{where}: completion must be text, not {type(row['completion']).__name__}")
-        mode, evaluator = row.get("mode") or cfg.mode, row.get("evaluator") or cfg.evaluator
-        try:
-            find_mode(mode)
-        except (ValueError, FileNotFoundError) as error:
-            raise SystemExit(f"{where}: {error}") from None
-        if not isinstance(evaluator, str) or not evaluator.isidentifier():
-            raise SystemExit(f"{where}: evaluator {evaluator!r} is no Python name")
-        rows.append(_Row(problems[str(row["problem_id"])], row["completion"], mode, evaluator))
-    if not rows:
-        raise SystemExit(f"{cfg.completions}: no completions in the file (--completions)")
-    return rows
-
-
-def _done_rows(cfg: Config, rows: list[_Row]) -> list[dict]:
-    """Rows that an interrupted run left in --out; a torn last line is cut off, another input is refused."""
-    if not cfg.out.exists():
-        return []
-    data = cfg.out.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    done = []
-    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
-        where = f"{cfg.out}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError:
-            raise SystemExit(f"{where}: no JSON; remove the file or choose another --out") from None
-        wanted = rows[number - 1].key() | {"mode": rows[number - 1].mode} if number <= len(rows) else {"": ""}
-        if any(row.get(k) != v for k, v in wanted.items()):
-            raise SystemExit(f"{where}: is the grade of another completion; remove the file or choose another --out")
-        done.append(row)
-    if len(whole) < len(data):
-        with open(cfg.out, "r+b") as file:
-            file.truncate(len(whole))
-    return done
-
-
 def _summary(grades: list[dict], layers: str) -> str:
     """Counts by mode and label, rates as n/d."""
     lines = [f"{'mode':<14}{'n':>7}" + "".join(f"{label:>17}" for label in LABELS) + f"{'reward':>9}"]
@@ -604,10 +541,10 @@ def main(cfg: Config) -> None:
     """Grade cfg.completions into cfg.out, in order; a summary table comes last."""
     try:
         problems = {str(p.id): p for p in load_problems(cfg.problems, difficulties=("easy", "medium", "hard"))}
-        rows = _read_rows(cfg, problems)
+        rows = read_rows(cfg, problems)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from None
-    done = _done_rows(cfg, rows)
+    done = done_rows(cfg, rows)
     try:
         grader = Grader(
             cfg.workers, cpu_limit_s=cfg.cpu_limit_s, memory_mb=cfg.memory_mb, accept_level=cfg.accept_level
@@ -624,7 +561,7 @@ def main(cfg: Config) -> None:
         cfg.out.parent.mkdir(parents=True, exist_ok=True)
         grades = list(done)
         # a window of submissions keeps memory flat on long files and the output in order
-        waiting: deque[tuple[_Row, Future[Grade]]] = deque()
+        waiting: deque[tuple[Row, Future[Grade]]] = deque()
         todo = iter(rows[len(done) :])
         bar = tqdm(total=len(rows), initial=len(done), disable=not sys.stderr.isatty(), unit="rollout")
         with open(cfg.out, "a", encoding="utf-8") as file, bar, _told_where_it_stopped(grades, len(rows)):

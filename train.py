@@ -518,10 +518,8 @@ class Trainer:
         prompts, budget = [t.prompt_ids for t in tasks], self.policy.sampling_gb
         with merged(self.basis):
             out = sample(self.model, prompts, n, how, on_finish=ended, memory_gb=budget)
-        return [
-            Rollout("student" if train else "eval", tasks[i // n], s.ids, text[i], grading=grades[told(i)])
-            for i, s in enumerate(out)
-        ]
+        source: Literal["student", "eval"] = "student" if train else "eval"
+        return [Rollout(source, tasks[i // n], s.ids, text[i], grading=grades[told(i)]) for i, s in enumerate(out)]
 
     def advantages_of(self, groups: list[list[Rollout]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rewards (P, G), which count (P, G), advantages (P, G), which groups are flat (P,), once all are graded."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from command import files
-from runs import pack_runs, unpack_runs
+from study.archive import pack_runs, unpack_runs
 from study.arms import Study, load_study
 from study.figures import study_plots
 from study.notes import pairing

@@ -20,6 +20,7 @@ import train
 from command import errors, files, flags
 from command.resume import input_hashes, stored_config
 from study import drift, look, results, runner
+from study.archive import pack_runs
 from study.read import read_run
 from study.spec import Cell
 from tasks.problems import load_problems
@@ -219,7 +220,7 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
         "read": lambda: read_run(d), "results": lambda: results.read_line(d),
         "rollouts": lambda: list(look.read_rollouts(d)), "drift": lambda: drift.main(drift.Config(tmp_path / "s")),
         "runner": lambda: runner.find_runs(d.parent, cell),
-        "archive": lambda: runs.pack_runs(d.parent, tmp_path / "a.tar.xz"),
+        "archive": lambda: pack_runs(d.parent, tmp_path / "a.tar.xz"),
     }  # fmt: skip
     named = 0
     for name, read in readers.items():

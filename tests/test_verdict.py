@@ -11,9 +11,8 @@ import pytest
 from adversarial import UNSOUND_STUDIES
 from worlds import MADE_UP, SEEDS, TRUTH, decided, world, write_run
 
-import runs
 from study import __main__ as cli
-from study import arms, notes, report, rule, runner, verdict
+from study import archive, arms, notes, report, rule, runner, verdict
 from study.registered import RULE
 from study.spec import Spec, plan
 
@@ -176,7 +175,7 @@ def test_an_archive_of_runs_is_the_same_bytes_twice_and_names_no_folder_of_the_m
     first = (to / "runs.tar.xz").read_bytes()
     for f in (path / "runs").glob("*/*.json"):
         f.touch()
-    runs.pack_runs(path / "runs", to / "runs.tar.xz")
+    archive.pack_runs(path / "runs", to / "runs.tar.xz")
     assert (to / "runs.tar.xz").read_bytes() == first
     plain = lzma.decompress(first)
     assert str(tmp_path).encode() not in plain and b"out/studies/organism/runs" in plain
@@ -190,8 +189,8 @@ def test_publishing_a_study_that_lost_runs_keeps_the_tables_that_tell_of_them(tm
     with pytest.raises(ValueError, match=f"tells of 1 runs that .* lacks, {gone.name}"):
         report.publish(path, to)
     assert {f.name: f.read_bytes() for f in to.iterdir()} == before
-    assert runs.unpack_runs(to / "runs.tar.xz", path / "runs") == 1 and gone.is_dir()
-    assert runs.unpack_runs(to / "runs.tar.xz", path / "runs") == 0
+    assert archive.unpack_runs(to / "runs.tar.xz", path / "runs") == 1 and gone.is_dir()
+    assert archive.unpack_runs(to / "runs.tar.xz", path / "runs") == 0
     report.publish(path, to)
 
 
@@ -199,7 +198,7 @@ def test_publishing_a_study_that_lost_runs_keeps_the_tables_that_tell_of_them(tm
 def test_an_archive_that_is_cut_or_holds_other_files_writes_nothing(tmp_path, spoil):
     write_run(tmp_path / "runs", "vanilla", 301, 0.2, 0.4)
     bad = tmp_path / "runs.tar.xz"
-    runs.pack_runs(tmp_path / "runs", bad)
+    archive.pack_runs(tmp_path / "runs", bad)
     if spoil in ("cut", "text"):
         bad.write_bytes(bad.read_bytes()[:-40] if spoil == "cut" else b"no archive")
     else:
@@ -210,7 +209,7 @@ def test_an_archive_that_is_cut_or_holds_other_files_writes_nothing(tmp_path, sp
                 member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
             tar.addfile(member)
     with pytest.raises(ValueError, match="runs.tar.xz"):
-        runs.unpack_runs(bad, tmp_path / "new")
+        archive.unpack_runs(bad, tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == [] and not (tmp_path / "config.json").exists()
 
 
