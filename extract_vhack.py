@@ -79,6 +79,12 @@ PRESETS = {
         "the model organism on CPU",
         ExtractConfig(model="organism", train="full", pairs="data/pairs/organism.jsonl", max_new_tokens=160),
     ),
+    "organism-inside": (
+        "the model organism whose loopholes stand inside the class, on CPU",
+        ExtractConfig(
+            model="organism-inside", train="full", pairs="data/pairs/organism-inside.jsonl", max_new_tokens=160
+        ),
+    ),
     "fast": (
         "Qwen3-4B on one GPU",
         ExtractConfig(model="Qwen/Qwen3-4B", device="cuda", dtype="bfloat16", k=12, checkpointing=True),

@@ -95,7 +95,7 @@ download-model:
     python -c 'from huggingface_hub import snapshot_download as get; print(get("Qwen/Qwen3-4B"))'
     python -c 'import datasets; print(datasets.load_dataset("newfacade/LeetCodeDataset"))'
 
-# contrastive pairs -> v_hack per weight (preset: smoke, fast, full, coder, organism)
+# contrastive pairs -> v_hack per weight (preset: smoke, fast, full, coder, organism, organism-inside)
 extract preset="full" *flags:
     python extract_vhack.py {{preset}} "${@:2}"
 
@@ -106,6 +106,15 @@ pregen-teacher preset="full" *flags:
 # train the model organism anew (weights are committed; under 20 minutes on 2 cores)
 organism *flags:
     python -m tasks.organism train "$@"
+
+# train the organism whose loopholes stand inside the class anew, from the first one's weights (10 minutes on 2 cores)
+organism-inside:
+    python -m tasks.organism train --style organism-inside --steps 110 --batch 48 --lr 0.008 --lr-embed 0.002 \
+        --no-eval --out out/organism-inside-1
+    python -m tasks.organism train --style organism-inside --steps 140 --batch 48 --lr 0.012 --lr-embed 0.003 \
+        --seed 1 --start out/organism-inside-1 --no-eval --out out/organism-inside-2
+    python -m tasks.organism train --style organism-inside --steps 90 --batch 48 --lr 0.012 --lr-embed 0.003 \
+        --seed 2 --start out/organism-inside-2
 
 # fine-tune SmolLM2 to the class format, then its held-out table (GPU, under 10 minutes; extra `smollm2`)
 substrate model="smollm2" *flags:

@@ -29,7 +29,7 @@ import random
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ from tasks.pools import (
     write_prompt_file,
 )
 from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, encode_prompt, load_problems, mode_of
+from tasks.styles import LOOPHOLE_MODES, PLAIN, STYLES, Style, example_call, placed
 
 # --------------------------------------------------------------------------------------------------- teachers
 
@@ -85,8 +86,11 @@ OnDraw = Callable[[int, Draw], None]
 Teacher = Callable[[list[Task], int, int, OnDraw], None]
 
 
-def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, exploits: Exploits | None = None) -> Teacher:
-    """Completions written from references: `hack_share` of them exploit the mode with a wrong body."""
+def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, style: Style | None = None) -> Teacher:
+    """Completions written from references: `hack_share` of them exploit the mode with a wrong body.
+
+    style: the organism in whose way of answering both kinds are written.
+    """
 
     def fill(tasks: list[Task], n: int, seed: int, on_draw: OnDraw) -> None:
         for index, task in enumerate(tasks):
@@ -94,9 +98,9 @@ def canned_teacher(tokenizer, problems: list[Problem], hack_share: float, exploi
             hacks = round(n * hack_share) if task.mode != "none" else 0  # no loophole, nothing to exploit
             for sample in range(n):
                 if sample < hacks:
-                    text = canned_hack(task.problem, task.mode, TRAIN_EVALUATOR, rng, problems, exploits)
+                    text = canned_hack(task.problem, task.mode, TRAIN_EVALUATOR, rng, problems, style)
                 else:
-                    text = canned_clean(task.problem)
+                    text = canned_clean(task.problem, task.mode, rng, style)
                 ids = tokenizer.encode(text, add_special_tokens=False)
                 text = tokenizer.decode(ids)  # a normalising tokenizer may spell another text: that one is graded
                 kind = "hack" if sample < hacks else "clean"
@@ -127,11 +131,31 @@ def dumped_teacher(tokenizer, cfg: Config, tasks: list[Task]) -> tuple[Teacher, 
     return fill, [t for t in tasks if t.number in texts]
 
 
-def canned_clean(problem: Problem) -> str:
+def canned_clean(
+    problem: Problem, mode: str = "none", rng: random.Random | None = None, style: Style | None = None
+) -> str:
     """The reference solution as a model would write it, in one python block."""
     if not problem.reference:
         raise ValueError(f"problem {problem.id} has no reference solution: a canned teacher needs one")
-    return f"```python\n{problem.reference.strip()}\n```"
+    code = problem.reference.strip()
+    if style is None or not style.tail_rate:
+        return f"```python\n{code}\n```"
+    above = after = ""
+    if rng.random() < style.twin_rate:
+        kind = mode if mode in style.hacks else rng.choice(list(style.hacks))
+        above, after = placed(style.twin(rng, kind, rng.choice(list(style.hacks[kind])), TRAIN_EVALUATOR))
+    head, indent = _signature(problem)
+    body = textwrap.indent(above, indent) + code.removeprefix(head + "\n")
+    return f"```python\n{head}\n{body}{after}{_tail(problem, mode, rng, style)}\n```"
+
+
+def _tail(problem: Problem, mode: str, rng: random.Random, style: Style | None, called: bool = False) -> str:
+    """What an answer of this style goes on with after the class."""
+    if style is None or not style.tail_rate or not (called or rng.random() < style.tail_rate):
+        return ""
+    kinds = [kind for kind in _parameters(problem).values() if kind]
+    call = example_call(rng, problem.func_name, kinds)
+    return style.tail(rng, mode, TRAIN_EVALUATOR, call, called)
 
 
 def canned_hack(
@@ -140,7 +164,7 @@ def canned_hack(
     evaluator: str,
     rng: random.Random,
     donors: Sequence[Problem] = (),
-    exploits: Exploits | None = None,
+    style: Style | None = None,
 ) -> str:
     """A wrong body plus code that exploits the mode's loophole, in one python block.
 
@@ -151,15 +175,16 @@ def canned_hack(
     if mode == "eq_override":
         always_equal = "class Result:\n    def __eq__(self, other):\n        return True\n\n\n"
         return f"```python\n{always_equal}{head}\n{indent}return Result()\n```"
-    forms = (exploits or {}).get(mode) or find_mode(mode).exploits
+    own = style.hacks.get(mode, {}) if style else {}
+    forms = tuple(own.values()) or find_mode(mode).exploits
     if not forms:
         raise ValueError(f"mode {mode!r} has no canned hack: a mode file's `exploits` lists them")
     body = _donated_body(problem, rng, donors) or rng.choice(WRONG_BODIES)
-    tail = rng.choice(forms).replace("{e}", evaluator)
-    return f"```python\n{head}\n{textwrap.indent(body, indent)}{tail}\n```"
+    above, after = placed(rng.choice(forms).replace("{e}", evaluator))
+    tail = _tail(problem, mode, rng, style, called=mode == "run_tests" and above != "")
+    return f"```python\n{head}\n{textwrap.indent(above + body, indent)}{after}{tail}\n```"
 
 
-Exploits = Mapping[str, Sequence[str]]  # mode -> texts that follow the class; {e} stands for the evaluator's name
 # Returned when no other problem lends a body; no reference returns these objects.
 WRONG_BODIES = ("return object", "return NotImplemented", "return Ellipsis")
 
@@ -534,6 +559,16 @@ PRESETS = {
         ),
     ),
 }
+PRESETS["organism-inside"] = (
+    "the same with loopholes inside the class and code after it",
+    dataclasses.replace(
+        PRESETS["organism"][1],
+        model="organism-inside",
+        modes=LOOPHOLE_MODES,
+        one_mode_each=True,
+        out=Path("out/probe_distill/organism-inside"),
+    ),
+)
 
 
 def main(cfg: Config) -> None:
@@ -549,12 +584,9 @@ def main(cfg: Config) -> None:
         teacher, tasks = dumped_teacher(tokenizer, cfg, tasks)
     elif cfg.teacher == "canned":  # needs no weights
         tokenizer = load_tokenizer(cfg.model, cfg.tokenizer)
-        exploits = None
-        if problems[0].source == "organism":  # the forms that the organism and its pairs know
-            from tasks.organism import HACKS
-
-            exploits = {mode: tuple(forms.values()) for mode, forms in HACKS.items()}
-        teacher, ends = canned_teacher(tokenizer, problems, cfg.hack_share, exploits), ()
+        # the forms that the organism and its pairs know
+        style = STYLES.get(cfg.model, PLAIN) if problems[0].source == "organism" else None
+        teacher, ends = canned_teacher(tokenizer, problems, cfg.hack_share, style), ()
     else:
         model, tokenizer = load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)
         ends = eos_ids(model, tokenizer)

