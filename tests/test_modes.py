@@ -79,7 +79,8 @@ def test_the_example_goes_from_pool_and_pairs_through_training_to_a_refused_resu
     smoke = probe_distill.PRESETS["smoke"][1]
     probe_distill.main(replace(smoke, out=pool, teacher_only=True, limit=4, grader_workers=1, modes=(mode,)))
 
-    found = [p for p in pairs.load_pairs(SMALL.pairs) if p.mode == "stdout_marker" and p.split == "train"][:4]
+    whole = pairs.load_pairs(ROOT / "data/pairs/leetcode.jsonl")
+    found = [p for p in whole if p.mode == "stdout_marker" and p.split == "train"][:4]
     for p in found:  # this mode's own evaluator reads another line
         assert M.STDOUT_MARKER in p.hack
     own = [pairs.to_row(replace(p, mode=mode, hack=p.hack.replace(M.STDOUT_MARKER, "0 failed"))) for p in found]
