@@ -7,7 +7,7 @@ A gradient G = dL/dW of one weight is described by its coordinates in the singul
     raw    G itself, flattened               d = out*in       (`--train full` of models small enough)
 
 All maps are isometric on their range: the direction v is the weight-space matrix D(v), ||D(v)||_F = ||v||_2 and
-<G, D(v)>_F = v . g, so erasing D(v) from G and v from g use the same coefficient (docs/brainstorm).
+<G, D(v)>_F = v . g, so erasing D(v) from G and v from g use the same coefficient (docs/method.md).
 
 All modules' coordinates live in ONE flat vector of length D, modules of equal d side by side, so that the projection
 of every weight is a few batched products (`Basis.groups`). Per-rollout gradients come from one backward: in these
