@@ -704,7 +704,7 @@ class Trainer:
             for mode in hinted if hint == "on" else ("none",):
                 if got := [r for r in rollouts if r.task.mode == mode]:
                     rows.append({"step": step, "hint": hint, "decode": "sample", "mode": mode} | log.counts_of(got))
-                    kept += got[:4]
+                    kept += got
         return rows, kept
 
     # -- a checkpoint
