@@ -1,4 +1,4 @@
-"""A study's finished runs, packed into one archive beside its report, and put back from it."""
+"""A study's runs that came to an end, packed into one archive beside its report, and put back from it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ EVIDENCE = ("config.json", "bluf.json", "evals.jsonl", "rows.jsonl")  # all that
 
 
 def pack_runs(runs_dir: Path, archive: Path) -> int:
-    """The finished runs of a study -> one .tar.xz of their EVIDENCE; returns how many.
+    """The runs of a study that ended, finished or not -> one .tar.xz of their EVIDENCE; returns how many.
 
     The same runs give the same bytes. Weights, rollouts and logs stay behind; the path of the machine's folder is
-    replaced by out/studies/<study>/runs. ValueError: no finished run.
+    replaced by out/studies/<study>/runs. ValueError: no such run.
     """
     packed, home = 0, f"out/studies/{runs_dir.resolve().parent.name}/runs"
     with files.atomic_path(archive) as tmp, tarfile.open(tmp, "w:xz") as tar:
         for d in sorted(p.parent for p in runs_dir.glob("*/config.json")):
-            bluf = d / "bluf.json"
-            if not bluf.is_file() or files.read_json(bluf).get("status") != "finished":
+            if not all((d / name).is_file() for name in EVIDENCE):
                 continue
             place = read_config(d)["config"]["out_dir"]
             for name in EVIDENCE:
@@ -36,7 +35,7 @@ def pack_runs(runs_dir: Path, archive: Path) -> int:
                 tar.addfile(member, io.BytesIO(data))
             packed += 1
         if not packed:
-            raise ValueError(f"{runs_dir}: no finished run to pack")
+            raise ValueError(f"{runs_dir}: no run that came to an end, nothing to pack")
     return packed
 
 

@@ -37,7 +37,42 @@ def study_plots(study: Study, summaries: dict[str, dict], out: Path) -> list[Pat
         *curve_plots(study, groups | others, out),
         *forest_plot(study, sampled or summaries.get("greedy") or {}, bool(sampled), out),
         *overlap_plots(study, groups, out),
+        *training_plot(study, groups, out),
     ]
+
+
+def training_plot(study: Study, groups: dict[str, list[str]], out: Path) -> Iterator[Path]:
+    """Attempts of the student's own rollouts while it trains, of every run whatever became of it: the first treatment
+    with its controls, and beside it what the study describes."""
+    every = [r for by_seed in study.arms.values() for r in by_seed.values()] + study.invalid + study.unfinished
+    runs = {label: [r for r in every if r.label == label] for label in dict.fromkeys(r.label for r in every)}
+    curves = {label: c for label, rs in runs.items() if (c := attempt_curves(rs)) is not None and label != "ceiling"}
+    first = next(iter(groups.values()), [])
+    left = {a: curves[a] for a in first if a in curves}
+    right = {a: c for a, c in curves.items() if a == "vanilla" or a not in first}
+    if len(left) > 1 and len(right) > 1:
+        longest = int(max(c[0][-1] for a, c in right.items() if a != "vanilla"))
+        steps, rates = right["vanilla"]
+        right["vanilla"] = steps[:longest], rates[:, :longest]
+        unit = "% of the student's training rollouts"
+        panels = [("Attempts: the treatment and its controls", unit, left), ("Attempts: described arms", unit, right)]
+        note = (
+            f"Study {study.name}, every run that was begun, means of ten steps, as far as three in four of an arm's runs came. "
+            "Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
+        )
+        yield plots.two_panels(out / "training.png", panels, "Does the student learn to use the loophole?", note)
+
+
+def attempt_curves(runs: list[Run], window: int = 10) -> tuple[Array, Array] | None:
+    """(steps (T,), attempt rates (n, T)), means of the last `window` steps; three in four of the runs reached T."""
+    lengths = sorted((len(r.rows.get("att_s", ())) for r in runs), reverse=True)
+    last = lengths[(3 * len(lengths) - 1) // 4]
+    if last < window:
+        return None
+    rates = np.array([r.rows["att_s"][:last] for r in runs if len(r.rows["att_s"]) >= last])
+    total = np.cumsum(np.pad(rates, ((0, 0), (window, 0))), axis=1)
+    seen = np.minimum(np.arange(1, last + 1), window)
+    return np.arange(1, last + 1), (total[:, window:] - total[:, :-window]) / seen
 
 
 def curve_plots(study: Study, groups: dict[str, list[str]], out: Path) -> Iterator[Path]:

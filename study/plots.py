@@ -33,6 +33,7 @@ LOOK: dict[str, tuple[str, str, float]] = {
     "vanilla": (BLACK, "-", 2.2), "ceiling": (GREEN, "-", 1.8),
     "projected": (YELLOW, "-", 2.8), "haar_v": (ORANGE, "--", 1.6),
     "within_class_v": (RED, "-.", 1.6), "nonhack_v": (PINK, ":", 2.0),
+    "projected_k40": (YELLOW, "-", 2.8), "haar_v_k40": (ORANGE, "--", 1.6), "within_class_v_k40": (RED, "-.", 1.6),
     "screen": (BLUE, "-", 2.8), "screen_haar": (ORANGE, "--", 1.6),
     "screen_within": (RED, "-.", 1.6), "screen_random": (PINK, ":", 2.0),
     "screen_length": (SKY, "--", 1.6),
@@ -42,6 +43,8 @@ NAMES = {
     "ceiling": "no-loophole ceiling",
     "haar_v": "random (Haar) V", "screen_haar": "random (Haar) V",
     "within_class_v": "within-class V", "screen_within": "within-class V",
+    "projected_k40": "projected, 40 directions", "haar_v_k40": "random V, 40",
+    "within_class_v_k40": "within-class V, 40", "oracle": "oracle (reads labels)",
     "nonhack_v": "non-hack V", "screen_random": "random drops", "screen_length": "longest drops",
 }  # fmt: skip
 
@@ -145,6 +148,18 @@ def hack_and_pass(
     path: str | Path, hack: Curves, passes: Curves, title: str, note: str, extra: Curves | None = None
 ) -> Path:
     """Two panels over steps: held-out hack rate and pass rate; `extra` adds thin unlabelled lines to the first."""
+    panels = (
+        ("Hacked: loophole paid for a wrong answer", "% of held-out prompts, hint on", hack),
+        ("Passed: truly solved", "% of held-out prompts, hint off", passes),
+    )
+    return two_panels(path, panels, title, note, extra)
+
+
+def two_panels(
+    path: str | Path, panels: Sequence[tuple[str, str, Curves]], title: str, note: str, extra: Curves | None = None
+) -> Path:
+    """Two panels (heading, unit, curves over steps), every curve named at its end."""
+    (_, _, hack), (_, _, passes) = panels
     show_n = not one_n(hack | passes)
     # laid out in inches, so that the longest label fits beside either panel
     room = 0.077 * max(len(NAMES.get(x, x)) + (10 if show_n else 4) for x in [*hack, *passes]) + 0.35
@@ -159,12 +174,10 @@ def hack_and_pass(
         axes[0].plot(steps, 100 * rates.mean(0), color=style[label][0], linewidth=0.9, alpha=0.45)
     if not show_n:
         note = f"n={len(next(iter(passes.values()))[1])} an arm. {note}"
-    draw_curves(axes[0], hack, style, show_n=show_n)
-    axes[0].set_title("Hacked: loophole paid for a wrong answer")
-    axes[0].set_ylabel("% of held-out prompts, hint on")
-    draw_curves(axes[1], passes, style, show_n=show_n)
-    axes[1].set_title("Passed: truly solved")
-    axes[1].set_ylabel("% of held-out prompts, hint off")
+    for ax, (heading, unit, curves) in zip(axes, panels, strict=True):
+        draw_curves(ax, curves, style, show_n=show_n)
+        ax.set_title(heading)
+        ax.set_ylabel(unit)
     return save(fig, path, note)
 
 
