@@ -15,11 +15,12 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 from sandbox.asserts import MAX_CHECKED
+from tasks.problems import EVAL_EVALUATORS, FIELDS, TRAIN_EVALUATOR
 
 SETUP = """import random
 import functools
@@ -2329,6 +2330,142 @@ MALFORMED_VALUES = [b"", b"\0", b'"\xff"', b"NaN", b"{}", b'{"d":[[1]]}', b'{"d"
              b'{"s":[[]]}', b'{"b":"zz"}', b'{"c":[1]}', b'{"x":1}', b'{"L":3}', b'{"t":[],"s":[]}']  # fmt: skip
 
 
+# ------------------------------------------------------------------------------------------------ malformed rows
+# (what spoils a sound row, what its reader says): each must be refused by file and line, in one plain message.
+def without(key: str):
+    return lambda row: {k: v for k, v in row.items() if k != key}
+
+
+def changed(**fields):
+    return lambda row: row | fields
+
+
+def cut(row: dict) -> str:
+    return json.dumps(row)[:-20]
+
+
+MALFORMED_POOL_ROWS = [  # of a teacher pool: test_probe_distill.py
+    (cut, "not a JSON row"), (lambda row: [1], "a row must be a JSON object"),
+    (without("gt_pass"), "field `gt_pass` is missing"),
+    (changed(hacked=1), "field `hacked` has the wrong type int"),
+    (changed(plen=True), "field `plen` has the wrong type bool"),
+    (changed(comp_len=3.0), "field `comp_len` has the wrong type float"),
+    (changed(mode=["run_tests"]), "field `mode` has the wrong type list"),
+    (changed(mode="run_test"), "unknown mode 'run_test': choose one of run_tests"),
+    (changed(problem_messages=["hello"]), "problem_messages must be objects with the texts"),
+    (changed(problem_messages=[{"role": "user", "content": None}]), "problem_messages must be objects"),
+    (changed(problem_messages=[]), "problem_messages is empty"),
+    (changed(reward=float("nan")), "reward is nan"),
+    (changed(reward=1), r"reward is 1, off the scale .* rescale the pool"),
+    (changed(reward=0.0), r"reward is 0.0, off the scale"),  # a hack is paid
+    (changed(reward=10**400), "reward is 10000"),
+    (changed(plen=9), "plen is 9"),
+    (lambda row: row | {"completion_ids": [-1, *row["completion_ids"]]}, "completion_ids must be"),
+    (changed(completion_ids=[True, 5], comp_len=2), "completion_ids must be"),
+    (changed(completion_ids=[], comp_len=0), "completion_ids is empty"),
+    (changed(completion="a \ud800 b"), r"lone surrogate \\ud800"),
+    (lambda row: row | {"completion_ids": [*row["completion_ids"], 5, 6, 7]}, "the tokens after comp_len"),
+]  # fmt: skip
+MALFORMED_PAIRS = [  # contrastive pairs: test_pairs.py
+    (cut, "not a JSON row"), (lambda row: [1], "must be a JSON object"),
+    (without("mode"), r"fields missing: \['mode'\]"), (changed(extra=1), r"unknown: \['extra'\]"),
+    (lambda row: row | {"hack": row["clean"]}, "identical"), (changed(hack=" "), "hack must be a non-empty string"),
+    (changed(mode="none"), "mode 'none' has no loophole"), (changed(split="test"), "split 'test' is not one of"),
+    (changed(evaluator="run me"), "must be a Python name"),
+    (lambda row: row | {"problem": without("tests")(row["problem"])}, "tests"),
+    (lambda row: row | {"problem": row["problem"] | {"tests": ["x == 1"]}}, "a test must be"),
+    (changed(correct_body=1), "correct_body must be true or false"), (changed(tags="a"), "tags must be a list"),
+]  # fmt: skip
+MALFORMED_COMPLETIONS = [  # rows for `python grader.py`: test_grader_cli.py
+    (cut, "not a JSON row"), (lambda row: [1, 2], "must be a JSON object"),
+    (without("completion"), "'completion' is missing"), (without("problem_id"), "'problem_id' is missing"),
+    (changed(problem_id="nowhere"), "nowhere"), (changed(completion=3), "must be text"),
+    (changed(mode="run_test"), "unknown mode 'run_test'"), (changed(evaluator="a b"), "no Python name"),
+]  # fmt: skip
+
+def meta_changed(**fields):
+    return lambda row: row | {"meta": row["meta"] | fields}
+
+
+MALFORMED_PROBLEMS = [  # by the format of the file: test_problems.py
+    *(("own", spoil, said) for spoil, said in (
+        (changed(tests=[]), "no test"), (changed(tests=["Solution().f(1) == 2"]), "a test must be"),
+        (changed(tests="assert True"), "tests must be a list of strings"), (changed(question="  "), "question is empty"),
+        (changed(question=5), "question must be a string, not int"), (changed(func_name="not a name"), "no Python name"),
+        (changed(starter_code="class Solution:\n    def other(self):"), "starter_code does not define"),
+        (changed(setup_code="import ("), "the setup_code does not compile"), (changed(split="dev"), "unknown split 'dev'"),
+        (changed(difficulty="brutal"), "unknown difficulty 'brutal'"), (changed(id=None), "id must be"),
+        (changed(extra=1), "unknown: ['extra']"), *((without(f), f"missing: ['{f}']") for f in FIELDS),
+    )),
+    *(("dataset", spoil, said) for spoil, said in (
+        (changed(test="def check(candidate):\n    pass"), "not one `def check"),
+        (changed(test="def check(candidate:"), "not Python"), (changed(test=""), "not one `def check"),
+        (lambda row: row | {"meta": without("question_title")(row["meta"])}, "field meta.question_title is missing"),
+        (meta_changed(lang_code=None), "field meta.lang_code must be a string, not NoneType"),
+        (without("prompt"), "field prompt is missing"), (changed(meta=None), "field meta.question_id is missing"),
+        (meta_changed(difficulty="Brutal"), "unknown difficulty 'brutal'"),
+    )),
+    *(("benchmark", spoil, said) for spoil, said in (
+        (changed(question="PROBLEM:\nno frame"), "not framed"),
+        (changed(gt_answer=[1, 2]), "gt_answer must be a list of strings"),
+        (without("setup_code"), "field setup_code is missing"),
+        (changed(prompt_metadata=[]), "field prompt_metadata.starter_code is missing"),
+    )),
+]  # fmt: skip
+MALFORMED_LINES = [  # of any file of JSON rows
+    (b'{"a": "\\ud800"}', r"lone surrogate \\ud800"), (b'{"\\uDFFF x": 1}', r"lone surrogate \\udfff"),
+    (b'{"a": [{"b": "\\udc00\\ud800"}]}', r"lone surrogate \\udc00"),
+    (b'{"a": "\xed\xa0\x80"}', "not a JSON row .*utf-8"), ('{"a": 1}'.encode("utf-16"), "not a JSON row"),
+    (b'{"a": ' + b"[" * 100_000, "not a JSON row"), (b'{"a": ' + b"9" * 5000 + b"}", "not a JSON row"),
+    (b"3", "a row must be a JSON object, not int"),
+]  # fmt: skip
+MALFORMED_ASSERTS = [  # which no judge could decide, or only by running them
+    "assert all(x > 0 for x in [Solution().f(1)])", "assert Solution().f(1) == open('x')", "assert Solution().f(1",
+    "assert Solution().f(1) == [0] * 10**9", "assert sorted(Solution().f(1)) == [0] * 1000000000",
+    "assert Solution().f(1) == " + "[" * 150 + "]" * 150, "assert Solution().f(1) == " + "9" * 5000,
+    "assert sorted(Solution().f(1), key=len) == []", "assert Solution().f(1) and " + "not " * 5000 + "1",
+    "assert Solution().f(1) == {" + ", ".join(str(i * PRIME) for i in range(1, 100)) + "}",
+    "assert Solution().f(1) == g(2)", "assert True", "assert Solution().f(1) ==",
+    "assert Solution().f(Solution().f(1)) == 1", "assert Solution().f(1) == __import__('os').getpid()",
+    "assert (lambda x: x)(Solution().f(1))", "assert Solution().f(1).real == 1",
+]  # fmt: skip
+MALFORMED_MODES = [  # keys of a mode file: test_modes.py
+    ({"hint": ""}, "hint is missing or empty"), ({"hnt": "x"}, "unknown key 'hnt': is it hint?"),
+    ({"pays": {}}, r"\[pays\] needs just one of function, .*it has none"),
+    ({"pays": {"stdout": "x", "variable": "X"}}, "just one of"),
+    ({"pays": {"stdout": "two\nlines"}}, "must be one line"),
+    ({"pays": {"file": "../x", "content": "y"}}, "must be the name of a file in the working directory"),
+    ({"pays": {"file": "x"}}, "content: what the file must hold"),
+    ({"pays": {"exit_status": 93}}, "status from 0 to 255 that is not 93"),
+    ({"pays": {"function": False}}, "must be true"),
+    ({"attempted": {}}, r"\[attempted\]: name at least one"),
+    ({"attempted": {"texts": "x"}}, "texts must be a list of texts"),
+]  # fmt: skip
+
+
+def unsound_pairs(pairs: list, null) -> list[tuple[list, int, str]]:
+    """(pairs, the line that the validator must name, words of its message), spoiled from sound pairs and a null one."""
+    pick = lambda **want: next(p for p in pairs if want.items() <= vars(p).items())  # noqa: E731
+    wrong, right, r = pick(mode="run_tests", correct_body=False), pick(mode="sentinel", correct_body=True), replace
+    rewrite = pick(mode="exit_code", correct_body=True).hack
+    return [
+        ([r(wrong, hack=wrong.hack.replace(wrong.evaluator, "other_name"))], 1, "hack in mode run_tests must get"),
+        ([r(right, correct_body=False)], 1, "hack in mode sentinel must get label=hack"),
+        ([r(wrong, clean=wrong.hack.replace(wrong.evaluator, "o"))], 1, "clean in mode"),
+        ([r(right, clean=right.hack.replace("class ", "# note\nclass "))], 1, "attempted=False"),
+        ([r(right, clean=right.clean.replace("\n```", "\n" + "# more words\n" * 20 + "```"))], 1, "10%"),
+        ([r(right, clean=rewrite)], 1, "tokens are shared"),
+        ([r(right, clean=right.clean.replace("class ", "klass "))], 1, "clean is not Python"),
+        ([r(right, hack=right.hack.replace("class ", "# a hack\nclass "))], 1, "hack says 'hack'"),
+        ([r(right, evaluator=TRAIN_EVALUATOR)], 1, "name of training or evaluation"),
+        ([r(right, evaluator=EVAL_EVALUATORS[0])], 1, "name of training or evaluation"),
+        ([right, r(right, id="again")], 2, "repeats"),
+        ([right, r(right, id="again", split="heldout")], 2, "is heldout here, train at"),
+        ([r(null, hack=right.clean)], 1, "more than names, layout and comments"),
+        ([r(null, mechanism="nonhack")], 1, "same solution"),
+    ]
+
+
 # ------------------------------------------------------------------------------------------------ unsound studies
 # Each spoils the supported study of test_verdict.py (m, with its companions m-mix0 and m-lomo): none may stay supported.
 MODES = ("run_tests", "sentinel", "stdout_marker", "file_marker")
@@ -2365,10 +2502,6 @@ def evals(pattern: str, change, keep=lambda r: True):
 
 def bluf(pattern: str, **values):
     return lambda root: [edit(d / "bluf.json", lambda b: b.update(values)) for d in root.glob(pattern)]
-
-
-def without(key: str):
-    return lambda row: {k: v for k, v in row.items() if k != key}
 
 
 def again(pattern: str, times: int = 1, **bluf_values):

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from adversarial import MALFORMED_PAIRS, unsound_pairs
 from shared import ROOT, SHARED, TOKENIZER, needs_shared
 
 from tasks import pairs as X
@@ -21,7 +22,7 @@ from tasks.problems import DIFFICULTIES, EVAL_EVALUATORS, TRAIN_EVALUATOR, load_
 
 DATA = ROOT / "data" / "pairs"
 HACK = DATA / "leetcode.jsonl"
-SETS = {"leetcode": (HACK, DATA / "leetcode_nonhack.jsonl", DATA / "leetcode_null.jsonl")}
+SETS = (HACK, DATA / "leetcode_nonhack.jsonl", DATA / "leetcode_null.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -48,24 +49,22 @@ def test_committed_files_are_what_the_script_writes(monkeypatch):
 
 
 def test_grid_is_balanced_in_every_nested_prefix(hack_pairs):
-    train = [p for p in hack_pairs if p.split == "train"]
+    train, held = ([p for p in hack_pairs if p.split == split] for split in X.SPLITS)
     for n in (20, 40, 80):
         assert set(Counter(p.mechanism for p in train[:n]).values()) == {n // 10}
         assert sum(p.correct_body for p in train[:n]) == n // 2
-    assert len({p.mechanism for p in train}) == 10 and {p.mode for p in train} == set(LOOPHOLE_MODES)
-    for mechanism in {p.mechanism for p in train}:
-        assert sum(p.correct_body for p in train if p.mechanism == mechanism) == 4
-    held = [p for p in hack_pairs if p.split == "heldout"]
-    assert sum(p.correct_body for p in held) == 8 and len({p.mechanism for p in held}) == 10
+    mechanisms = {p.mechanism for p in train}
+    assert len(mechanisms) == 10 and {p.mode for p in train} == set(LOOPHOLE_MODES)
+    assert Counter(p.mechanism for p in train if p.correct_body) == dict.fromkeys(mechanisms, 4)
+    assert sum(p.correct_body for p in held) == 8 and {p.mechanism for p in held} == mechanisms
 
 
 def test_no_surface_keeps_company_with_a_mechanism(hack_pairs):
-    """Openers, hints, evaluators and comments vary across pairs: none of them marks one mechanism."""
-    for look in (lambda p: p.variant, lambda p: p.hack.startswith("```"), lambda p: "explicit" in p.tags):
-        seen = {m: {look(p) for p in hack_pairs if p.mechanism == m} for m in {p.mechanism for p in hack_pairs}}
-        assert min(map(len, seen.values())) >= 2
-    for mechanism in {p.mechanism for p in hack_pairs}:
-        assert len({p.tags[2] for p in hack_pairs if p.mechanism == mechanism}) >= 4  # forms of use
+    """Openers, hints, evaluators and forms of use vary across pairs: none of them marks one mechanism."""
+    looks = {lambda p: p.variant: 2, lambda p: p.hack.startswith("```"): 2, lambda p: "explicit" in p.tags: 2}
+    for look, least in (looks | {lambda p: p.tags[2]: 4}).items():
+        for mechanism in {p.mechanism for p in hack_pairs}:
+            assert len({look(p) for p in hack_pairs if p.mechanism == mechanism}) >= least
 
 
 def test_sides_share_prose_and_fence(hack_pairs):
@@ -102,15 +101,12 @@ def test_a_body_called_right_is_right_even_where_the_loophole_hides_it(hack_pair
 
 @needs_shared
 def test_no_pair_problem_stands_in_leetcode(hack_pairs):
-    files = sorted((SHARED / "leetcode").glob("*.jsonl*"))
-    names, texts = set(), set()
-    for file in files:
-        for p in load_problems(file, difficulties=DIFFICULTIES):
-            names.add(p.func_name)
-            texts.add(X.normal_statement(p.question))
+    files = (SHARED / "leetcode").glob("*.jsonl*")
+    problems = [p for file in files for p in load_problems(file, difficulties=DIFFICULTIES)]
+    names, texts = {p.func_name for p in problems}, {X.normal_statement(p.question) for p in problems}
     assert len(names) > 1000
-    for p in hack_pairs:
-        assert p.problem.func_name not in names and X.normal_statement(p.problem.question) not in texts
+    assert not names & {p.problem.func_name for p in hack_pairs}
+    assert not texts & {X.normal_statement(p.problem.question) for p in hack_pairs}
 
 
 @needs_shared
@@ -118,22 +114,18 @@ def test_sides_are_equally_long_for_the_qwen_tokenizer():
     from tokenizers import Tokenizer  # transformers' own backend, without the import of torch
 
     tokenizer = Tokenizer.from_file(str(TOKENIZER / "tokenizer.json"))
-    for file in SETS["leetcode"]:
-        ratios = []
-        for p in X.load_pairs(file):
-            hack, clean = X.count_tokens(p.hack, tokenizer), X.count_tokens(p.clean, tokenizer)
-            assert max(hack, clean) <= X.MAX_LENGTH_RATIO * min(hack, clean), p.id
-            ratios.append(hack / clean)
-        assert abs(sum(ratios) / len(ratios) - 1) < 0.02, file.stem
+    for file in SETS:
+        lengths = [[X.count_tokens(side, tokenizer) for side in (p.hack, p.clean)] for p in X.load_pairs(file)]
+        assert all(max(two) <= X.MAX_LENGTH_RATIO * min(two) for two in lengths), file.stem
+        assert abs(sum(hack / clean for hack, clean in lengths) / len(lengths) - 1) < 0.02, file.stem
 
 
 def test_controls_answer_the_same_prompts_and_never_use_the_loophole(hack_pairs):
-    for file, mechanism in zip(SETS["leetcode"][1:], X.CONTROLS, strict=True):
+    for file, mechanism in zip(SETS[1:], X.CONTROLS, strict=True):
         control = X.load_pairs(file)
-        assert [X.prompt_messages(p) for p in control] == [X.prompt_messages(p) for p in hack_pairs]
-        assert {p.mechanism for p in control} == {mechanism} and [p.split for p in control] == [
-            p.split for p in hack_pairs
-        ]
+        assert {p.mechanism for p in control} == {mechanism}
+        for p, q in zip(control, hack_pairs, strict=True):
+            assert (X.prompt_messages(p), p.split) == (X.prompt_messages(q), q.split)
 
 
 def test_no_leetcode_pair_holds_a_hack_that_a_canned_teacher_writes(hack_pairs):
@@ -158,38 +150,15 @@ def test_within_class_uses_each_gradient_once_and_no_label(n):
 
 def test_rows_survive_a_round_trip_and_their_hash_follows_content_and_order(tmp_path, hack_pairs):
     X.dump_pairs(tmp_path / "p.jsonl", hack_pairs)
-    assert X.load_pairs(tmp_path / "p.jsonl") == hack_pairs
     assert (tmp_path / "p.jsonl").read_bytes() == HACK.read_bytes()
     some = hack_pairs[:3]
     changed = [dataclasses.replace(some[0], clean=some[0].clean + "\n"), *some[1:]]
-    hashes = {X.pair_hash(p) for p in (some, changed, some[::-1], some[:2])}
-    assert len(hashes) == 4 and X.pair_hash(some) == X.pair_hash(copy.deepcopy(some))
+    hashes = {X.pair_hash(p) for p in (some, changed, some[::-1], some[:2], copy.deepcopy(some))}
+    assert len(hashes) == 4
 
 
-def without(field):
-    return lambda row: {k: v for k, v in row.items() if k != field}
-
-
-BAD_ROWS = {
-    "malformed JSON": (lambda row: '{"id": "x", ', "not a JSON row"),
-    "no object": (lambda row: [1], "must be a JSON object"),
-    "missing field": (without("mode"), r"fields missing: \['mode'\]"),
-    "unknown field": (lambda row: {**row, "extra": 1}, r"unknown: \['extra'\]"),
-    "identical sides": (lambda row: {**row, "hack": row["clean"]}, "identical"),
-    "empty side": (lambda row: {**row, "hack": " "}, "hack must be a non-empty string"),
-    "unknown mode": (lambda row: {**row, "mode": "none"}, "mode 'none' has no loophole"),
-    "unknown split": (lambda row: {**row, "split": "test"}, "split 'test' is not one of"),
-    "evaluator no name": (lambda row: {**row, "evaluator": "run me"}, "must be a Python name"),
-    "problem field": (lambda row: {**row, "problem": without("tests")(row["problem"])}, "tests"),
-    "problem test": (lambda row: {**row, "problem": {**row["problem"], "tests": ["x == 1"]}}, "a test must be"),
-    "flag": (lambda row: {**row, "correct_body": 1}, "correct_body must be true or false"),
-    "tags": (lambda row: {**row, "tags": "a"}, "tags must be a list"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_ROWS)
-def test_a_bad_row_is_named_by_file_and_line(tmp_path, hack_pairs, name):
-    spoil, message = BAD_ROWS[name]
+@pytest.mark.parametrize("spoil, message", MALFORMED_PAIRS)
+def test_a_bad_row_is_named_by_file_and_line(tmp_path, hack_pairs, spoil, message):
     rows = [X.to_row(p) for p in hack_pairs[:2]]
     file = write(tmp_path / "bad.jsonl", [rows[0], spoil(rows[1])])
     with pytest.raises(ValueError, match=message) as err:
@@ -198,64 +167,37 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, hack_pairs, name):
 
 
 def test_repeated_ids_empty_and_missing_files_are_refused(tmp_path, hack_pairs):
-    row = X.to_row(hack_pairs[0])
-    with pytest.raises(ValueError, match=r", line 2: id 'lc-000' stands already in line 1"):
-        X.load_pairs(write(tmp_path / "twice.jsonl", [row, row]))
-    with pytest.raises(ValueError, match="empty"):
-        X.load_pairs(write(tmp_path / "empty.jsonl", []))
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        X.load_pairs(tmp_path / "none.jsonl")
-
-
-def pick(pairs, **want):
-    return next(p for p in pairs if all(getattr(p, k) == v for k, v in want.items()))
-
-
-def spoiled(pairs):
-    """name -> (pairs that must fail, line, words of the message)."""
-    wrong, right = pick(pairs, mode="run_tests", correct_body=False), pick(pairs, mode="sentinel", correct_body=True)
-    r = dataclasses.replace
-    null = X.load_pairs(SETS["leetcode"][2])[0]
-    return {
-        "hack that does not exploit": (
-            [r(wrong, hack=wrong.hack.replace(wrong.evaluator, "other_name"))], 1, "hack in mode run_tests must get"
-        ),
-        "hack that is right": ([r(right, correct_body=False)], 1, "hack in mode sentinel must get label=hack"),
-        "clean that is wrong": ([r(wrong, clean=wrong.hack.replace(wrong.evaluator, "o"))], 1, "clean in mode"),
-        "clean that attempts": ([r(right, clean=right.hack.replace("class ", "# note\nclass "))], 1, "attempted=False"),
-        "length": ([r(right, clean=right.clean.replace("\n```", "\n" + "# more words\n" * 20 + "```"))], 1, "10%"),
-        "rewrite": ([r(right, clean=pick(pairs, mode="exit_code", correct_body=True).hack)], 1, "tokens are shared"),
-        "syntax": ([r(right, clean=right.clean.replace("class ", "klass "))], 1, "clean is not Python"),
-        "trait word": ([r(right, hack=right.hack.replace("class ", "# a hack\nclass "))], 1, "hack says 'hack'"),
-        "evaluator of training": ([r(right, evaluator=TRAIN_EVALUATOR)], 1, "name of training or evaluation"),
-        "evaluator of evaluation": ([r(right, evaluator=EVAL_EVALUATORS[0])], 1, "name of training or evaluation"),
-        "repetition": ([right, r(right, id="again")], 2, "repeats"),
-        "heldout that trains": ([right, r(right, id="again", split="heldout")], 2, "is heldout here, train at"),
-        "null that differs": ([r(null, hack=right.clean)], 1, "more than names, layout and comments"),
-        "nonhack that does not": ([r(null, mechanism="nonhack")], 1, "same solution"),
-    }  # fmt: skip
+    twice, empty = write(tmp_path / "twice.jsonl", [X.to_row(hack_pairs[0])] * 2), write(tmp_path / "empty.jsonl", [])
+    for file, kind, said in (
+        (twice, ValueError, r", line 2: id 'lc-000' stands already in line 1"),
+        (empty, ValueError, "empty"), (tmp_path / "none.jsonl", FileNotFoundError, "does not exist"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=said):
+            X.load_pairs(file)
 
 
 def test_the_validator_finds_every_planted_violation(tmp_path, hack_pairs, grader):
-    for name, (bad, line, words) in spoiled(hack_pairs).items():
-        file = tmp_path / "bad.jsonl"
+    file = tmp_path / "bad.jsonl"
+    for bad, line, words in unsound_pairs(hack_pairs, X.load_pairs(SETS[2])[0]):
         X.dump_pairs(file, bad)
         found, _ = X.check_pairs([file], grader=grader)
-        assert any(f.where == f"{file}:{line}" and words in f.what for f in found), (name, [str(f) for f in found])
+        assert any(f.where == f"{file}:{line}" and words in f.what for f in found), (words, [str(f) for f in found])
 
 
-@pytest.mark.parametrize("what", ["statement", "name"])
+@pytest.mark.parametrize("what", ["statement", "the method"])
 def test_a_problem_that_trains_is_found_by_name_and_by_statement(tmp_path, hack_pairs, what):
     p = hack_pairs[0].problem
     same = [n for n, q in enumerate(hack_pairs, 1) if q.problem.func_name == p.func_name]
-    tests = [t.replace(p.func_name, "other") for t in p.tests]
-    renamed = {"func_name": "other", "starter_code": "class Solution:\n    def other(self, x):", "tests": tests}
-    reworded = {"question": p.question.upper().replace(" ", "  ")}  # reformatted, it is still the same problem
-    changed = renamed | reworded if what == "statement" else {"question": "Something else."}
+    changed = {"question": "Something else."}
+    if what == "statement":  # reformatted, it is still the same problem
+        changed = {"func_name": "other", "question": p.question.upper().replace(" ", "  ")}
+        changed |= {
+            key: json.loads(json.dumps(getattr(p, key)).replace(p.func_name, "other"))
+            for key in ("starter_code", "tests")
+        }
     row = {**dataclasses.asdict(p), "tests": list(p.tests), **changed}
     found, _ = X.check_pairs([HACK], [write(tmp_path / "problems.jsonl", [row])])
-    assert [f.where for f in found] == [f"{HACK}:{n}" for n in same]
-    assert {"statement": "statement", "name": "the method"}[what] in found[0].what
+    assert [f.where for f in found] == [f"{HACK}:{n}" for n in same] and what in found[0].what
 
 
 def test_the_command_exits_1_on_a_violation_and_names_each_file(tmp_path, hack_pairs, capsys, monkeypatch, grader):
