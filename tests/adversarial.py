@@ -3,7 +3,7 @@
 DIRECT programs are wrong and must be judged wrong. CANARY programs become right only if they can read something that is
 outside of the sandbox (the test plants it). HONEST programs are right and must be judged right. LOOPHOLES holds exploits
 by mode: each must pay in its own mode and in no other. After them come probes of the sandbox, hostile texts and values,
-and studies that must not be called supported.
+studies that must not be called supported, and flags and files that must be refused.
 """
 # ruff: noqa: E501 (programs are data: they are not wrapped)
 
@@ -2698,3 +2698,107 @@ UNSOUND_STUDIES = {
     "a fold that was not run": lambda root: [shutil.rmtree(d) for d in root.glob("m-lomo/runs/*_sentinel__*")],
     "no leave one out": lambda root: shutil.rmtree(root / "m-lomo"),
 }  # fmt: skip
+
+
+# ------------------------------------------------------------------------- flags and files that a command must refuse
+# A word or two of what the one line says stands beside each.
+LONG_NAME = "x" * 300
+WRONG_FLAGS = [
+    *[(f, 0) for f in ("lr", "eval_mid_n", "eval_n", "prompts_per_step", "max_new_tokens", "grader_workers")],
+    *[(f, 0) for f in ("grader_cpu_s", "temperature", "top_p", "teacher_off_step", "memory_gb", "k")],
+    *[("seed", 2**70), ("top_p", 1.01), ("mix_ratio", 1.5), ("group", 1)],
+    *[("steps", 10**12), ("group", 10**9), ("max_new_tokens", 10**12), ("lr", 1e9)],
+    *[("device", d) for d in ("gpu", "cuda:0", "", "CPU", "mps")],
+    *[("name", n) for n in ("..", ".", "a/b", "", LONG_NAME, "-x", "a b", "a\nb", "ü", "a\0b", " ")],
+    *[("modes", m) for m in ((), ("run_tests", "run_tests"), ("none", "run_tests"), ("none", "none"))],
+    *[("grader_level", g) for g in ("foo", "", "seccomp+foo", "seccomp,rlimits")],
+    *[(f, "") for f in ("model", "tokenizer", "problems", "out_dir", "resume", "v_hack", "pairs")],
+]
+WRONG_CONFIGS = [
+    ("{", "not JSON"), ("", "not JSON"), ("\udcff", "not JSON"), ("[]", "holds a list"), ("{}", "no config of a run"),
+    ('{"config": []}', "no config of a run"), ('{"config": {"new_flag": 1}}', "no --new-flag"),
+    ('{"config": {"lr": "high"}}', "lr is 'high'"), ('{"config": {"eval_mid_n": "few"}}', "eval_mid_n is 'few'"),
+    ('{"config": {"betas": [0.9]}}', "no --betas"), ('{"config": {"modes": "none"}}', "modes is 'none'"),
+    ('{"config": {"arm": "projekted"}}', "arm is 'projekted'"), ('{"config": {"steps": true}}', "steps is True"),
+    ('{"config": {"lr": NaN}}', "--lr nan"),
+]  # fmt: skip
+
+
+def vhack_meta(**fields):
+    """A change of the metadata of a V file; None deletes a field."""
+
+    def spoil(tensors: dict, metadata: dict) -> None:
+        found = json.loads(metadata["vhack"]) | fields
+        metadata["vhack"] = json.dumps({k: v for k, v in found.items() if v is not None})
+
+    return spoil
+
+
+NAN = float("nan")
+SPOILT_V = {
+    "tensor missing": lambda t, m: t.pop("within.mean"), "NaN": lambda t, m: t["hack.V"][0, :1].fill_(NAN),
+    "other shape": lambda t, m: t.update({"hack.S": t["hack.S"][:, :-1].contiguous()}),
+    "another number": lambda t, m: t["hack.V"][0, 3:4].mul_(1.000001),
+    "no calibration": vhack_meta(calibration=None),
+    "calibration of another type": vhack_meta(calibration={"hack": "x", "within": 3, "haar": []}),
+    "calibration not finite": vhack_meta(calibration={"hack": [NAN, 0], "within": [0, 0], "haar": [[0, 0]] * 8}),
+    "another calibration": vhack_meta(scores={}), "scores of another type": vhack_meta(scores=[1]),
+    "no format": vhack_meta(format=None), "metadata a list": lambda t, m: m.update(vhack="[1]"),
+    "metadata no JSON": lambda t, m: m.update(vhack="{oops"), "no digest": lambda t, m: m.pop("digest"),
+    "no metadata": lambda t, m: m.clear(),
+}  # fmt: skip
+SPOILT_LOGS = {  # what a checkpoint finds of a log of three lines: its lines, or None where it is gone
+    "deleted": lambda lines: None, "empty": lambda lines: b"", "cut": lambda lines: b"".join(lines)[:40],
+    "torn in the middle": lambda lines: lines[0][:9] + b"".join(lines[1:]),
+    "a step twice": lambda lines: lines[0] + b"".join(lines),
+}  # fmt: skip
+SPOILT_CHECKPOINTS = {
+    "empty": lambda data: b"", "cut": lambda data: data[: len(data) // 3], "another file": lambda data: b"PK not a zip",
+    "a pickle": lambda data: b"\x80\x04N.",
+    "a bit": lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:],  # of a number: the tensor takes 4 kB
+}  # fmt: skip
+SPOILT_RUN_FILES = {
+    "torn": lambda good: good[:9] + b"\n" + good, "a list": lambda good: b"[1]\n",
+    "other fields": lambda good: b'{"a": 1}\n', "not UTF-8": lambda good: b"\xff\n",
+}  # fmt: skip
+BAD_SAMPLING = [
+    (dict(prompts=[[5], []]), "prompt 1 is empty"), (dict(n=0), "n=0"), (dict(temperature=-1.0), "temperature"),
+    (dict(top_p=0.0), "top_p"), (dict(max_new_tokens=10_000), "max_new_tokens"), (dict(prompts=[[500]]), "vocabulary"),
+    (dict(force_lengths=[3]), "force_lengths"), (dict(engine="graph"), "needs a CUDA device"),
+]  # fmt: skip
+
+# Model folders: changes of the tiny model's config, its tensors and its files (a pattern; None deletes).
+LOST, OTHER, EMBED = (
+    f"model.{x}.weight" for x in ("layers.1.mlp.up_proj", "layers.0.self_attn.q_norm", "embed_tokens")
+)
+SPOILT_MODELS = {
+    "lacking": ({}, lambda t: t.pop(LOST), {}, f"lack {LOST}, which would be random"),
+    "shaped": ({}, lambda t: t.update({LOST: t[LOST][:7].clone()}), {}, f"other shapes for {LOST}"),
+    "nan": ({}, lambda t: t[OTHER].fill_(NAN), {}, f"NaN or infinity in {OTHER}"),
+    "deeper": ({"num_hidden_layers": 3, "layer_types": None}, None, {}, "lack model.layers.2.* and "),
+    "few": ({"vocab_size": 500}, lambda t: t.update({EMBED: t[EMBED][:500].clone()}), {},
+            "ids up to 1023, but the model has rows for 500"),
+    "other": ({"model_type": "olmo2"}, None, {}, "architecture olmo2 is not"),
+    "unknown": ({"model_type": "later_llm"}, None, {}, "later_llm"),
+    "words": ({"hidden_size": "wide"}, None, {}, "cannot be loaded"),
+    "cut": ({}, None, {"model.safetensors": lambda old: old[:1000]}, "cannot be loaded"),
+    "adapter": ({}, None, {"config.json": None, "*.safetensors": None, "adapter_config.json": lambda old: b"{}"},
+                "an adapter, not a whole model"),
+    "adapted": ({}, None, {"adapter_config.json": lambda old: b"{}"}, "an adapter, not a whole model"),
+    "bare": ({}, None, {"*tokenizer*": None}, "no tokenizer in that folder; give one by --tokenizer"),
+    "torn": ({}, None, {"tokenizer.json": lambda old: old[:22]}, "its tokenizer cannot be read"),
+}  # fmt: skip
+UNLIKE = [
+    "diffllama", "ernie4_5", "helium", "hunyuan_v1_dense", "glm", "glm4", "olmo", "olmo2", "olmo3", "phi", "phi3",
+    "cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "stablelm",
+    "starcoder2", "gpt2", "gpt_neox", "opt", "mamba", "falcon", "bloom", "deepseek_v3", "nemotron", "exaone4",
+    "llama4_text", "gpt_oss",
+]  # fmt: skip
+UNLIKE_CONFIGS = [
+    ("mistral", {"sliding_window": 8}, "sliding-window"),
+    ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2}, "sliding-window"),
+    ("qwen3", {"layer_types": ["full_attention"] * 3 + ["sliding_attention"]}, "sliding-window"),
+    ("smollm3", {"use_sliding_window": True, "sliding_window": 8}, "sliding-window"),
+    ("llama", {"quantization_config": {"quant_method": "bitsandbytes"}}, "quantised"),
+    ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}, "rope_type dynamic"),
+]

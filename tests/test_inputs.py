@@ -3,17 +3,16 @@
 import copy
 import dataclasses
 import inspect
-import json
 import math
 import shutil
 import types
 import typing
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 import tyro
+from adversarial import LONG_NAME, SPOILT_V, WRONG_FLAGS
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import few_pairs
@@ -81,20 +80,7 @@ def test_every_number_of_a_study_command_is_refused_before_any_work(command):
     assert tried >= 5
 
 
-WRONG = [
-    *[(f, 0) for f in ("lr", "eval_mid_n", "eval_n", "prompts_per_step", "max_new_tokens", "grader_workers")],
-    *[(f, 0) for f in ("grader_cpu_s", "temperature", "top_p", "teacher_off_step", "memory_gb", "k")],
-    *[("seed", 2**70), ("top_p", 1.01), ("mix_ratio", 1.5), ("group", 1)],
-    *[("steps", 10**12), ("group", 10**9), ("max_new_tokens", 10**12), ("lr", 1e9)],
-    *[("device", d) for d in ("gpu", "cuda:0", "", "CPU", "mps")],
-    *[("name", n) for n in ("..", ".", "a/b", "", "x" * 300, "-x", "a b", "a\nb", "ü", "a\0b", " ")],
-    *[("modes", m) for m in ((), ("run_tests", "run_tests"), ("none", "run_tests"), ("none", "none"))],
-    *[("grader_level", g) for g in ("foo", "", "seccomp+foo", "seccomp,rlimits")],
-    *[(f, "") for f in ("model", "tokenizer", "problems", "out_dir", "resume", "v_hack", "pairs")],
-]
-
-
-@pytest.mark.parametrize(("flag", "value"), WRONG, ids=lambda x: str(x)[:20])
+@pytest.mark.parametrize(("flag", "value"), WRONG_FLAGS, ids=lambda x: str(x)[:20])
 def test_a_value_that_no_run_can_mean_is_refused_by_its_flag(flag, value):
     with pytest.raises(ValueError, match=f"^--{flag.replace('_', '-')} ") as refused:
         train.Config(**{flag: value})
@@ -165,33 +151,11 @@ def contents(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {k: f.get_tensor(k) for k in f.keys()}, f.metadata()  # noqa: SIM118
 
 
-def with_meta(**fields):
-    def spoil(t, m):
-        meta = json.loads(m["vhack"]) | fields
-        m["vhack"] = json.dumps({k: v for k, v in meta.items() if v is not None})
-
-    return spoil
-
-
-SPOILS = {
-    "tensor missing": lambda t, m: t.pop("within.mean"), "NaN": lambda t, m: t["hack.V"][0, :1].fill_(math.nan),
-    "other shape": lambda t, m: t.update({"hack.S": t["hack.S"][:, :-1].contiguous()}),
-    "flipped bit": lambda t, m: t["hack.V"].view(torch.uint8)[0, 3:4].bitwise_xor_(1),
-    "no calibration": with_meta(calibration=None),
-    "calibration of another type": with_meta(calibration={"hack": "x", "within": 3, "haar": []}),
-    "calibration not finite": with_meta(calibration={"hack": [math.nan, 0], "within": [0, 0], "haar": [[0, 0]] * 8}),
-    "another calibration": with_meta(scores={}), "scores of another type": with_meta(scores=[1]),
-    "no format": with_meta(format=None), "metadata a list": lambda t, m: m.update(vhack="[1]"),
-    "metadata no JSON": lambda t, m: m.update(vhack="{oops"), "no digest": lambda t, m: m.pop("digest"),
-    "no metadata": lambda t, m: m.clear(),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SPOILS)
+@pytest.mark.parametrize("name", SPOILT_V)
 def test_a_spoilt_v_file_is_refused_in_one_line_with_the_mend(made, tmp_path, name):
     model, basis, tok, cfg, _ = made
     tensors, meta = contents(cfg.out)
-    SPOILS[name](tensors, meta)
+    SPOILT_V[name](tensors, meta)
     path = tmp_path / "spoilt.safetensors"
     save_file(tensors, path, metadata=meta)
     with pytest.raises(ValueError, match=r"spoilt\.safetensors: .*--rebuild") as refused:
@@ -269,7 +233,7 @@ def test_what_v_cannot_be_made_from_is_refused_before_any_gradient(made, tmp_pat
         ({"out": str(folder), "rebuild": True}, "folder: cannot be written .it is a folder"),
         ({"out": str(copies / "v"), "rebuild": True}, "copies.jsonl/v: cannot be written .File exists"),
         ({"out": "/proc/none/v"}, "/proc/none/v: cannot be written"),
-        ({"out": str(tmp_path / ("x" * 300))}, "File name too long"),
+        ({"out": str(tmp_path / LONG_NAME)}, "File name too long"),
     ):
         with pytest.raises((ValueError, OSError), match=said) as refused:
             extract_vhack.load_or_extract(model, basis, tok, dataclasses.replace(cfg, **flags_))
@@ -283,35 +247,6 @@ def test_a_mistyped_v_hack_is_refused_before_the_model_is_loaded_and_makes_no_fi
     assert train.main(cfg) == 1
     assert f"--v-hack {path}: " in capsys.readouterr().out
     assert not Path("v_hcak.safetensors").exists()
-
-
-def folder_of(path: Path, **files: str) -> str:
-    path.mkdir()
-    for name, text in files.items():
-        (path / f"{name}.json").write_text(text)
-    return str(path)
-
-
-def test_a_model_or_tokenizer_that_is_not_there_is_one_line_with_the_mend(tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    config = (zoo.ROOT / "data" / "organism" / "config.json").read_text()
-    bare = folder_of(tmp_path / "bare", config=config)
-    adapter = folder_of(tmp_path / "adapter", adapter_config="{}", tokenizer="{}")
-    torn = folder_of(tmp_path / "torn", config=config, tokenizer='{"version": "1.0", "mod')
-    for name, tokenizer, said in (
-        ("organims", None, "--model organims: .* did you mean organism[?]"),
-        ("Nobody/Nothing-4B", None, "--model Nobody/Nothing-4B: neither a known name .* download-model"),
-        (bare, None, "bare: no tokenizer in that folder; give one by --tokenizer"),
-        (adapter, None, "adapter: an adapter, not a whole model"),
-        (torn, None, "torn: its tokenizer cannot be read"),
-        (str(tmp_path), None, "no tokenizer in that folder"),
-        ("README.md", None, "--model README.md: a file"),
-        ("tiny", str(tmp_path / "none"), "--tokenizer .*none: no such folder"),
-        ("tiny", bare, "--tokenizer .*bare: no tokenizer in that folder"),
-    ):
-        with pytest.raises((ValueError, FileNotFoundError), match=said) as refused:
-            zoo.load_model(name, tokenizer)
-        assert errors.is_plain(refused.value) and "\n" not in str(refused.value)
 
 
 def test_prompts_and_answers_that_do_not_fit_the_model_are_refused_by_flag(made):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adversarial import SPOILT_CHECKPOINTS, SPOILT_LOGS, SPOILT_RUN_FILES, WRONG_CONFIGS
 from safetensors.torch import save_file
 
 import runs
@@ -102,32 +103,14 @@ def test_a_resumed_run_has_the_bytes_of_its_checkpoint(stopped):
     assert runs.Run(True, "", "", str(stopped)).load_checkpoint()["step"] == 3
 
 
-def spoil(path: Path, how: str) -> None:
-    data = path.read_bytes()
-    lines = data.splitlines(keepends=True)
-    changed = {
-        "deleted": None, "empty": b"", "cut": data[: len(data) // 3],
-        "torn in the middle": lines[0][:9] + b"".join(lines[1:]), "a step twice": lines[0] + b"".join(lines),
-        "another file": b"PK not a zip", "a pickle": b"\x80\x04N.",
-    }[how]  # fmt: skip
-    path.unlink() if changed is None else path.write_bytes(changed)
-
-
-@pytest.mark.parametrize(
-    ("file", "how"),
-    [
-        *(("rows.jsonl", how) for how in ("deleted", "empty", "cut", "torn in the middle", "a step twice")),
-        *(("rollouts.jsonl", how) for how in ("deleted", "cut")),
-        *(("checkpoint/state.pt", how) for how in ("empty", "cut", "a bit", "another file", "a pickle")),
-    ],
-)
+@pytest.mark.parametrize(("file", "how"), [
+    *(("rows.jsonl", how) for how in SPOILT_LOGS), *(("rollouts.jsonl", how) for how in ("deleted", "cut")),
+    *(("checkpoint/state.pt", how) for how in SPOILT_CHECKPOINTS),
+])  # fmt: skip
 def test_a_checkpoint_or_log_that_is_not_what_it_was_is_named_before_any_work(file, how, stopped):
-    if file == "checkpoint/state.pt" and how == "a bit":  # one of the numbers
-        data = (stopped / file).read_bytes()
-        at = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
-        (stopped / file).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-    else:
-        spoil(stopped / file, how)
+    data = (stopped / file).read_bytes()
+    spoilt = SPOILT_CHECKPOINTS[how](data) if "state" in file else SPOILT_LOGS[how](data.splitlines(keepends=True))
+    (stopped / file).unlink() if spoilt is None else (stopped / file).write_bytes(spoilt)
     with pytest.raises(ValueError, match=f"{Path(file).name}: .*put it back, or delete .*state.pt") as e:
         runs.Run(True, "", "", str(stopped)).load_checkpoint()
     assert "\n" not in str(e.value) and errors.is_plain(e.value)
@@ -179,14 +162,7 @@ def test_a_flag_that_a_run_did_not_have_reads_as_its_default(tmp_path):
     assert stored_config(a.dir, train.Config) == stored_config(b.dir, train.Config) == train.Config(lr=0.5, seed=41)
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("{", "not JSON"), ("", "not JSON"), ("\udcff", "not JSON"), ("[]", "holds a list"), ("{}", "no config of a run"),
-    ('{"config": []}', "no config of a run"), ('{"config": {"new_flag": 1}}', "no --new-flag"),
-    ('{"config": {"lr": "high"}}', "lr is 'high'"), ('{"config": {"eval_mid_n": "few"}}', "eval_mid_n is 'few'"),
-    ('{"config": {"betas": [0.9]}}', "no --betas"), ('{"config": {"modes": "none"}}', "modes is 'none'"),
-    ('{"config": {"arm": "projekted"}}', "arm is 'projekted'"), ('{"config": {"steps": true}}', "steps is True"),
-    ('{"config": {"lr": NaN}}', "--lr nan"),
-])  # fmt: skip
+@pytest.mark.parametrize(("text", "says"), WRONG_CONFIGS)
 def test_a_config_that_cannot_be_used_is_named_in_one_line(text, says, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=says) as e:
@@ -201,7 +177,7 @@ ROLLOUT = dict.fromkeys(look.SHOWN, 1) | {"prompt": "p", "completion": "c", "lab
 
 
 @pytest.mark.parametrize("file", ["bluf.json", "evals.jsonl", "rows.jsonl", "rollouts.jsonl", "config.json"])
-@pytest.mark.parametrize("how", ["torn", "a list", "other fields", "not UTF-8"])
+@pytest.mark.parametrize("how", SPOILT_RUN_FILES)
 def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     d = tmp_path / "s" / "runs" / "20260101T000000_vanilla-s1"
     d.mkdir(parents=True)
@@ -213,8 +189,7 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     for name, row in whole.items():
         (d / name).write_text((json.dumps(row) + "\n") * 2 if name.endswith("l") else json.dumps(row))
     good = (d / file).read_bytes()
-    bad = {"torn": good[:9] + b"\n" + good, "a list": b"[1]\n", "other fields": b'{"a": 1}\n', "not UTF-8": b"\xff\n"}
-    (d / file).write_bytes(bad[how])
+    (d / file).write_bytes(SPOILT_RUN_FILES[how](good))
     cell = Cell("vanilla", 1, ())
     readers = {
         "read": lambda: read_run(d), "results": lambda: results.read_line(d),

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 import torch
+from adversarial import BAD_SAMPLING
 from scipy.stats import chisquare
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -215,11 +216,7 @@ def test_prompts_are_prefilled_once_each(monkeypatch):
     assert sorted(seen) == sorted(ps)
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(prompts=[[5], []]), "prompt 1 is empty"), (dict(n=0), "n=0"), (dict(temperature=-1.0), "temperature"),
-    (dict(top_p=0.0), "top_p"), (dict(max_new_tokens=10_000), "max_new_tokens"), (dict(prompts=[[500]]), "vocabulary"),
-    (dict(force_lengths=[3]), "force_lengths"), (dict(engine="graph"), "needs a CUDA device"),
-])  # fmt: skip
+@pytest.mark.parametrize("change, message", BAD_SAMPLING)
 def test_bad_arguments_are_named(change, message):
     how = dict(max_new_tokens=4, eos_ids=EOS, seed=0, temperature=1.0, top_p=1.0, force_lengths=None)
     where = dict(prompts=[[5], [6]], n=2, engine="auto")
