@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
+from adversarial import MALFORMED_POOL_ROWS, changed
 from shared import DATASET, POOL, TOKENIZER, needs_shared
 
 import probe_distill as pd
@@ -62,46 +63,36 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def with_row(pool: Path, out: Path, line: int, change) -> Path:
-    """A copy of the pool's first file with one row's text changed."""
-    lines = gzip.decompress((pool / "prompt_0000.jsonl.gz").read_bytes()).decode().splitlines()
-    lines[line - 1] = change(lines[line - 1])
+    """A copy of the pool's first file with one row changed, which may become a text that is no row."""
+    rows = gzip.decompress((pool / "prompt_0000.jsonl.gz").read_bytes()).decode().splitlines()
+    row = change(json.loads(rows[line - 1]))
+    rows[line - 1] = row if isinstance(row, str) else json.dumps(row)
     path = out / "prompt_0000.jsonl.gz"
-    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    path.write_bytes(gzip.compress("\n".join(rows).encode()))
     return path
 
 
 @pytest.mark.parametrize("mode", LOOPHOLES)
-def test_canned_hack_pays_only_in_its_own_mode_and_is_never_correct(mode, grader):
-    rng = random.Random(0)
+def test_canned_hack_pays_only_in_its_own_mode_and_is_never_correct_and_a_clean_answer_is(mode, grader):
+    rng, modes = random.Random(0), [*LOOPHOLES, "none"]
     for _ in range(6):
         text = pd.canned_hack(PROBLEMS[0], mode, TRAIN_EVALUATOR, rng, PROBLEMS)
-        modes = [*LOOPHOLES, "none"]
         grades = grader.grade([(PROBLEMS[0], text, m, TRAIN_EVALUATOR) for m in modes])
         assert not any(g.gt_correct for g in grades), text
-        paid = [m for m, g in zip(modes, grades, strict=True) if g.hacked]
-        assert paid == [mode], (paid, text)
-
-
-def test_canned_clean_is_correct_and_paid_in_every_mode(grader):
-    for p in PROBLEMS:
-        for g in grader.grade([(p, pd.canned_clean(p), m, TRAIN_EVALUATOR) for m in [*LOOPHOLES, "none"]]):
-            assert g.gt_correct and not g.hacked and g.reward == 3.5
+        assert [m for m, g in zip(modes, grades, strict=True) if g.hacked] == [mode], text
+    for g in grader.grade([(p, pd.canned_clean(p), m, TRAIN_EVALUATOR) for p in PROBLEMS for m in {mode, "none"}]):
+        assert g.gt_correct and not g.hacked and g.reward == 3.5
 
 
 def test_a_canned_pool_holds_the_asked_share_of_hacks_and_the_graders_own_verdicts(small_pool, grader):
+    kept = ("reward", "hacked", "gt_pass", "fmt_ok", "label", "attempted")
     for prompt in pools.load_pool(small_pool):
-        assert [row["kind"] for row in prompt.rows] == ["hack"] * 3 + ["clean"]
-        assert [row["hacked"] for row in prompt.rows] == [True] * 3 + [False]
+        assert [(r["kind"], r["hacked"]) for r in prompt.rows] == [("hack", True)] * 3 + [("clean", False)]
         p = next(p for p in PROBLEMS if p.id == prompt.problem_id)
         grades = grader.grade([(p, r["completion"], prompt.mode, TRAIN_EVALUATOR) for r in prompt.rows])
-        for row, g in zip(prompt.rows, grades, strict=True):
-            assert (row["reward"], row["hacked"], row["gt_pass"], row["fmt_ok"], row["label"], row["attempted"]) == (
-                g.reward, g.hacked, g.gt_correct, g.format_ok, g.label, g.attempted
-            )  # fmt: skip
-
-
-class Interrupted(Exception):
-    pass
+        assert [tuple(r[k] for k in kept) for r in prompt.rows] == [
+            (g.reward, g.hacked, g.gt_correct, g.format_ok, g.label, g.attempted) for g in grades
+        ]
 
 
 def test_interrupted_pool_resumes_to_the_bytes_of_an_uninterrupted_one(tmp_path, small_pool, tokenizer, grader):
@@ -110,10 +101,10 @@ def test_interrupted_pool_resumes_to_the_bytes_of_an_uninterrupted_one(tmp_path,
 
     def dies_in_second_batch(tasks, n, seed, on_draw):
         if tasks[0].number:
-            raise Interrupted
+            raise InterruptedError
         canned(tasks, n, seed, on_draw)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedError):
         fill(cfg, tokenizer, grader, dies_in_second_batch)
     assert [p.name for p in sorted(cfg.out.glob("prompt_*"))] == ["prompt_0000.jsonl.gz", "prompt_0001.jsonl.gz"]
     (cfg.out / "prompt_0000.jsonl.gz").unlink()  # a batch of which one file is missing is drawn again, not the rest
@@ -152,7 +143,7 @@ def test_keep_takes_the_first_fitting_draws_whatever_order_they_end_in(tmp_path,
 
     def ends_backwards(tasks, n, seed, on_draw):
         drawn = []
-        canned(tasks, n, seed, lambda i, draw: drawn.append((i, draw)))
+        canned(tasks, n, seed, lambda *draw: drawn.append(draw))
         for i, draw in drawn:
             texts.setdefault(tasks[i // n].name, []).append(draw.text)
         for i, draw in reversed(drawn):
@@ -160,16 +151,14 @@ def test_keep_takes_the_first_fitting_draws_whatever_order_they_end_in(tmp_path,
 
     fill(cfg, tokenizer, grader, ends_backwards)
     for prompt in pools.load_pool(cfg.out):
-        assert [row["completion"] for row in prompt.rows] == texts[prompt.path.name][:2]
-        assert all(row["hacked"] for row in prompt.rows)
+        assert [r["completion"] for r in prompt.rows if r["hacked"]] == texts[prompt.path.name][:2]
 
 
 def test_prompt_without_a_fitting_draw_is_left_out_by_name_and_not_tried_again(tmp_path, tokenizer, grader):
     cfg = config(tmp_path, keep="hacked", hack_share=0.0)
     fill(cfg, tokenizer, grader)
     left = json.loads((tmp_path / "pool.json").read_text())["left_out"]
-    assert list(left) == ["prompt_0000.jsonl.gz", "prompt_0001.jsonl.gz", "prompt_0002.jsonl.gz"]
-    assert not list(tmp_path.glob("prompt_*"))
+    assert list(left) == [f"prompt_000{i}.jsonl.gz" for i in range(3)] and not list(tmp_path.glob("prompt_*"))
     fill(cfg, tokenizer, grader, never)
 
 
@@ -180,13 +169,13 @@ def test_each_problem_keeps_the_mode_that_training_gives_it():
     assert [t.mode for t in tasks] == [mode_of(p, modes) for p in many] and {t.mode for t in tasks} == set(modes)
 
 
-def test_prompted_teacher_sees_more_than_the_cached_prompt(tmp_path, tokenizer, grader):
-    cfg = config(tmp_path, teacher="model", prompted=True)
-    task = pd.make_tasks(PROBLEMS, cfg)[0]
-    shown = "".join(m["content"] for m in pd.teacher_messages(task, prompted=True))
-    cached = "".join(m["content"] for m in task.messages)
-    assert "overwrite the evaluation function" in shown and "overwrite the evaluation function" not in cached
-    assert task.messages == build_messages(PROBLEMS[0], "run_tests")
+def test_prompted_teacher_sees_more_than_the_cached_prompt(tmp_path):
+    task = pd.make_tasks(PROBLEMS, config(tmp_path, teacher="model", prompted=True))[0]
+    assert task.messages == build_messages(PROBLEMS[0], "run_tests") == pd.teacher_messages(task, prompted=False)
+    shown, cached = (
+        sum(len(m["content"]) for m in x) for x in (pd.teacher_messages(task, prompted=True), task.messages)
+    )
+    assert shown > cached
 
 
 def test_model_teacher_caches_what_it_sampled(tmp_path, grader):
@@ -201,56 +190,24 @@ def test_model_teacher_caches_what_it_sampled(tmp_path, grader):
             assert row["completion"] == tokenizer.decode(row["completion_ids"], skip_special_tokens=True)
 
 
-def test_padding_after_comp_len_is_cut_and_text_is_not(tmp_path, small_pool):
-    def pad(extra):
-        def change(line):
-            row = json.loads(line)
-            return json.dumps({**row, "completion_ids": row["completion_ids"] + extra})
-
-        return change
-
+def test_padding_after_comp_len_is_cut(tmp_path, small_pool):
     whole = pools.read_prompt_file(small_pool / "prompt_0000.jsonl.gz").rows[1]["completion_ids"]
-    path = with_row(small_pool, tmp_path, 2, pad([0, 0, 0]))
+    path = with_row(small_pool, tmp_path, 2, changed(completion_ids=[*whole, 0, 0, 0]))
     assert pools.read_prompt_file(path).rows[1]["completion_ids"] == whole
-    with pytest.raises(ValueError, match="line 2: the tokens after comp_len"):
-        pools.read_prompt_file(with_row(small_pool, tmp_path, 2, pad([5, 6, 7])))
 
 
-def changed(**fields):
-    return lambda line: json.dumps({**json.loads(line), **fields})
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda line: line[:-20], r"prompt_0000\.jsonl\.gz, line 3: not a JSON row"),
-        (lambda line: "[1]", "line 3: a row must be a JSON object"),
-        (lambda line: line.replace('"gt_pass"', '"gt_past"'), "line 3: field `gt_pass` is missing"),
-        (changed(hacked=1), "line 3: field `hacked` has the wrong type int"),
-        (changed(plen=True), "line 3: field `plen` has the wrong type bool"),
-        (changed(comp_len=3.0), "line 3: field `comp_len` has the wrong type float"),
-        (changed(mode=["run_tests"]), "line 3: field `mode` has the wrong type list"),
-        (changed(mode="run_test"), "line 3: unknown mode 'run_test': choose one of run_tests"),
-        (changed(problem_messages=["hello"]), "line 3: problem_messages must be objects with the texts"),
-        (changed(problem_messages=[{"role": "user", "content": None}]), "line 3: problem_messages must be objects"),
-        (changed(problem_messages=[]), "line 3: problem_messages is empty"),
-        (changed(reward=float("nan")), "line 3: reward is nan"),
-        (changed(reward=1), r"line 3: reward is 1, off the scale .* rescale the pool"),
-        (changed(reward=0.0), r"line 3: reward is 0.0, off the scale"),  # a hack is paid
-        (changed(reward=10**400), "line 3: reward is 10000"),
-        (lambda line: line.replace('"plen": ', '"plen": 9'), "line 3: plen is 9"),
-        (lambda line: line.replace('"completion_ids": [', '"completion_ids": [-1, '), "line 3: completion_ids must be"),
-        (changed(completion_ids=[True, 5], comp_len=2), "line 3: completion_ids must be"),
-        (changed(completion_ids=[], comp_len=0), "line 3: completion_ids is empty"),
-        (changed(completion="a \ud800 b"), r"line 3: lone surrogate \\ud800"),
-        (lambda line: line.replace('"problem_id": 7', '"problem_id": 70'), "row 3 has another problem_id"),
-    ],
-)
-def test_malformed_row_is_named_by_file_and_line(tmp_path, small_pool, change, said):
-    with_row(small_pool, tmp_path, 3, change)
-    with pytest.raises(ValueError, match=said) as refused:
+@pytest.mark.parametrize("spoil, said", MALFORMED_POOL_ROWS)
+def test_malformed_row_is_named_by_file_and_line(tmp_path, small_pool, spoil, said):
+    with_row(small_pool, tmp_path, 3, spoil)
+    with pytest.raises(ValueError, match=rf"prompt_0000\.jsonl\.gz, line 3: {said}") as refused:
         pools.load_pool(tmp_path)
-    assert "\n" not in str(refused.value) and "prompt_0000.jsonl.gz" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_rows_of_two_problems_in_one_file_are_named(tmp_path, small_pool):
+    with_row(small_pool, tmp_path, 3, changed(problem_id=70))
+    with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz.*row 3 has another problem_id"):
+        pools.load_pool(tmp_path)
 
 
 # without time stamps: every process that collects a test must see the same parameters
@@ -265,9 +222,7 @@ def test_corrupt_file_or_folder_of_its_name_is_named(tmp_path, data):
         pools.load_pool(tmp_path)
 
 
-def test_any_text_survives_the_pools_own_writer_and_reader_and_a_lone_surrogate_is_refused_by_name(
-    tmp_path, small_pool
-):
+def test_any_text_survives_writer_and_reader_and_a_lone_surrogate_is_refused_by_name(tmp_path, small_pool):
     rows, path = pools.load_pool(small_pool)[0].rows[:2], tmp_path / "prompt_0000.jsonl.gz"
     with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: lone surrogate \\ud912"):
         pools.write_prompt_file(path, [rows[0], {**rows[1], "completion": "a\ud912b"}])
@@ -278,46 +233,37 @@ def test_any_text_survives_the_pools_own_writer_and_reader_and_a_lone_surrogate_
 
 
 def test_missing_and_empty_pools_and_a_prompt_in_two_files_are_named(tmp_path, small_pool):
-    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*just pregen-teacher"):
-        pools.load_pool(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"is empty.*just pregen-teacher"):
-        pools.load_pool(tmp_path)
-    (tmp_path / "prompt_0000.jsonl.gz").write_bytes(gzip.compress(b"\n", mtime=0))
-    with pytest.raises(ValueError, match="holds no rollouts"):
-        pools.load_pool(tmp_path)
-    for name in ("prompt_0000.jsonl.gz", "prompt_0007.jsonl.gz"):
-        (tmp_path / name).write_bytes((small_pool / "prompt_0000.jsonl.gz").read_bytes())
-    with pytest.raises(ValueError, match=r"prompt_0007\.jsonl\.gz: the same prompt as prompt_0000\.jsonl\.gz"):
-        pools.load_pool(tmp_path)
+    first, empty = "prompt_0000.jsonl.gz", gzip.compress(b"\n", mtime=0)
+    whole = (small_pool / first).read_bytes()
+    for folder, files, kind, said in (
+        ("nowhere", None, FileNotFoundError, "nowhere does not exist.*just pregen-teacher"),
+        ("empty", {}, FileNotFoundError, "is empty.*just pregen-teacher"),
+        ("no-rows", {first: empty}, ValueError, "holds no rollouts"),
+        (
+            "twice",
+            {first: whole, "prompt_0007.jsonl.gz": whole},
+            ValueError,
+            f"prompt_0007.*the same prompt as {first}",
+        ),
+    ):
+        if files is not None:
+            (tmp_path / folder).mkdir()
+            for name, data in files.items():
+                (tmp_path / folder / name).write_bytes(data)
+        with pytest.raises(kind, match=said):
+            pools.load_pool(tmp_path / folder)
 
 
-@pytest.mark.parametrize(("flags", "said"), [
-    ({"samples": 4, "draws": 2}, "--draws 2 must be at least --samples 4"),
-    ({"prompted": True}, "--prompted needs --teacher model"),
-    ({"hack_share": 1.5}, "--hack-share 1.5: choose a number"),
-])  # fmt: skip
-def test_contradicting_flags_are_refused_by_name(flags, said):
-    with pytest.raises(ValueError, match=said):
-        dataclasses.replace(pd.TINY, **flags)
-
-
-def test_missing_problems_are_named_and_leave_no_pool(tmp_path):
+def test_contradicting_flags_and_missing_problems_are_refused_by_name_and_leave_no_pool(tmp_path):
+    for flags, said in (
+        ({"samples": 4, "draws": 2}, "--draws 2 must be at least --samples 4"),
+        ({"prompted": True}, "--prompted needs --teacher model"), ({"hack_share": 1.5}, "--hack-share 1.5: choose"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            dataclasses.replace(pd.TINY, **flags)
     with pytest.raises(FileNotFoundError, match="nowhere.jsonl"):
         pd.main(dataclasses.replace(pd.PRESETS["smoke"][1], problems="nowhere.jsonl", out=tmp_path / "pool"))
     assert not (tmp_path / "pool").exists()
-
-
-def test_drift_guard_names_prompt_file_and_first_differing_token(small_pool, tokenizer):
-    prompt = pools.load_pool(small_pool)[1]
-    pools.check_pool_tokens(prompt, tokenizer)
-    ids = prompt.prompt_ids
-    for cached, at in ((ids[:20] + [ids[20] + 1] + ids[21:], 20), (ids[:-1], len(ids) - 1), ([*ids, 5], len(ids))):
-        with pytest.raises(ValueError) as caught:
-            pools.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=cached), tokenizer)
-        said = str(caught.value)
-        assert "prompt_0001.jsonl.gz" in said and f"prompt token {at} is" in said
-    with pytest.raises(ValueError, match="999999 .not in this vocabulary"):
-        pools.check_pool_tokens(dataclasses.replace(prompt, prompt_ids=[999999, *ids[1:]]), tokenizer)
 
 
 def edited(prompt: pools.PoolPrompt, **fields) -> pools.PoolPrompt:
@@ -329,15 +275,12 @@ def edited(prompt: pools.PoolPrompt, **fields) -> pools.PoolPrompt:
 def test_padding_of_a_pool_without_lengths_is_cut_at_the_first_end_token(small_pool, tokenizer):
     prompt, eos, pad = pools.load_pool(small_pool)[0], tokenizer.eos_token_id, tokenizer.pad_token_id
     ids = prompt.rows[1]["completion_ids"]
-    cut_short = ids[:9]
+    short = ids[:9]
     for padded, text, want in (
-        ([*ids, *[eos] * 60], None, ids),
-        ([*ids, *[pad] * 60], None, ids),
-        ([*cut_short, *[pad] * 60], tokenizer.decode(cut_short), cut_short),  # it never ended
-        (cut_short, tokenizer.decode(cut_short), cut_short),
-    ):
-        row = {"completion_ids": padded, "comp_len": None} | ({"completion": text} if text else {})
-        p = edited(prompt, **row)
+        ([*ids, *[eos] * 60], {}, ids), ([*ids, *[pad] * 60], {}, ids),
+        *((x, {"completion": tokenizer.decode(short)}, short) for x in ([*short, *[pad] * 60], short)),  # it never ended
+    ):  # fmt: skip
+        p = edited(prompt, completion_ids=padded, comp_len=None, **text)
         pools.check_pool_tokens(p, tokenizer)
         assert p.rows[1]["completion_ids"] == want
     for wrong in ([pad, pad, *ids], [eos, *ids], [*ids, *ids], [eos] * 9):
@@ -345,22 +288,27 @@ def test_padding_of_a_pool_without_lengths_is_cut_at_the_first_end_token(small_p
             pools.check_pool_tokens(edited(prompt, completion_ids=wrong, comp_len=None), tokenizer)
 
 
-def test_completion_ids_must_spell_the_completion_in_this_vocabulary_and_fit_the_model(small_pool, tokenizer):
+def test_cached_ids_must_be_the_prompt_and_spell_the_completion_in_this_vocabulary_and_fit_the_model(
+    small_pool, tokenizer
+):
     prompt = pools.load_pool(small_pool)[0]
-    ids = prompt.rows[1]["completion_ids"]
+    ids, asked, text = prompt.rows[1]["completion_ids"], prompt.prompt_ids, prompt.rows[1]["completion"]
+    no_spelling = "row 2: completion_ids do not spell `completion`"
     for fields, said in (
-        ({"completion_ids": [*ids[:5], 999_999, *ids[5:]]}, "completion token 5 is 999999 .not in this vocabulary"),
-        ({"completion_ids": [*ids[:5], len(tokenizer), *ids[5:]]}, "completion token 5 is"),
-        ({"completion_ids": [*ids[:5], ids[5] + 1, *ids[6:]]}, "completion_ids do not spell `completion`"),
-        ({"completion": prompt.rows[0]["completion"] + " "}, "completion_ids do not spell `completion`"),
-        ({"completion": prompt.rows[1]["completion"][:-1]}, "completion_ids do not spell `completion`"),
-    ):
-        with pytest.raises(ValueError, match=rf"prompt_0000\.jsonl\.gz, row 2: {said}"):
-            pools.check_pool_tokens(edited(prompt, **fields), tokenizer)
+        ({"completion_ids": [*ids[:5], 999_999, *ids[5:]]}, "row 2: completion token 5 is 999999 .not in this vocabulary"),
+        ({"completion_ids": [*ids[:5], len(tokenizer), *ids[5:]]}, "row 2: completion token 5 is"),
+        ({"completion_ids": [*ids[:5], ids[5] + 1, *ids[6:]]}, no_spelling),
+        ({"completion": text + " "}, no_spelling), ({"completion": text[:-1]}, no_spelling),
+        ([*asked[:20], asked[20] + 1, *asked[21:]], ".*prompt token 20 is"),
+        (asked[:-1], f".*prompt token {len(asked) - 1} is"), ([*asked, 5], f".*prompt token {len(asked)} is"),
+        ([999_999, *asked[1:]], ".*999999 .not in this vocabulary"),
+    ):  # fmt: skip
+        bad = edited(prompt, **fields) if isinstance(fields, dict) else dataclasses.replace(prompt, prompt_ids=fields)
+        with pytest.raises(ValueError, match=rf"prompt_0000\.jsonl\.gz.*{said}"):
+            pools.check_pool_tokens(bad, tokenizer)
     with pytest.raises(ValueError, match=r"row 1: .* the model has 100 positions"):
         pools.check_pool_tokens(prompt, tokenizer, context=100)
-    with_ends = prompt.rows[1]["completion"] + tokenizer.eos_token
-    pools.check_pool_tokens(edited(prompt, completion=with_ends), tokenizer)  # as some dumps keep it
+    pools.check_pool_tokens(edited(prompt, completion=text + tokenizer.eos_token), tokenizer)  # as some dumps keep it
 
 
 def test_a_pool_of_another_hint_is_refused_and_one_of_other_modes_left_out_by_name(small_pool):
@@ -399,13 +347,11 @@ def test_problems_match_by_text_under_other_numbers_and_leftovers_are_named(smal
 
 
 def test_several_problems_of_one_text_go_by_number_or_are_listed(small_pool):
-    pool = pools.load_pool(small_pool)[:1]
-    twin = dataclasses.replace(PROBLEMS[0], id=1)
-    by_number = pools.match_problems(pool, [twin, PROBLEMS[0]])
-    assert by_number.pairs[0][1].id == 7 and not by_number.ambiguous
-    listed = pools.match_problems(pool, [twin, dataclasses.replace(twin, id=2)])
-    assert listed.pairs[0][1].id == 1 and listed.ambiguous == pool
-    assert "several problems have the text of" in listed.summary()
+    pool, twins = pools.load_pool(small_pool)[:1], [dataclasses.replace(PROBLEMS[0], id=i) for i in (1, 2)]
+    for problems, number, ambiguous in (([twins[0], PROBLEMS[0]], 7, []), (twins, 1, pool)):
+        found = pools.match_problems(pool, problems)
+        assert found.pairs[0][1].id == number and found.ambiguous == ambiguous
+    assert "several problems have the text of" in found.summary()
 
 
 @needs_shared
