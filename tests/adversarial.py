@@ -2383,6 +2383,7 @@ MALFORMED_COMPLETIONS = [  # rows for `python grader.py`: test_grader_cli.py
     (changed(mode="run_test"), "unknown mode 'run_test'"), (changed(evaluator="a b"), "no Python name"),
 ]  # fmt: skip
 
+
 def meta_changed(**fields):
     return lambda row: row | {"meta": row["meta"] | fields}
 

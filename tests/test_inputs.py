@@ -29,16 +29,13 @@ from study import __main__ as study
 from study import drift, look, results, run
 from tasks import organism, pairs, problems, substrate
 
-CONFIGS = {
-    "train": train.Config(), "extract_vhack": extract_vhack.ExtractConfig(), "probe_distill": probe_distill.Config(),
-    "bench_gpu": bench_gpu.Config(), "bench_grader": bench_grader.Config(), "drift": drift.Config(Path("x")),
-    "grader": grader.Config("x", Path("x"), Path("x")), "organism train": organism.TrainConfig(),
-    "organism problems": organism.ProblemsConfig(), "organism eval": organism.EvalConfig(),
-    "pairs check": pairs.Check(()), "pairs show": pairs.Show(Path("x"), 0), "problems": problems.Config("x"),
-    "results": results.Config(), "read-rollouts": look.Config(), "run": run.RunFlags(Path("x")),
-    "queue": run.QueueFlags(Path("x")), "substrate": substrate.TrainConfig(),
-}  # fmt: skip
-COMMANDS = (study.near_misses_command, study.power_command)
+FILE = Path("x")
+STARTS = [
+    train.Config(), extract_vhack.ExtractConfig(), probe_distill.Config(), bench_gpu.Config(), bench_grader.Config(),
+    drift.Config(FILE), grader.Config("x", FILE, FILE), organism.TrainConfig(), organism.ProblemsConfig(),
+    organism.EvalConfig(), pairs.Check(()), pairs.Show(FILE, 0), problems.Config("x"), results.Config(), look.Config(),
+    run.RunFlags(FILE), run.QueueFlags(FILE), substrate.TrainConfig(), study.near_misses_command, study.power_command,
+]  # fmt: skip
 NEGATIVE_IS_RIGHT = {"screen_at": "a threshold may lie below the pairs' clean mean"}
 
 
@@ -54,30 +51,20 @@ def wrong_numbers(flag: str, kind: type) -> list[float]:
     return wrong if flag in NEGATIVE_IS_RIGHT else [*wrong, -1, -(10**9)]
 
 
-@pytest.mark.parametrize("script", CONFIGS)
-def test_every_number_of_every_script_refuses_nan_infinity_and_negatives_by_name(script):
-    cfg = CONFIGS[script]
-    hints = typing.get_type_hints(type(cfg))
-    for f in dataclasses.fields(cfg):
-        kind = numeric(hints[f.name])
-        for x in wrong_numbers(f.name, kind) if kind else ():
-            value = (x, x) if isinstance(getattr(cfg, f.name), tuple) else x
-            with pytest.raises(ValueError, match=f"^--{f.name.replace('_', '-')} .*: choose a number"):
-                dataclasses.replace(cfg, **{f.name: value})
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.__name__)
-def test_every_number_of_a_study_command_is_refused_before_any_work(command):
-    hints, tried = typing.get_type_hints(command), 0
-    needed = {p: Path("x") for p, d in inspect.signature(command).parameters.items() if d.default is d.empty}
+@pytest.mark.parametrize("start", STARTS, ids=lambda s: getattr(s, "__name__", type(s).__module__))
+def test_every_number_of_every_command_refuses_nan_infinity_and_negatives_by_name(start):
+    command, tried = callable(start), 0
+    hints = typing.get_type_hints(start if command else type(start))
+    parameters = inspect.signature(start).parameters.items() if command else ()
+    needed = {name: FILE for name, p in parameters if p.default is p.empty}
     for flag, hint in hints.items():
         kind = numeric(hint)
         for x in wrong_numbers(flag, kind) if kind else ():
-            value = (x,) if typing.get_origin(hint) is tuple else x
+            wrong = {flag: (x, x) if typing.get_origin(hint) is tuple else x}
             with pytest.raises(ValueError, match=f"^--{flag.replace('_', '-')} .*: choose a number"):
-                command(**needed, **{flag: value})
+                start(**needed, **wrong) if command else dataclasses.replace(start, **wrong)
             tried += 1
-    assert tried >= 5
+    assert not command or tried >= 5
 
 
 @pytest.mark.parametrize(("flag", "value"), WRONG_FLAGS, ids=lambda x: str(x)[:20])
@@ -121,18 +108,13 @@ def test_a_refused_flag_exits_two_on_the_command_line_and_says_what_is_allowed(c
     (OSError(36, "File name too long", "x"), "ERROR: x: File name too long"),
     (OSError(28, "No space left on device"), "ERROR: disk full"), (MemoryError(), "ERROR: out of memory"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "ERROR: out of memory"),
+    (KeyError("x"), None), (RuntimeError("x"), None), (AssertionError("x"), None),
 ], ids=lambda x: type(x).__name__)  # fmt: skip
-def test_failures_of_input_and_machine_are_one_line(capsys, error, said):
-    with pytest.raises(SystemExit) as ended, errors.plain_errors():
+def test_failures_of_input_and_machine_are_one_line_and_a_bug_keeps_its_traceback(capsys, error, said):
+    with pytest.raises(SystemExit if said else type(error)) as ended, errors.plain_errors():
         raise error
     err = capsys.readouterr().err
-    assert ended.value.code == 1 and err.startswith(said) and err.count("\n") == 1
-
-
-def test_a_bug_keeps_its_traceback():
-    for bug in (KeyError("x"), RuntimeError("x"), AssertionError("x")):
-        with pytest.raises(type(bug)), errors.plain_errors():
-            raise bug
+    assert not said or (ended.value.code == 1 and err.startswith(said) and err.count("\n") == 1)
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +160,7 @@ def test_a_v_file_reads_back_bit_for_bit_and_any_flipped_byte_of_its_numbers_is_
 
 
 def test_a_v_that_is_not_finite_is_never_written(made, tmp_path):
-    _, _, _, _, v = made
-    bad = copy.deepcopy(v)
+    bad = copy.deepcopy(made[-1])
     bad.sets["hack"].mean[3] = math.nan
     with pytest.raises(FloatingPointError, match="hack.mean is not finite"):
         extract_vhack.save_vhack(bad, tmp_path / "v.safetensors")
@@ -195,13 +176,10 @@ def test_a_given_v_is_refused_naming_what_differs_from_this_run(made, tmp_path):
     deaf.add_tokens(["Solution"])
     bare = Path(shutil.copy(cfg.pairs, tmp_path / "bare.jsonl"))
     for t, flags_, said in (
-        (other, {}, "of another chat template"),
-        (deaf, {}, "of another tokenizer or wording"),
-        (tok, {"modes": ("run_tests",)}, "of other pairs"),
-        (tok, {"pairs": few_pairs(tmp_path, 5)}, "of other pairs"),
-        (tok, {"pairs": str(bare)}, "of other non-hack pairs"),
-        (tok, {"k": 1}, "k is 2, this run needs 1"),
-    ):
+        (other, {}, "of another chat template"), (deaf, {}, "of another tokenizer or wording"),
+        (tok, {"modes": ("run_tests",)}, "of other pairs"), (tok, {"pairs": few_pairs(tmp_path, 5)}, "of other pairs"),
+        (tok, {"pairs": str(bare)}, "of other non-hack pairs"), (tok, {"k": 1}, "k is 2, this run needs 1"),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=rf"v\.safetensors: v_hack is .*{said}"):
             extract_vhack.load_or_extract(model, basis, t, dataclasses.replace(cfg, **flags_))
 
@@ -217,8 +195,7 @@ def test_what_v_cannot_be_made_from_is_refused_before_any_gradient(made, tmp_pat
     few, same = (Path(shutil.copy(cfg.pairs, tmp_path / f"{n}.jsonl")) for n in ("few", "same"))
     shutil.copy(held, tmp_path / "few_nonhack.jsonl")
     shutil.copy(copies, tmp_path / "same_nonhack.jsonl")
-    folder = tmp_path / "folder"
-    folder.mkdir()
+    (tmp_path / "folder").mkdir()
     for flags_, said in (
         ({"k": 500}, "--k 500: at most 6 here"),
         ({"clean_rank": 6}, "--clean-rank 6: choose 0 .off. to 5"),
@@ -230,7 +207,7 @@ def test_what_v_cannot_be_made_from_is_refused_before_any_gradient(made, tmp_pat
         ({"pairs": "nowhere.jsonl"}, "nowhere.jsonl does not exist"),
         ({"modes": ("run_tests", "exit_code")}, "no pair of mode exit_code"),
         ({"tags": ("implicit", "foo")}, "no pair carries the tag foo"),
-        ({"out": str(folder), "rebuild": True}, "folder: cannot be written .it is a folder"),
+        ({"out": str(tmp_path / "folder"), "rebuild": True}, "folder: cannot be written .it is a folder"),
         ({"out": str(copies / "v"), "rebuild": True}, "copies.jsonl/v: cannot be written .File exists"),
         ({"out": "/proc/none/v"}, "/proc/none/v: cannot be written"),
         ({"out": str(tmp_path / LONG_NAME)}, "File name too long"),
@@ -250,10 +227,9 @@ def test_a_mistyped_v_hack_is_refused_before_the_model_is_loaded_and_makes_no_fi
 
 
 def test_prompts_and_answers_that_do_not_fit_the_model_are_refused_by_flag(made):
-    model = made[0]
-    zoo.check_room(model, 4000, 96)
+    zoo.check_room(made[0], 4000, 96)
     with pytest.raises(ValueError, match="--max-new-tokens 97: .* choose at most 96"):
-        zoo.check_room(model, 4000, 97)
+        zoo.check_room(made[0], 4000, 97)
 
 
 def test_a_flag_without_effect_under_the_chosen_arm_is_told():

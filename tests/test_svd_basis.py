@@ -1,13 +1,15 @@
-"""Invariants of the singular basis and of per-rollout gradients, on a real (tiny) Qwen3."""
+"""Invariants of the singular basis and of per-rollout gradients, on a real (tiny) Qwen3 and, on a GPU, as `full`."""
 
 import pytest
 import torch
+from test_policy_grad_shared import relative
 from test_sampler import gpu
 
+from extract_vhack import cosines, top_directions
 from model import policy_grad
 from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, token_logps
 from model.svd_basis import attach, merged, model_hash, thin_svd
-from model.zoo import TINY, random_qwen3
+from model.zoo import DTYPES, TINY, random_qwen3
 
 VOCAB = 97
 
@@ -16,19 +18,34 @@ def tiny(seed: int = 0):
     return random_qwen3(TINY | {"vocab_size": VOCAB, "eos_token_id": 1}, torch.float32, "cpu", seed).eval()
 
 
-def sequences(n: int = 5, seed: int = 0) -> list[Sequence]:
-    gen = torch.Generator().manual_seed(seed)
-    ids = lambda k: torch.randint(2, VOCAB, (k,), generator=gen).tolist()  # noqa: E731
-    return [Sequence(ids(4 + i), [*ids(3 + 2 * i), 1]) for i in range(n)]
+def sequences(n: int = 5, vocab: int = VOCAB, prompt: int = 4, answer: int = 3, longer: int = 2) -> list[Sequence]:
+    gen = torch.Generator().manual_seed(0)
+    ids = lambda k: torch.randint(2, vocab, (k,), generator=gen).tolist()  # noqa: E731
+    return [Sequence(ids(prompt + i), [*ids(answer + longer * i), 1]) for i in range(n)]
+
+
+def assert_svd(w, within):
+    u, s, vh = thin_svd(w)
+    assert relative((u * s) @ vh, w) < within
+    for gram in (u.T @ u, vh @ vh.T):
+        assert (gram - torch.eye(len(gram), device=w.device)).abs().max() < within
 
 
 @pytest.mark.parametrize("shape", [(12, 7), (7, 12), (9, 9)])
 def test_thin_svd_rebuilds_the_weight_with_orthonormal_factors(shape):
-    w = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-    u, s, vh = thin_svd(w)
-    eye = torch.eye(min(shape))
-    assert torch.allclose((u * s) @ vh, w, atol=1e-5)
-    assert torch.allclose(u.T @ u, eye, atol=1e-5) and torch.allclose(vh @ vh.T, eye, atol=1e-5)
+    assert_svd(torch.randn(*shape, generator=torch.Generator().manual_seed(1)), 1e-5)
+
+
+@gpu
+@pytest.mark.parametrize("shape", [(9728, 2560), (2560, 9728), (4096, 2560), (1024, 2560), (2560, 4096)])
+def test_gram_svd_at_qwen3_4b_shapes_rebuilds_the_weight(shape):
+    assert_svd(torch.randn(*shape, device="cuda") * 0.02, 1e-4)
+
+
+@gpu
+def test_a_spectrum_too_wide_for_the_gram_matrix_falls_back():
+    q, v = (torch.linalg.qr(torch.randn(n, 64, device="cuda", dtype=torch.float64))[0] for n in (200, 64))
+    assert_svd((q * torch.logspace(0, -9, 64, device="cuda", dtype=torch.float64)) @ v.T, 1e-4)
 
 
 def test_a_direction_is_isometric_in_weight_space():
@@ -71,13 +88,11 @@ def test_delta_acts_as_the_weight_it_names():
     assert torch.allclose(hooked, model(input_ids=ids).logits.detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("train", "coords"), [("delta_s", "diag"), ("full", "core"), ("full", "diag"), ("full", "raw")]
-)
-def test_per_rollout_gradients_equal_one_backward_a_completion(train, coords):
+@pytest.mark.parametrize("space", [("delta_s", "diag"), ("full", "core"), ("full", "diag"), ("full", "raw")])
+def test_per_rollout_gradients_equal_one_backward_a_completion(space):
     """One batched backward with separation = n separate backwards by plain autograd on the weights."""
     seqs, model = sequences(), tiny()
-    basis = attach(model, train, coords, core_rank=6)
+    basis = attach(model, *space, core_rank=6)
     got, logp, _ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=40)
     assert all(k.grad is None for k in basis.knobs())  # the weights' own gradient only when it is asked for
     plain = tiny()
@@ -158,3 +173,40 @@ def test_model_hash_sees_the_weights_and_not_the_knobs():
 def test_a_model_without_target_linears_is_refused():
     with pytest.raises(ValueError, match="no Linear named"):
         attach(torch.nn.Sequential(torch.nn.Linear(3, 3)))
+
+
+MID = {
+    "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 4096, "max_position_embeddings": 4096,
+    "tie_word_embeddings": True, "eos_token_id": 1,
+}  # fmt: skip
+
+
+@gpu
+@pytest.mark.parametrize("train", ["delta_s", "full"])
+def test_bf16_per_rollout_gradients_agree_with_float32(train):
+    """bf16 with layer recomputation against float32 of the same (bf16) weights: coordinates within bf16 error."""
+    got = {}
+    for dtype in ("float32", "bfloat16"):
+        model = random_qwen3(MID, torch.bfloat16, "cuda", seed=3).to(DTYPES[dtype]).eval()
+        basis = attach(model, train, core_rank=16)
+        if dtype == "bfloat16":
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.train()
+        seqs = sequences(12, 4096, 20, 30, 9)
+        got[dtype], logp, _ = rollout_grads(model, basis, seqs, nll_loss(), tokens_per_micro=2048)
+        assert torch.isfinite(logp).all()
+    assert torch.cosine_similarity(got["bfloat16"], got["float32"], dim=1).min() > 0.98
+
+
+@gpu
+def test_gpu_and_cpu_give_the_same_gradient_and_directions():
+    out = {}
+    for device in ("cpu", "cuda"):
+        model = random_qwen3(MID, torch.float32, "cpu", seed=5).to(device).eval()
+        basis = attach(model)
+        grads, *_ = rollout_grads(model, basis, sequences(8, 4096, 20, 30, 9), nll_loss())
+        d = top_directions(basis, grads[:4] - grads[4:], 2, 0.25, 0.05)
+        out[device] = grads.cpu(), d.mean.cpu()
+    assert relative(out["cuda"][0], out["cpu"][0]) < 1e-2
+    assert float(cosines(out["cuda"][1][None], out["cpu"][1])) > 0.99
