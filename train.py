@@ -27,6 +27,7 @@ import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -404,28 +405,19 @@ class Trainer:
 
     def __init__(self, cfg: Config, grader: Grader | GraderProcess, accelerator, model, tok):
         self.cfg, self.grader, self.acc, self.model, self.tok = cfg, grader, accelerator, model, tok
-        n = accelerator.num_processes
-        if cfg.prompts_per_step % n:
+        if cfg.prompts_per_step % (n := accelerator.num_processes):
             raise ValueError(f"--prompts-per-step {cfg.prompts_per_step}: must divide among {n} processes")
         probes = cfg.arm == "adv_mod" or (cfg.arm, cfg.v) == ("screen", "probe")
         given, which = cfg.extract_config(), cfg.v if cfg.arm == "pair_penalty" else "hack"
         reads_pairs = probes or cfg.arm == "pair_penalty"
         sides = extract_vhack.contrasts(model, tok, given, which) if reads_pairs else ([], [])
         self.probe = rivals.ActivationProbe(model, sides) if probes else None
-        self.policy = policy = Policy(cfg, model, tok)
-        self.basis = policy.basis
-        short = policy.probe_ids[0].tolist()
-        check_forward(model, self.basis, [short, 4 * short], memory_gb=policy.sampling_gb)
-        wanted = replace(given, tokens_per_micro=policy.tokens_per_micro)
-        with accelerator.main_process_first():  # one process extracts, the others read its file
-            self.vhack, self.vhack_path = extract_vhack.load_or_extract(model, self.basis, tok, wanted)
-        self.vhack = self.vhack.to(self.basis.device)
-        policy.prepare_training()
+        self.policy, self.vhack, self.vhack_path = self.policy_and_v(given)
+        policy, self.basis = self.policy, self.policy.basis
         of_pairs = (model, self.basis, sides, cfg, policy.tokens_per_micro)
         self.pair_penalty = rivals.PairPenalty(*of_pairs) if cfg.arm == "pair_penalty" else None
         reads_text = cfg.arm == "screen" and cfg.v in ("text", "tail")
-        pairs = extract_vhack.select_pairs(given)[0] if reads_text else []
-        self.text_rule = rivals.TextRule(tok, pairs, cfg.v) if reads_text else None
+        self.text_rule = rivals.TextRule(tok, extract_vhack.select_pairs(given)[0], cfg.v) if reads_text else None
         self.hack_gradient: Tensor | None = None  # of the last step, by label: log and oracle read it, no method does
         self.judged: dict[tuple, Future] = {}  # (problem, answer, mode, evaluator) of evaluations -> its grade
         oracle = cfg.arm in PROJECTS and cfg.v in extract_vhack.ORACLES
@@ -433,6 +425,17 @@ class Trainer:
         self.hook = ProjectionHook(self.basis, cfg, self.vhack.sets["hack"], self.direction())
         self.hook.attach(policy.optimizer, policy.params)
         policy.sync()
+
+    def policy_and_v(self, given: extract_vhack.ExtractConfig) -> tuple[Policy, extract_vhack.VHack, Path]:
+        """(the checked model with its optimizer, V, V's file); bench/gpu.py has its own."""
+        policy = Policy(self.cfg, self.model, self.tok)
+        basis, short = policy.basis, policy.probe_ids[0].tolist()
+        check_forward(self.model, basis, [short, 4 * short], memory_gb=policy.sampling_gb)
+        wanted = replace(given, tokens_per_micro=policy.tokens_per_micro)
+        with self.acc.main_process_first():  # one process extracts, the others read its file
+            vhack, path = extract_vhack.load_or_extract(self.model, basis, self.tok, wanted)
+        policy.prepare_training()
+        return policy, vhack.to(basis.device), path
 
     def direction(self) -> DirectionSet | None:
         """What this run projects with."""
@@ -739,8 +742,7 @@ def main(cfg: Config, typed: tuple[str, ...] = ()) -> int:
         raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
     trackers.check_installed(cfg.log_with)
     acc = Accelerator(cpu=cfg.device != "cuda", log_with=None if cfg.log_with == "none" else cfg.log_with)
-    if cfg.device == "cuda" and cfg.memory_gb and memory.is_shared(acc.device, cfg.memory_gb):
-        memory.sleep_while_waiting(acc.device)
+    memory.share(acc.device, cfg.memory_gb)
     inputs = resume.input_hashes(cfg)
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.label}-s{cfg.seed}", cfg.resume)
     # on a GPU the sampler launches kernels from this interpreter; harness threads would take turns with it
@@ -749,9 +751,8 @@ def main(cfg: Config, typed: tuple[str, ...] = ()) -> int:
         state = resume.resumed_state(run, cfg)
         with lifecycle.stopped_by_sigterm() as stop:
             open_grader = lambda: kind(cfg.grader_workers, accept_level=cfg.grader_level, cpu_limit_s=cfg.grader_cpu_s)  # noqa: E731
-            return lifecycle.carry_out(
-                cfg, run, acc, inputs, open_grader, lambda grader: loop(cfg, run, acc, grader, stop, state)
-            )
+            whole = functools.partial(loop, cfg, run, acc, stop=stop, state=state)
+            return lifecycle.carry_out(cfg, run, acc, inputs, open_grader, whole)
     finally:
         run.close()
 
@@ -779,9 +780,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
         row, rollouts = tr.train_step(step, tasks)
         run.rows.append(row)
         if acc.is_main_process:
-            if (step - start) % 50 == 0:
-                logger.info("{}", log.header())
-            logger.info("{}", log.row_line(row, cfg.steps))
+            log.tell_step(row, step - start, cfg.steps)
         run.append("rows.jsonl", [row])
         run.append("rollouts.jsonl", [r.record(step + 1) for r in rollouts])
         run.sample = next((r.completion for r in reversed(rollouts) if r.source == "student"), run.sample)

@@ -633,21 +633,16 @@ class Forced(train.Trainer):
             train.PRESETS["full"][1], arm="projected", memory_gb=budget, k=b.cfg.k, prompts_per_step=len(work),
             group=b.cfg.group, device=device, dtype=b.cfg.dtype, warmup_steps=0,
         )  # fmt: skip
-        self.bench, self.work = b, work
-        self.grade_wait_s, self.seconds = 0.0, {}
-        self.cfg, self.grader, self.acc = config, grader, SimpleNamespace(num_processes=1, process_index=0)
-        self.model, self.tok, self.probe, self.basis = b.model, None, None, b.basis
-        self.pair_penalty = self.text_rule = None
-        self.vhack = SimpleNamespace(sets={"hack": get_directions(b)})
-        self.policy = policy = Policy.__new__(Policy)  # no tokenizer here, and the basis is attached
-        policy.cfg, policy.model, policy.basis = config, b.model, b.basis
-        policy.probe_ids = torch.ones(1, 8, dtype=torch.long, device=b.model.device)
-        policy.plan()
+        self.bench, self.work, self.seconds = b, work, {}
+        super().__init__(config, grader, SimpleNamespace(num_processes=1, process_index=0), b.model, tok=None)
+        plain = self.policy.optimizer.step
+        self.policy.optimizer.step = lambda: self.clock("optimizer_s", plain)
+
+    def policy_and_v(self, given):
+        """The model at hand with the basis that it has, and the stand-in V; nothing here needs a tokenizer."""
+        policy = Policy(self.cfg, self.model, SimpleNamespace(encode=lambda text: [1] * 8), self.bench.basis)
         policy.prepare_training()
-        self.hook = train.ProjectionHook(b.basis, config, b.directions, b.directions)
-        self.hook.attach(policy.optimizer, policy.params)
-        plain = policy.optimizer.step
-        policy.optimizer.step = lambda: self.clock("optimizer_s", plain)
+        return policy, SimpleNamespace(sets={"hack": get_directions(self.bench)}), None
 
     def clock(self, phase: str, fn):
         sync(self.bench.cfg.device)

@@ -67,6 +67,13 @@ def row_line(row: dict, steps: int) -> str:
     return " ".join(show(key, spec).rjust(width) for key, width, spec, _ in COLUMNS)
 
 
+def tell_step(row: dict, done: int, steps: int) -> None:
+    """The line of a step; above every 50th of them the names of the columns. done: steps told before this one."""
+    if done % 50 == 0:
+        logger.info("{}", header())
+    logger.info("{}", row_line(row, steps))
+
+
 def tell_start(cfg, tr, layers: str) -> None:
     """What is about to run: arm, model, V with its scores on held-out pairs, the sandbox."""
     scores = {k: tr.vhack.meta["scores"].get(f"heldout_auroc_{k}", math.nan) for k in ("hack", "within")}

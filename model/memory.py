@@ -36,17 +36,17 @@ def plan(cfg, model, basis) -> tuple[bool, int, float | None]:
     return checkpointing, tokens, sampling
 
 
-def is_shared(device: torch.device, memory_gb: float) -> bool:
-    """Whether --memory-gb takes less than a quarter of the card: others share it, so waits sleep, for their cores."""
-    return memory_gb < 0.25 * torch.cuda.get_device_properties(device).total_memory / 1e9
-
-
-def sleep_while_waiting(device: torch.device) -> None:
-    """Waits for this GPU sleep instead of spinning, which takes a whole core from graders and runs beside this one.
+def share(device: torch.device, memory_gb: float | None) -> None:
+    """Where --memory-gb takes less than a quarter of a GPU, others share it: waits for it then sleep instead of
+    spinning, which takes a whole core from graders and the runs beside this one.
 
     The flag CU_CTX_SCHED_BLOCKING_SYNC of the driver's cuCtxSetFlags (CUDA >= 12.1), which torch does not reach.
     Raises ValueError where the driver refuses it.
     """
+    if device.type != "cuda" or not memory_gb:
+        return
+    if memory_gb >= 0.25 * torch.cuda.get_device_properties(device).total_memory / 1e9:
+        return
     torch.zeros(1, device=device)  # makes the context, current in this thread
     try:
         refused = ctypes.CDLL("libcuda.so.1").cuCtxSetFlags(4)

@@ -15,7 +15,7 @@ from torch import Tensor
 from command import files
 from model import memory, rivals
 from model.policy_grad import recompute_layers
-from model.svd_basis import attach
+from model.svd_basis import Basis, attach
 
 BETAS = (0.9, 0.99)  # of AdamW, the benchmark's; no weight decay, which would pull quarantine and V alike
 
@@ -24,17 +24,18 @@ class Policy:
     """Attaches the basis and plans memory; `prepare_training` then makes what only training needs.
 
     knobs are what the forward reads, params what the optimizer moves: the same tensors, but float32 masters where the
-    weights themselves train in bfloat16, which would lose steps below half their spacing.
+    weights themselves train in bfloat16, which would lose steps below half their spacing. basis: the model's own, where
+    it has one already.
     """
 
-    def __init__(self, cfg, model, tok):
+    def __init__(self, cfg, model, tok, basis: Basis | None = None):
         self.cfg, self.model, self.tok = cfg, model, tok
         self.probe_ids = torch.tensor([tok.encode("def f(x):\n    return x")], device=model.device)
         base = self.logits()
         # fused: 57% of the products; it rounds .37% of an output at delta = 0, where one bf16 product rounds .17%
         fused = cfg.train == "delta_s" and cfg.dtype == "bfloat16"
         space = cfg.extract_config()
-        self.basis = attach(model, cfg.train, space.coords, space.core_rank, fused=fused)
+        self.basis = basis or attach(model, cfg.train, space.coords, space.core_rank, fused=fused)
         self.plan()
         if self.checkpointing:
             recompute_layers(model)

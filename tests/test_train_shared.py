@@ -1,5 +1,6 @@
 """What a step makes of its rollouts: a fixed order of sums, screens with their controls, evaluations."""
 
+import json
 import random
 import threading
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from tiny import go, rows
 
 import train as T
+from bench import gpu
 from model import rivals, zoo
 
 FULL = {"train": "full", "v_hack": None, "lr": 1e-3}
@@ -93,3 +95,12 @@ def test_evaluations_judge_an_answer_once_and_report_what_judging_all_anew_does(
     end = [e for e in rows(run, "evals.jsonl") if e["step"] == 1]
     assert [(e["hint"], e["mode"]) for e in end] == [("on", "run_tests"), ("on", "file_marker"), ("off", "none")]
     assert sum(e["n"] for e in end) == 2 * 16 and sum(e["solved"] for e in end) > 0
+
+
+def test_the_benchmark_takes_trains_own_step(tmp_path):
+    """Whatever Trainer and Policy set up, bench/gpu.py's subclass has it: no section ends in a FAILED row."""
+    few = {"prompt": 24, "cap": 8, "group": 2, "prompts_per_step": 2, "k": 2, "budgets": (80.0,)}
+    cfg = gpu.Config(("step", "memory"), "tiny", "float32", "cpu", out=str(tmp_path / "rows.json"), **few)
+    assert gpu.main(cfg) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [r["rollouts"] for r in rows if "gradient_s" in r] == [4, 4, 4]
