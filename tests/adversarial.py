@@ -8,6 +8,7 @@ studies that must not be called supported, and flags and files that must be refu
 # ruff: noqa: E501 (programs are data: they are not wrapped)
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -2748,6 +2749,25 @@ SPOILT_V = {
     "metadata no JSON": lambda t, m: m.update(vhack="{oops"), "no digest": lambda t, m: m.pop("digest"),
     "no metadata": lambda t, m: m.clear(),
 }  # fmt: skip
+
+
+def pool_with(pool: str, where: Path, change) -> str:
+    """A copy of a teacher pool with other rows."""
+    shutil.copytree(pool, where)
+    for f in where.glob("prompt_*.jsonl.gz"):
+        rows = [change(json.loads(x)) for x in gzip.decompress(f.read_bytes()).decode().splitlines()]
+        f.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    return str(where)
+
+
+def another_token(row: dict) -> dict:
+    return row | {"prompt_ids": [x + (i == 3) for i, x in enumerate(row["prompt_ids"])]}
+
+
+def other_labels(row: dict) -> dict:
+    return row | {"hacked": row["gt_pass"], "gt_pass": row["hacked"], "attempted": not row["attempted"]}
+
+
 SPOILT_LOGS = {  # what a checkpoint finds of a log of three lines: its lines, or None where it is gone
     "deleted": lambda lines: None, "empty": lambda lines: b"", "cut": lambda lines: b"".join(lines)[:40],
     "torn in the middle": lambda lines: lines[0][:9] + b"".join(lines[1:]),

@@ -169,7 +169,9 @@ def test_a_v_that_is_not_finite_is_never_written(made, tmp_path):
 
 def test_a_given_v_is_refused_naming_what_differs_from_this_run(made, tmp_path):
     """Model, template, wording of the prompts, pairs, their modes and number, k: each belongs to the key."""
-    model, basis, tok, cfg, _ = made
+    model, basis, tok, cfg, v = made
+    foreign = tmp_path / "v.safetensors"
+    extract_vhack.save_vhack(dataclasses.replace(v, meta=v.meta | {"model": "0" * 16}), foreign)
     other = copy.deepcopy(tok)
     other.chat_template = tok.chat_template.replace("assistant\n", "assistant\n<think>\n\n</think>\n\n")
     deaf = copy.deepcopy(tok)
@@ -178,7 +180,8 @@ def test_a_given_v_is_refused_naming_what_differs_from_this_run(made, tmp_path):
     for t, flags_, said in (
         (other, {}, "of another chat template"), (deaf, {}, "of another tokenizer or wording"),
         (tok, {"modes": ("run_tests",)}, "of other pairs"), (tok, {"pairs": few_pairs(tmp_path, 5)}, "of other pairs"),
-        (tok, {"pairs": str(bare)}, "of other non-hack pairs"), (tok, {"k": 1}, "k is 2, this run needs 1"),
+        (tok, {"out": str(foreign)}, "of another model"), (tok, {"pairs": str(bare)}, "of other non-hack pairs"),
+        (tok, {"k": 1}, "k is 2, this run needs 1"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=rf"v\.safetensors: v_hack is .*{said}"):
             extract_vhack.load_or_extract(model, basis, t, dataclasses.replace(cfg, **flags_))

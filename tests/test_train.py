@@ -1,21 +1,17 @@
 """One run of train.py: every arm, the step's gradient, inputs used as they are; each test name is the invariant."""
 
-import gzip
-import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from adversarial import other_labels, pool_with
 from safetensors.torch import load_file
 from shared import BENCHMARK, DATASET, POOL, TOKENIZER, needs_shared
-from tiny import SMALL, go, rows, same_weights, tail
+from tiny import go, rows, same_weights, tail
 
-import extract_vhack
 import train as T
 from command import flags, log
-from model import weighted, zoo
-from model.svd_basis import attach
+from model import weighted
 
 
 @pytest.mark.parametrize("arm", T.Arm.__args__)
@@ -56,27 +52,17 @@ def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
 
 
 def test_vanilla_does_not_depend_on_v(tmp_path, pool, vhack):
-    other = replace(SMALL, k=1, v_hack=str(tmp_path / "other.safetensors"))
-    model, tok = zoo.load_model("tiny")
-    extract_vhack.load_or_extract(model, attach(model), tok, other.extract_config())
-    made = {"k": 1, "v_hack": other.v_hack}
     mixed = {"arm": "vanilla", "mix_ratio": 0.5, "teacher_pool_dir": pool}
-    (_, one), (_, other) = go(tmp_path, name="one", v_hack=vhack, **mixed), go(tmp_path, name="other", **mixed, **made)
+    (_, one), (_, other) = go(tmp_path, name="one", v_hack=vhack, **mixed), go(tmp_path, name="other", k=1, **mixed)
     assert same_weights(one, other)
 
 
 def test_cached_labels_are_used_verbatim_and_reach_the_log_alone(tmp_path, pool, vhack):
     """A pool with hacks called right and right answers called hacks: logged so, and the same drops and weights."""
-    swapped = tmp_path / "swapped"
-    shutil.copytree(pool, swapped)
-    for f in swapped.glob("prompt_*.jsonl.gz"):
-        lines = [json.loads(x) for x in gzip.decompress(f.read_bytes()).decode().splitlines()]
-        lines = [r | {"hacked": r["gt_pass"], "gt_pass": r["hacked"], "attempted": not r["attempted"]} for r in lines]
-        f.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in lines).encode()))
     told, kept, runs_ = [], [], []
-    for at in (pool, swapped):
+    for at in (pool, pool_with(pool, tmp_path / "swapped", other_labels)):
         flags = {"arm": "screen", "steps": 1, "mix_ratio": 0.5, "screen_at": 0.0, "name": Path(at).name}
-        runs_.append(go(tmp_path, teacher_pool_dir=str(at), v_hack=vhack, **flags)[1])
+        runs_.append(go(tmp_path, teacher_pool_dir=at, v_hack=vhack, **flags)[1])
         live = [r for r in rows(runs_[-1], "rollouts.jsonl") if r["step"] == 1 and r["source"] != "eval"]
         told.append([(r["hacked"], r["gt_correct"]) for r in live if r["source"] == "teacher"])
         kept.append([(r["completion"], r["reward"], r["advantage"], r["screened"], r["cos_hack"]) for r in live])
@@ -129,29 +115,22 @@ def test_running_repeated_rollouts_once_leaves_the_gradient_unchanged(flags, tmp
 
 
 def test_flat_groups_give_no_gradient_and_void_the_run(tmp_path, vhack):
-    """A tiny random model without a teacher earns 0 everywhere: nothing is learnt and the run says so."""
     status, run = go(tmp_path, arm="vanilla", steps=1, v_hack=vhack)
     assert status == 3 and not tail(run)["valid"]
     assert "learnt_something FAILED" in (run / "bluf.txt").read_text()
     assert not any(x.any() for x in load_file(run / "final.safetensors").values())
 
 
-@pytest.mark.parametrize(
-    ("rows_", "idle"),
-    [
-        ([(1, 0, 4), (0, 0, 4), (0, 1, 4)], 2),
-        ([(1, 0, 4), (0, 4, 4), (0, 4, 4)], 0),  # every rollout is paid: nothing is left to learn
-        ([(0, 0, 4), (1, 0, 4)], 0),
-        ([], 0),
-    ],
-)
+@pytest.mark.parametrize(("rows_", "idle"), [
+    ([(1, 0, 4), (0, 0, 4), (0, 1, 4)], 2), ([(0, 0, 4), (1, 0, 4)], 0), ([], 0),
+    ([(1, 0, 4), (0, 4, 4), (0, 4, 4)], 0),  # every rollout is paid: nothing is left to learn
+])  # fmt: skip
 def test_steps_without_a_gradient_count_from_the_end_unless_all_is_solved(rows_, idle):
     assert log.idle_steps([{"gn": g, "hack_s": [0, n], "gt_s": [k, n]} for g, k, n in rows_]) == idle
 
 
 @pytest.mark.parametrize(("lr", "status", "says"), [(1e20, 1, "step 1: "), (1e12, 3, "still_learns FAILED")])
 def test_a_huge_step_is_named_where_it_happened_or_voids_the_run(lr, status, says, tmp_path, pool, vhack, monkeypatch):
-    """Weights that overflow, and a policy that no gradient reaches any more, are not a valid run."""
     monkeypatch.setitem(flags.TABLE, "lr", flags.positive(1e38))  # refused on a command line
     ended, run = go(tmp_path, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, steps=3)
     text = (run / "bluf.txt").read_text()
@@ -169,10 +148,7 @@ def test_a_run_whose_pass_rate_collapses_is_void(tmp_path, pool, vhack, monkeypa
 
     monkeypatch.setattr(T.Trainer, "evaluate", solves_at_the_start)
     status, run = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, steps=1)
-    assert (
-        status == 3
-        and "still_solves FAILED: held-out pass fell from 3/4 = 75.0% to 0/4" in (run / "bluf.txt").read_text()
-    )
+    assert status == 3 and "still_solves FAILED: held-out pass fell from 3/4" in (run / "bluf.txt").read_text()
 
 
 @needs_shared
@@ -180,7 +156,5 @@ def test_the_real_pool_and_files_train_with_the_true_vocabulary(tmp_path):
     flags = {"arm": "projected", "steps": 1, "mix_ratio": 0.5, "eval_n": 1, "max_new_tokens": 8}
     flags |= {"problems": str(DATASET), "eval_problems": str(BENCHMARK), "teacher_pool_dir": str(POOL)}
     status, run = go(tmp_path, tokenizer=str(TOKENIZER), **flags)
-    assert status == 0, tail(run)
-    assert rows(run)[0]["hack_t"][0] > 0
-    log = (run / "log.txt").read_text()
-    assert "84 of 113 cached prompts" in log and "left out" in log
+    assert status == 0 and rows(run)[0]["hack_t"][0] > 0, tail(run)
+    assert "84 of 113 cached prompts" in (run / "log.txt").read_text()

@@ -1,6 +1,5 @@
 """train.py across its ends: stopped and resumed runs, several processes, exports, bad input in one plain line."""
 
-import gzip
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import tracking
+from adversarial import another_token, pool_with
 from safetensors.torch import load_file
 from tiny import ROOT, SMALL, few_pairs, go, of_the_teacher_too, rows, same_weights, tail
 
@@ -321,31 +321,13 @@ def crash(tmp_path, capsys, **flags) -> str:
     return tail(run)["error"]
 
 
-def drifted(pool: str, where: Path) -> str:
-    """A pool whose first prompt was made with another tokenizer."""
-    shutil.copytree(pool, where)
-    first = sorted(where.glob("prompt_*.jsonl.gz"))[0]
-    found = [json.loads(x) for x in gzip.decompress(first.read_bytes()).decode().splitlines()]
-    for r in found:
-        r["prompt_ids"][3] += 1
-    first.write_bytes(gzip.compress("\n".join(map(json.dumps, found)).encode()))
-    return str(where)
-
-
-def of_another_model(vhack: str, where: Path) -> str:
-    v = extract_vhack.load_vhack(vhack)
-    extract_vhack.save_vhack(replace(v, meta=v.meta | {"model": "0" * 16}), where)
-    return str(where)
-
-
 @pytest.mark.parametrize(("spoil", "says"), [
-    (lambda at, pool, v: {"teacher_pool_dir": drifted(pool, at / "p")}, "prompt_.*prompt token 3"),
-    (lambda at, pool, v: {"teacher_pool_dir": str(at / "none_here")}, "none_here"),
-    (lambda at, pool, v: {"v_hack": of_another_model(v, at / "o.safetensors")}, "o.saf.*another model.*--rebuild"),
-    (lambda at, pool, v: {"problems": "nowhere.jsonl"}, "nowhere.jsonl"),
-], ids=["pool of another tokenizer", "no pool", "V of another model", "no problems"])  # fmt: skip
+    (lambda at, pool: {"teacher_pool_dir": pool_with(pool, at / "p", another_token)}, "prompt_.*prompt token 3"),
+    (lambda at, pool: {"teacher_pool_dir": str(at / "none_here")}, "none_here"),
+    (lambda at, pool: {"problems": "nowhere.jsonl"}, "nowhere.jsonl"),
+], ids=["pool of another tokenizer", "no pool", "no problems"])  # fmt: skip
 def test_bad_input_ends_in_a_void_bluf_that_names_it(spoil, says, tmp_path, pool, vhack, capsys):
-    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack} | spoil(tmp_path, pool, vhack)
+    flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack} | spoil(tmp_path, pool)
     assert re.search(says, crash(tmp_path, capsys, **flags))
 
 
@@ -359,12 +341,6 @@ def test_corrupt_v_hack_is_named_and_rebuilt_only_on_request(tmp_path, pool, vha
     extract_vhack.load_or_extract(model, attach(model), tok, cfg)
     status, _ = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=str(bad), steps=1, name="again")
     assert status == 0 and extract_vhack.load_vhack(bad).meta["k"] == 3
-
-
-def test_non_finite_loss_stops_the_run_with_its_tail(tmp_path, pool, vhack, capsys, monkeypatch):
-    monkeypatch.setattr(T.Config, "lr_at", lambda *_: float("inf"))
-    error = crash(tmp_path, capsys, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
-    assert "finite" in error and "--lr" in error
 
 
 def test_command_line_errors_are_plain_and_non_zero(capsys, monkeypatch):
