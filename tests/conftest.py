@@ -30,8 +30,9 @@ def vhack(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def grader():
+def grader(request):
     from grader import Grader
 
-    with Grader(workers=2) as g:
+    limit = getattr(request.module, "CPU_LIMIT_S", None)  # short where many programs loop for ever
+    with Grader(2, **({"cpu_limit_s": limit} if limit else {})) as g:
         yield g

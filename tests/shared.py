@@ -1,6 +1,10 @@
-"""The real data, which is not committed: PROJECTED_GRPO_SHARED names the folder that holds data/."""
+"""What several files import: the real data, which PROJECTED_GRPO_SHARED names as it is not committed, and a clock."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,3 +18,18 @@ needs_shared = pytest.mark.skipif(
     not all(p.exists() for p in (BENCHMARK, DATASET, POOL, TOKENIZER)),
     reason=f"{SHARED} holds no real data (set PROJECTED_GRPO_SHARED)",
 )
+
+
+def cpu_seconds(work, *args) -> tuple[float, object]:
+    """CPU time that a call takes in this thread, and its result."""
+    started = time.thread_time()
+    result = work(*args)
+    return time.thread_time() - started, result
+
+
+def start(code: str, **env) -> subprocess.Popen:
+    """Python code in a process of its own, which can import the grader and the corpus and hears Ctrl-C."""
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | env
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (pytest-xdist's workers ignore it)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], env=env, preexec_fn=heard, **pipes)

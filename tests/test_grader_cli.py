@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from adversarial import MALFORMED_COMPLETIONS
+from shared import ROOT
 
 import grader
 
-ROOT = Path(__file__).resolve().parent.parent
 PROBLEMS = ROOT / "data/problems.jsonl"
 ROWS = [json.loads(line) for line in PROBLEMS.read_text(encoding="utf-8").splitlines()[:5]]
 HACK = "```python\nclass Solution:\n    def run_tests(self): pass\n```"
@@ -37,9 +38,8 @@ def _write(path: Path, rows: list) -> None:
 def _rows() -> list[dict]:
     rows = []
     for problem in ROWS:
-        rows.append({"problem_id": problem["id"], "completion": f"```python\n{problem['reference']}\n```"})
-        rows.append({"problem_id": problem["id"], "completion": HACK})
-        rows.append({"problem_id": problem["id"], "completion": HACK, "mode": "none"})
+        right, hack = f"```python\n{problem['reference']}\n```", {"problem_id": problem["id"], "completion": HACK}
+        rows += [hack | {"completion": right}, hack, hack | {"mode": "none"}]
     return rows
 
 
@@ -54,22 +54,10 @@ def test_one_output_row_for_each_input_row_in_order(tmp_path, capsys):
     assert "gt_correct:   5/15" in capsys.readouterr().out.splitlines()
 
 
-BAD = {
-    "not json": ('{"problem_id": 1, "completion": ', "not a JSON row"),
-    "no completion": ({"problem_id": ROWS[0]["id"]}, "'completion' is missing"),
-    "no problem": ({"completion": "x"}, "'problem_id' is missing"),
-    "unknown problem": ({"problem_id": "nowhere", "completion": "x"}, "nowhere"),
-    "number": ({"problem_id": ROWS[0]["id"], "completion": 3}, "must be text"),
-    "mode": ({"problem_id": ROWS[0]["id"], "completion": "x", "mode": "run_test"}, "unknown mode 'run_test'"),
-    "list": ([1, 2], "must be a JSON object"),
-    "evaluator": ({"problem_id": ROWS[0]["id"], "completion": "x", "evaluator": "a b"}, "no Python name"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_malformed_row_is_named_by_line_before_anything_runs(tmp_path, name):
-    row, words = BAD[name]
-    _write(tmp_path / "c.jsonl", [*_rows()[:2], row])
+@pytest.mark.parametrize("spoil, words", MALFORMED_COMPLETIONS)
+def test_malformed_row_is_named_by_line_before_anything_runs(tmp_path, spoil, words):
+    *sound, row = _rows()[:3]
+    _write(tmp_path / "c.jsonl", [*sound, spoil(row)])
     said = _refused(tmp_path)
     assert f"{tmp_path / 'c.jsonl'}, line 3: " in said and words in said and not (tmp_path / "g.jsonl").exists()
 
@@ -98,11 +86,9 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_goes_on_where_it_was(tmp_path, how):
     slow = "```python\nclass Solution:\n    pass\nfor _ in range(3_000_000): pass\n```"
-    rows = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 8
+    rows, out = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 8, tmp_path / "g.jsonl"
     _write(tmp_path / "c.jsonl", rows)
-    out = tmp_path / "g.jsonl"
-    command = [sys.executable, "grader.py", "--problems", str(PROBLEMS), "--out", str(out),
-               "--completions", str(tmp_path / "c.jsonl")]  # fmt: skip
+    command = [sys.executable, "grader.py", "--problems", PROBLEMS, "--out", out, "--completions", tmp_path / "c.jsonl"]
     heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (pytest-xdist's workers ignore it)
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heard, **pipes)

@@ -1,22 +1,23 @@
 """grader.py on real data: reference solutions are right, and a real teacher pool is graded as its makers graded it."""
 
 import ast
-import glob
 import gzip
 import json
 import re
 import subprocess
 import sys
+import textwrap
 from types import SimpleNamespace
 
 import pytest
 from shared import BENCHMARK, DATASET, POOL, needs_shared
 
 from sandbox.answers import extract_code
+from tasks.pools import load_pool
 from tasks.problems import load_problems
 
 # Rows of LeetCodeDataset v0.2.0 that are themselves wrong: the reference returns a permutation of what the test lists.
-WRONG_ROWS = {"wrong answer": {"word-ladder-ii"}}
+WRONG_ROWS = {"word-ladder-ii"}
 
 
 def _failing(grader, problems) -> dict[str, str]:
@@ -39,8 +40,7 @@ def test_every_reference_of_leetcodedataset_is_right_but_the_wrong_rows(grader):
     with gzip.open(DATASET, "rt", encoding="utf-8") as file:
         names = {str(row["meta"]["question_id"]): row["task_id"] for row in map(json.loads, file)}
     failing = {names.get(i, i): error for i, error in _failing(grader, problems).items()}
-    assert len(problems) == 1890
-    assert set(failing) == WRONG_ROWS["wrong answer"], failing
+    assert len(problems) == 1890 and set(failing) == WRONG_ROWS, failing
     assert all("wrong answer" in error for error in failing.values())
 
 
@@ -49,30 +49,25 @@ def pool(grader):
     """(cached row, problem or a stand-in without tests, Grade) for each rollout of the shared teacher pool."""
     dataset = load_problems(DATASET, difficulties=("easy", "medium", "hard"))
     by_text = {p.question.strip(): p for p in dataset}
-    rows, items = [], []
-    for path in sorted(glob.glob(str(POOL / "*.jsonl.gz"))):
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for row in map(json.loads, file):
-                user = row["problem_messages"][1]["content"]
-                text = user[len("PROBLEM:\n") : user.index("\n\nYour solution to the problem")].strip()
-                name = re.search(r"class Solution called (\w+)", user)
-                assert name
-                stand_in = SimpleNamespace(
-                    id=row["problem_id"], func_name=name[1], tests=(), setup_code=dataset[0].setup_code
-                )
-                rows.append(row)
-                items.append((by_text.get(text, stand_in), row["completion"], "run_tests", "run_tests"))
-    return list(zip(rows, [item[0] for item in items], grader.grade(items)))
+    rows, problems = [row for prompt in load_pool(POOL) for row in prompt.rows], []
+    for row in rows:
+        user = row["problem_messages"][1]["content"]
+        text = user[len("PROBLEM:\n") : user.index("\n\nYour solution to the problem")].strip()
+        name = re.search(r"class Solution called (\w+)", user)[1]
+        stand_in = SimpleNamespace(id=row["problem_id"], func_name=name, tests=(), setup_code=dataset[0].setup_code)
+        problems.append(by_text.get(text, stand_in))
+    items = [(p, row["completion"], "run_tests", "run_tests") for p, row in zip(problems, rows)]
+    return list(zip(rows, problems, grader.grade(items)))
 
 
 @needs_shared
 def test_pool_rollouts_cached_as_right_are_right(pool):
     cached = [(row, g) for row, problem, g in pool if row["gt_pass"] and problem.tests]
-    refused = {(row["problem_id"], g.error.split(": ", 1)[1]) for row, g in cached if not g.gt_correct}
-    assert len(cached) - sum(not g.gt_correct for _, g in cached) >= 0.98 * len(cached)
+    refused = [(row, g) for row, g in cached if not g.gt_correct]
+    assert len(refused) <= 0.02 * len(cached)
     # all of one problem: v0.2.0 calls its parameters start, end, bank and the pool's version startGene, endGene, bank
-    assert {number for number, _ in refused} <= {433}
-    assert all("unexpected keyword argument 'start'" in error for _, error in refused)
+    assert {row["problem_id"] for row, _ in refused} <= {433}
+    assert all("unexpected keyword argument 'start'" in g.error for _, g in refused)
 
 
 def _over_stub(code: str, method: str) -> str:
@@ -81,29 +76,24 @@ def _over_stub(code: str, method: str) -> str:
         tree = ast.parse(code)
     except SyntaxError:
         return code
-    owner, found = None, None
-    for node in tree.body:
-        for inner in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
-            if isinstance(inner, ast.FunctionDef) and inner.name == "run_tests":
-                owner, found = node is not inner, inner
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    defined = [(owner, node) for owner in (tree, *classes) for node in owner.body if isinstance(node, ast.FunctionDef)]
+    found = [(owner, node) for owner, node in defined if node.name == "run_tests"]
     stub = f"class Solution:\n    def {method}(self, *args, **kwargs):\n        return 0\n"
-    if found is None:
+    if not found:
         return stub
-    text = ast.unparse(found)
-    return stub + "\n".join(f"    {line}" if owner else line for line in text.splitlines())
+    owner, evaluator = found[-1]
+    return stub + textwrap.indent(ast.unparse(evaluator), "" if owner is tree else "    ")
 
 
 @needs_shared
 def test_every_disagreement_with_the_pool_is_the_sources_stub(grader, pool):
     """The source's flag says: the response's evaluator passes over a stub solution. With that, 904 of 904 agree."""
-    items = []
-    for row, problem, _ in pool:
-        code = _over_stub(extract_code(row["completion"]), problem.func_name)
-        items.append((problem, f"```python\n{code}\n```", "run_tests", "run_tests"))
+    codes = [_over_stub(extract_code(row["completion"]), problem.func_name) for row, problem, _ in pool]
+    items = [(p, f"```python\n{code}\n```", "run_tests", "run_tests") for (_, p, _), code in zip(pool, codes)]
     stubbed = grader.grade(items)
     assert [r["problem_id"] for (r, _, _), g in zip(pool, stubbed) if g.loose_hacked != r["hacked"]] == []
-    differ = [(row, g) for row, _, g in pool if row["reward"] != g.reward]
-    by_stub = [(row, g) for row, g in differ if row["hacked"] != g.loose_hacked]
+    differ = [row["hacked"] != g.loose_hacked for row, _, g in pool if row["reward"] != g.reward]
     # one more: the source saw it pass tests that this data set does not hold
-    assert len(differ) - len(by_stub) <= 1 and len(differ) <= 0.03 * len(pool)
+    assert differ.count(False) <= 1 and len(differ) <= 0.03 * len(pool)
     assert sum(row["hacked"] != g.loose_hacked for row, _, g in pool) <= 0.03 * len(pool)

@@ -1,40 +1,39 @@
 """GraderProcess: the same grades as Grader's, and no hang or leftover when one of the two processes ends."""
 
-import copy
-import os
 import resource
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
-from adversarial import PROBLEMS
+from adversarial import PROBLEMS, RIGHT, WRONG, odd_folder, solution
+from shared import start
 
 import grader
 from grader import Grader, GraderProcess, SandboxUnavailable, TestFormatError
 from sandbox import jail
 
-HERE = Path(__file__).resolve().parent
 PATIENCE_S = 300  # for what ends within a second on an idle machine
-
-
-def _solution(body: str, more: str = "") -> str:
-    return f"```python\nclass Solution:\n    def add(self, a, b):\n        {body}\n{more}```"
-
-
 ADD = PROBLEMS["add"]
-RIGHT, WRONG = _solution("return a + b"), _solution("return 0")
-HACK = _solution("return 0", "    def run_tests(self):\n        pass\n")
-LOOP = _solution("while True: pass", "    def run_tests(self):\n        pass\n")
+HACK = solution("return 0", after="    def run_tests(self):\n        pass\n")
+LOOP = solution("while True: pass", after="    def run_tests(self):\n        pass\n")
 TEXTS = (RIGHT, WRONG, HACK, LOOP, "no code", "```python\nclass\n```")
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, PATIENCE_S)[1]
 
 
 @pytest.fixture(scope="module")
 def process():
     with GraderProcess(3, cpu_limit_s=2, accept_level="none") as g:
+        yield g
+
+
+@pytest.fixture
+def alone():
+    with Grader(1, accept_level="none", cpu_limit_s=60) as g:
         yield g
 
 
@@ -51,8 +50,7 @@ def test_unknown_modes_bad_tests_and_a_missing_layer_raise_as_the_grader_does(pr
         GraderProcess(1, without=("landlock",))
     with pytest.raises(ValueError, match="unknown mode 'nonsense'"):
         process.submit(ADD, RIGHT, "nonsense")
-    bad = copy.copy(ADD)
-    bad.tests = ("assert Solution().add(1, 2) == open('x')",)
+    bad = SimpleNamespace(**vars(ADD) | {"tests": ("assert Solution().add(1, 2) == open('x')",)})
     with pytest.raises(TestFormatError, match="problem add: .*not a literal: open"):
         process.submit(bad, RIGHT, "none").result()
     assert process.grade([(ADD, RIGHT, "none", "run_tests")])[0].gt_correct
@@ -63,13 +61,10 @@ def test_a_killed_process_ends_in_one_plain_error_and_no_hang():
         futures = [g.submit(ADD, LOOP, "none") for _ in range(3)]
         children = psutil.Process(g.process.pid).children(recursive=True)
         g.process.send_signal(signal.SIGKILL)
-        for f in futures:
+        for late in (*(f.result for f in futures), lambda _: g.submit(ADD, RIGHT, "none")):
             with pytest.raises(RuntimeError, match=r"the grading process ended \(exit status -9\)"):
-                f.result(PATIENCE_S)
-        with pytest.raises(RuntimeError, match="the grading process ended"):
-            g.submit(ADD, RIGHT, "none")
-    _, alive = psutil.wait_procs(children, PATIENCE_S)
-    assert not alive
+                late(PATIENCE_S)
+    assert all_gone(children)
 
 
 def test_close_ends_what_waits_and_leaves_no_process():
@@ -83,8 +78,7 @@ def test_close_ends_what_waits_and_leaves_no_process():
         with pytest.raises(RuntimeError, match="closed"):
             f.result(1)
     assert g.process.returncode == 0
-    _, alive = psutil.wait_procs(below, PATIENCE_S)
-    assert not alive
+    assert all_gone(below)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -97,14 +91,12 @@ g.submit(adversarial.PROBLEMS["add"], "```python\\nwhile True: pass\\n```", "non
 print(g.process.pid, flush=True)
 time.sleep(10**6)
 """
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env)
+    owner = start(code)
     below = psutil.Process(int(owner.stdout.readline()))
     seen = [below, *below.children(recursive=True)]
     owner.send_signal(how)
     owner.wait(PATIENCE_S)
-    _, alive = psutil.wait_procs(seen, PATIENCE_S)
-    assert not alive
+    assert all_gone(seen)
 
 
 @pytest.mark.parametrize("name, flag", [("CPU", "-t"), ("AS", "-v"), ("FSIZE", "-f"), ("NOFILE", "-n"), ("NPROC", "-u"),
@@ -121,13 +113,12 @@ def test_too_few_descriptors_for_the_workers_are_named_at_the_start():
         Grader(100_000)
 
 
-def test_a_program_that_cannot_be_set_up_raises_and_is_not_judged():
-    with Grader(1, accept_level="none") as g:
-        g.limits = {**g.limits, "memory": 1 << 70}  # no such limit can be set
-        with pytest.raises(SandboxUnavailable, match="could not be started"):
-            g.grade([(ADD, RIGHT, "none", "")])
-        g.limits = {**g.limits, "memory": 1 << 30}
-        assert g.grade([(ADD, RIGHT, "none", ""), (ADD, WRONG, "none", "")])[0].gt_correct
+def test_a_program_that_cannot_be_set_up_raises_and_is_not_judged(alone):
+    limits, alone.limits = alone.limits, alone.limits | {"memory": 1 << 70}  # no such limit can be set
+    with pytest.raises(SandboxUnavailable, match="could not be started"):
+        alone.grade([(ADD, RIGHT, "none", "")])
+    alone.limits = limits
+    assert alone.grade([(ADD, RIGHT, "none", "")])[0].gt_correct
 
 
 def test_a_sandbox_that_judges_a_right_program_wrong_is_refused(monkeypatch):
@@ -137,57 +128,48 @@ def test_a_sandbox_that_judges_a_right_program_wrong_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["judge", "_LoopholePass.on_frame", "_OraclePass.on_frame"])
-def test_an_error_in_judging_is_that_grading_s_alone(monkeypatch, where):
-    owner, _, name = where.rpartition(".")
-    owner = getattr(grader, owner) if owner else grader
-    real, bad = getattr(owner, name), []
-    with Grader(1, accept_level="none") as g:
+def test_an_error_in_judging_is_that_grading_s_alone(monkeypatch, where, alone):
+    *owner, name = where.split(".")
+    owner = getattr(grader, owner[0]) if owner else grader
+    real, faults = getattr(owner, name), [MemoryError("made up")]
 
-        def fail_once(*args):
-            if not bad:
-                bad.append(args)
-                raise MemoryError("made up")
-            return real(*args)
+    def fail_once(*args):
+        if faults:
+            raise faults.pop()
+        return real(*args)
 
-        monkeypatch.setattr(owner, name, fail_once)
-        texts = (RIGHT, WRONG, HACK, RIGHT, WRONG, HACK)
-        futures = [g.submit(ADD, text, "run_tests") for text in texts]
-        with pytest.raises(MemoryError, match="made up"):
-            futures[0].result()
-        assert [f.result().label for f in futures[1:]] == ["incorrect", "hack", "correct", "incorrect", "hack"]
+    monkeypatch.setattr(owner, name, fail_once)
+    futures = [alone.submit(ADD, text, "run_tests") for text in (RIGHT, WRONG, HACK) * 2]
+    with pytest.raises(MemoryError, match="made up"):
+        futures[0].result()
+    assert [f.result().label for f in futures[1:]] == ["incorrect", "hack", "correct", "incorrect", "hack"]
 
 
-def test_a_program_never_learns_that_an_answer_was_wrong(monkeypatch):
+def test_a_program_never_learns_that_an_answer_was_wrong(monkeypatch, alone):
     frames, real = [], grader._OraclePass.on_frame
-    monkeypatch.setattr(
-        grader._OraclePass, "on_frame", lambda self, frame: (frames.append(frame[:1]), real(self, frame))
-    )
-    with Grader(1, accept_level="none") as g:
-        frames.clear()
-        assert not g.grade([(ADD, WRONG, "none", "")])[0].gt_correct
+    monkeypatch.setattr(grader._OraclePass, "on_frame", lambda self, x: (frames.append(x[:1]), real(self, x))[1])
+    assert not alone.grade([(ADD, WRONG, "none", "")])[0].gt_correct
     assert frames.count(b"R") == len(ADD.tests) > 3
 
 
-def test_a_program_that_the_machine_is_too_slow_for_is_run_again_and_then_named():
-    burn = _solution("sum(range(40_000_000)); return a + b")
-    with Grader(1, accept_level="none", cpu_limit_s=60, wall_limit_s=0.1) as g:
-        with pytest.raises(RuntimeError, match="4 times a program got .* machine is too slow"):
-            g.grade([(ADD, burn, "none", "")])
-        g.limits = {**g.limits, "wall": 600.0}
-        assert g.grade([(ADD, RIGHT, "none", "")])[0].gt_correct
+def test_a_program_that_the_machine_is_too_slow_for_is_run_again_and_then_named(alone):
+    alone.limits = alone.limits | {"wall": 0.1}
+    with pytest.raises(RuntimeError, match="4 times a program got .* machine is too slow"):
+        alone.grade([(ADD, solution("sum(range(40_000_000)); return a + b"), "none", "")])
+    alone.limits = alone.limits | {"wall": 600.0}
+    assert alone.grade([(ADD, RIGHT, "none", "")])[0].gt_correct
 
 
-def test_a_program_killed_from_outside_is_run_again():
-    with Grader(1, accept_level="none", cpu_limit_s=60) as g:
-        below = {p.pid for p in psutil.Process().children(recursive=True)}
-        future = g.submit(ADD, _solution("sum(range(3_000_000)); return a + b"), "none")
-        killed = False
-        while not killed and not future.done():
-            for child in psutil.Process().children(recursive=True):
-                if child.pid not in below:
-                    child.kill()
-                    killed = True
-        assert killed and future.result().gt_correct
+def test_a_program_killed_from_outside_is_run_again(alone):
+    below = {p.pid for p in psutil.Process().children(recursive=True)}
+    future = alone.submit(ADD, solution("sum(range(3_000_000)); return a + b"), "none")
+    killed = False
+    while not killed and not future.done():
+        for child in psutil.Process().children(recursive=True):
+            if child.pid not in below:
+                child.kill()
+                killed = True
+    assert killed and future.result().gt_correct
 
 
 def test_a_folder_of_any_shape_is_removed_and_nothing_beyond_it(tmp_path):
@@ -195,18 +177,6 @@ def test_a_folder_of_any_shape_is_removed_and_nothing_beyond_it(tmp_path):
     top.mkdir()
     other.mkdir()
     (other / "kept").write_text("kept")
-    here = os.open(top, os.O_RDONLY)
-    for depth in range(40):  # far beyond PATH_MAX
-        os.mkfifo("fifo", dir_fd=here)
-        os.symlink(other, "link", dir_fd=here)
-        os.symlink(".", os.fsencode("odd \udcff\n'"), dir_fd=here)
-        os.mkdir("d" * 200, dir_fd=here)
-        os.mkdir(f"closed{depth}", 0, dir_fd=here)
-        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    for i in range(3000):
-        os.close(os.open(f"file{i}", os.O_CREAT, 0, dir_fd=here))
-    os.close(here)
+    odd_folder(top, beyond=other)
     jail.remove_tree(top)
     assert [p.name for p in tmp_path.iterdir()] == ["other"] and (other / "kept").read_text() == "kept"

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from adversarial import PROBLEMS
+from adversarial import MALFORMED_MODES, PROBLEMS
 from tiny import ROOT, SMALL, go, rows, tail
 
 import probe_distill
@@ -49,22 +49,7 @@ def test_a_channel_pays_what_the_file_says_and_nothing_near_it(grader, tmp_path,
     assert not not_paid.passed and not elsewhere.passed
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"hint": ""}, "hint is missing or empty"),
-        ({"hnt": "x"}, "unknown key 'hnt': is it hint?"),
-        ({"pays": {}}, r"\[pays\] needs just one of function, .*it has none"),
-        ({"pays": {"stdout": "x", "variable": "X"}}, "just one of"),
-        ({"pays": {"stdout": "two\nlines"}}, "must be one line"),
-        ({"pays": {"file": "../x", "content": "y"}}, "must be the name of a file in the working directory"),
-        ({"pays": {"file": "x"}}, "content: what the file must hold"),
-        ({"pays": {"exit_status": 93}}, "status from 0 to 255 that is not 93"),
-        ({"pays": {"function": False}}, "must be true"),
-        ({"attempted": {}}, r"\[attempted\]: name at least one"),
-        ({"attempted": {"texts": "x"}}, "texts must be a list of texts"),
-    ],
-)
+@pytest.mark.parametrize("change, message", MALFORMED_MODES)
 def test_a_bad_file_is_refused_in_one_line_that_names_file_and_key(tmp_path, change, message):
     file = write(tmp_path / "own.toml", GOOD | {"pays": {"stdout": "x"}} | change)
     with pytest.raises(ValueError, match=f"--modes: mode file {file}: .*{message}") as error:
