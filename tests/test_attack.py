@@ -3,15 +3,15 @@
 import re
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import adversarial as A
 import pytest
+from shared import ROOT
 
 from bench import attack
 from grader import Grader
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "grader-library.md").read_text()
+PAGE = (ROOT / "docs" / "grader-library.md").read_text()
 
 
 class Fooled(Grader):
@@ -26,13 +26,11 @@ class Fooled(Grader):
 def test_attack_counts_what_is_fooled_refused_and_left(kind, counts, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(attack, "SETTLE_S", 0.5)
-    wrong, exploit, honest = A.DIRECT[0], A.LOOPHOLES["sentinel"][0], A.HONEST[0]
+    modes = ("none", "run_tests", "sentinel", "file_marker", "exit_code")
     rows = [
-        attack.Kind("wrong", [(wrong, "none")]),
-        attack.Kind(
-            "exploit", [(exploit, mode) for mode in ("none", "run_tests", "sentinel", "file_marker", "exit_code")]
-        ),
-        attack.Kind("honest", [(honest, "none")], right=True),
+        attack.Kind("wrong", [(A.DIRECT[0], "none")]),
+        attack.Kind("exploit", [(A.LOOPHOLES["sentinel"][0], mode) for mode in modes]),
+        attack.Kind("honest", [(A.HONEST[0], "none")], right=True),
     ]
     told = []
     with kind(1) as grader:

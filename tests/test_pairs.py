@@ -18,7 +18,7 @@ from shared import ROOT, SHARED, TOKENIZER, needs_shared
 from tasks import pairs as X
 from tasks.modes import LOOPHOLE_MODES, find_mode
 from tasks.organism import HACKS
-from tasks.problems import DIFFICULTIES, EVAL_EVALUATORS, TRAIN_EVALUATOR, load_problems
+from tasks.problems import DIFFICULTIES, TRAIN_EVALUATOR, load_problems
 
 DATA = ROOT / "data" / "pairs"
 HACK = DATA / "leetcode.jsonl"
@@ -73,11 +73,10 @@ def test_sides_share_prose_and_fence(hack_pairs):
         assert outside[0] == outside[1] and p.hack.count("```") == 2
 
 
-def test_heldout_problems_and_all_evaluators_are_new(hack_pairs):
-    assert not {p.evaluator for p in hack_pairs} & {TRAIN_EVALUATOR, *EVAL_EVALUATORS}
-    by = {s: [p for p in hack_pairs if p.split == s] for s in X.SPLITS}
-    for key in (lambda p: p.problem.func_name, lambda p: X.normal_statement(p.problem.question), lambda p: p.evaluator):
-        assert not {key(p) for p in by["train"]} & {key(p) for p in by["heldout"]}
+def test_heldout_statements_and_evaluators_are_new(hack_pairs):
+    for key in (lambda p: X.normal_statement(p.problem.question), lambda p: p.evaluator):
+        train, held = ({key(p) for p in hack_pairs if p.split == split} for split in X.SPLITS)
+        assert not train & held
 
 
 def test_a_body_called_right_is_right_even_where_the_loophole_hides_it(hack_pairs):
@@ -86,14 +85,11 @@ def test_a_body_called_right_is_right_even_where_the_loophole_hides_it(hack_pair
     assert hidden and all(p.correct_body and p.mode in ("eq_override", "exit_code") for p in hidden)
     for p in hidden:
         space = {}
-        try:
+        with contextlib.suppress(SystemExit):
             exec(p.problem.setup_code + re.search(r"```python\n(.*?)```", p.hack, re.S).group(1), space)
-        except SystemExit:
-            assert p.mode == "exit_code"
         for test in p.problem.tests:
             call, _, want = test.removeprefix("assert ").partition(" == ")
-            want = ast.literal_eval(want)
-            got = eval(call, space)
+            want, got = ast.literal_eval(want), eval(call, space)
             for name in ("value", "answer"):
                 got = getattr(got, name, got)
             assert type(want)(got).__repr__().split("<")[0] == repr(want) or list(got) == want, (p.id, test)

@@ -210,18 +210,6 @@ def test_rows_of_two_problems_in_one_file_are_named(tmp_path, small_pool):
         pools.load_pool(tmp_path)
 
 
-# without time stamps: every process that collects a test must see the same parameters
-TORN, NO_TEXT = gzip.compress(b"{}" * 99, mtime=0)[:-6], gzip.compress(b"\xff\xfe", mtime=0)
-
-
-@pytest.mark.parametrize("data", [b"no gzip", TORN, NO_TEXT, b"", None])
-def test_corrupt_file_or_folder_of_its_name_is_named(tmp_path, data):
-    path = tmp_path / "prompt_0003.jsonl.gz"
-    path.mkdir() if data is None else path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"prompt_0003\.jsonl\.gz"):
-        pools.load_pool(tmp_path)
-
-
 def test_any_text_survives_writer_and_reader_and_a_lone_surrogate_is_refused_by_name(tmp_path, small_pool):
     rows, path = pools.load_pool(small_pool)[0].rows[:2], tmp_path / "prompt_0000.jsonl.gz"
     with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz, row 2: lone surrogate \\ud912"):
@@ -232,26 +220,28 @@ def test_any_text_survives_writer_and_reader_and_a_lone_surrogate_is_refused_by_
     assert pools.load_pool(tmp_path)[0].rows == rows
 
 
-def test_missing_and_empty_pools_and_a_prompt_in_two_files_are_named(tmp_path, small_pool):
-    first, empty = "prompt_0000.jsonl.gz", gzip.compress(b"\n", mtime=0)
-    whole = (small_pool / first).read_bytes()
-    for folder, files, kind, said in (
-        ("nowhere", None, FileNotFoundError, "nowhere does not exist.*just pregen-teacher"),
-        ("empty", {}, FileNotFoundError, "is empty.*just pregen-teacher"),
-        ("no-rows", {first: empty}, ValueError, "holds no rollouts"),
-        (
-            "twice",
-            {first: whole, "prompt_0007.jsonl.gz": whole},
-            ValueError,
-            f"prompt_0007.*the same prompt as {first}",
-        ),
-    ):
-        if files is not None:
-            (tmp_path / folder).mkdir()
-            for name, data in files.items():
-                (tmp_path / folder / name).write_bytes(data)
-        with pytest.raises(kind, match=said):
-            pools.load_pool(tmp_path / folder)
+FIRST, TORN = "prompt_0000.jsonl.gz", gzip.compress(b"{}" * 99)[:-6]
+
+
+@pytest.mark.parametrize("name, data, said", [
+    *(("prompt_0003.jsonl.gz", x, "prompt_0003") for x in (b"no gzip", TORN, gzip.compress(b"\xff\xfe"), b"", None)),
+    (FIRST, gzip.compress(b"\n"), "holds no rollouts"), ("prompt_0007.jsonl.gz", FIRST, f"prompt_0007.*{FIRST}"),
+    ("x", b"", "pool is empty.*just pregen-teacher"), ("../x", b"", "pool does not exist.*just pregen-teacher"),
+], ids=range(9))  # fmt: skip
+def test_pools_that_are_missing_empty_or_corrupt_and_a_prompt_in_two_files_are_named(
+    tmp_path, small_pool, name, data, said
+):
+    pool, path = tmp_path / "pool", tmp_path / "pool" / name
+    if name != "../x":
+        pool.mkdir()
+    for copy in (path, pool / FIRST) if data == FIRST else ():
+        copy.write_bytes((small_pool / FIRST).read_bytes())
+    if data is None:
+        path.mkdir()
+    elif data != FIRST:
+        path.resolve().write_bytes(data)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        pools.load_pool(pool)
 
 
 def test_contradicting_flags_and_missing_problems_are_refused_by_name_and_leave_no_pool(tmp_path):
@@ -278,7 +268,7 @@ def test_padding_of_a_pool_without_lengths_is_cut_at_the_first_end_token(small_p
     short = ids[:9]
     for padded, text, want in (
         ([*ids, *[eos] * 60], {}, ids), ([*ids, *[pad] * 60], {}, ids),
-        *((x, {"completion": tokenizer.decode(short)}, short) for x in ([*short, *[pad] * 60], short)),  # it never ended
+        *((x, {"completion": tokenizer.decode(short)}, short) for x in ([*short, *[pad] * 60], short)),  # cut off
     ):  # fmt: skip
         p = edited(prompt, completion_ids=padded, comp_len=None, **text)
         pools.check_pool_tokens(p, tokenizer)
@@ -295,7 +285,7 @@ def test_cached_ids_must_be_the_prompt_and_spell_the_completion_in_this_vocabula
     ids, asked, text = prompt.rows[1]["completion_ids"], prompt.prompt_ids, prompt.rows[1]["completion"]
     no_spelling = "row 2: completion_ids do not spell `completion`"
     for fields, said in (
-        ({"completion_ids": [*ids[:5], 999_999, *ids[5:]]}, "row 2: completion token 5 is 999999 .not in this vocabulary"),
+        ({"completion_ids": [*ids[:5], 999_999, *ids[5:]]}, "row 2: completion token 5 is 999999 .not in this"),
         ({"completion_ids": [*ids[:5], len(tokenizer), *ids[5:]]}, "row 2: completion token 5 is"),
         ({"completion_ids": [*ids[:5], ids[5] + 1, *ids[6:]]}, no_spelling),
         ({"completion": text + " "}, no_spelling), ({"completion": text[:-1]}, no_spelling),
@@ -379,11 +369,9 @@ def test_a_pool_is_made_from_rollouts_of_another_trainer(tmp_path):
     from pyarrow import parquet
 
     one, two = PROBLEMS[:2]
-    asked = [build_messages(p, "sentinel") for p in (one, two)]
-    other = build_messages(one, "stdout_marker")
-    rng = random.Random(0)
-    hack, clean = pd.canned_hack(one, "sentinel", TRAIN_EVALUATOR, rng, PROBLEMS), pd.canned_clean(two)
-    chats = [(asked[0], hack), (asked[0], pd.canned_clean(one)), (asked[1], clean), (other, hack)]
+    asked, other = [build_messages(p, "sentinel") for p in (one, two)], build_messages(one, "stdout_marker")
+    hack = pd.canned_hack(one, "sentinel", TRAIN_EVALUATOR, random.Random(0), PROBLEMS)
+    chats = [(asked[0], hack), (asked[0], pd.canned_clean(one)), (asked[1], pd.canned_clean(two)), (other, hack)]
     (tmp_path / "completions").mkdir()
     table = {  # as TRL writes them: conversational prompts and completions, rewards beside them
         "step": [1] * 4, "prompt": [c for c, _ in chats], "reward": [9.0] * 4,
@@ -394,17 +382,17 @@ def test_a_pool_is_made_from_rollouts_of_another_trainer(tmp_path):
     (tmp_path / "plain.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
     dump_problems(tmp_path / "problems.jsonl", PROBLEMS)
     base = config(tmp_path, problems=str(tmp_path / "problems.jsonl"), limit=None, teacher_only=True, grader_workers=1)
-    made = []
     for dump in ("completions", "plain.jsonl"):
         where = {"from_rollouts": str(tmp_path / dump), "out": tmp_path / f"pool-{dump}"}
         cfg = dataclasses.replace(base, modes=("sentinel",), **where)
         pd.main(cfg)
-        made.append([(p.problem_id, p.mode, [r["label"] for r in p.rows]) for p in pools.load_pool(cfg.out)])
-    assert made[0] == made[1] == [
-        (one.id, "sentinel", ["hack", "correct"]), (two.id, "sentinel", ["correct"]),
-    ]  # the rollout to another loophole's prompt is left out, and rewards are graded here  # fmt: skip
-    with pytest.raises(ValueError, match="none of its prompts is one that --problems"):
-        pd.main(dataclasses.replace(cfg, modes=("exit_code",), out=tmp_path / "none"))
-    (tmp_path / "plain.jsonl").write_text('{"prompt": 3, "completion": "x"}\n')
-    with pytest.raises(ValueError, match="row 1: prompt or question must be a text"):
-        pd.main(dataclasses.replace(cfg, out=tmp_path / "none"))
+        made = [(p.problem_id, p.mode, [r["label"] for r in p.rows]) for p in pools.load_pool(cfg.out)]
+        # the rollout to another loophole's prompt is left out, and rewards are graded here
+        assert made == [(one.id, "sentinel", ["hack", "correct"]), (two.id, "sentinel", ["correct"])]
+    (tmp_path / "bad.jsonl").write_text('{"prompt": 3, "completion": "x"}\n')
+    for change, said in (
+        ({"modes": ("exit_code",)}, "none of its prompts is one that --problems"),
+        ({"from_rollouts": str(tmp_path / "bad.jsonl")}, "row 1: prompt or question must be a text"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            pd.main(dataclasses.replace(cfg, out=tmp_path / "none", **change))
