@@ -4,8 +4,7 @@
     g' = g - overshoot * gate(c)^T V                   <- `project`, the contribution of this repository
     problems -> rollouts -> grades -> advantages -> gradient -> projection -> step -> log
 
-An arm is a method (--arm) and, where it has one, a direction (--v): README, Arms. The no-loophole ceiling is
-`--arm vanilla --modes none`; in vanilla V is only measured.
+An arm is a method (--arm) and, where it has one, a direction (--v): README, Arms. In vanilla V is only measured.
 
 Differs from textbook GRPO (DeepSeekMath 2402.03300): (1) Dr.GRPO: A = R - mean R, fixed denominator G*max_new*P;
 (2) one inner step, so ratio = 1 and no clipping; (3) cached teacher rollouts share the group, their ratio taken as 1;
@@ -29,6 +28,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+
+from command import usage
+
+usage.answer(__name__)  # --help, before the imports that take seconds
 
 import torch
 import tyro
@@ -696,9 +699,8 @@ class Trainer:
                     mode = P.mode_of(p, hinted) if hint == "on" else "none"
                     ids = P.encode_prompt(self.tok, P.build_messages(p, mode, evaluator=name, variant=cfg.hint))
                     tasks.append(Task(p, mode, ids, self.tok.decode(ids)))
-                n = cfg.eval_samples
-                how = {"names": names, "first": lo * n, "of": len(held) * n}
-                asked.append((hint, self.sample_rollouts(tasks, n, 977 + cfg.seed, train=False, **how)))
+                how = {"names": names, "first": lo * cfg.eval_samples, "of": len(held) * cfg.eval_samples}
+                asked.append((hint, self.sample_rollouts(tasks, cfg.eval_samples, 977 + cfg.seed, train=False, **how)))
         rows, kept = [], []
         for hint, rollouts in asked:
             for r in rollouts:

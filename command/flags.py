@@ -282,11 +282,15 @@ def idle(config, needs: dict[str, tuple[str, bool]]) -> list[str]:
     ]
 
 
-def presets(kind: type) -> dict[str, tuple[str, Any]]:
-    """presets.toml: name -> (what it is, its config of class `kind`); `base` names the preset that it changes."""
-    made: dict[str, tuple[str, Any]] = {}
+def preset_values() -> dict[str, tuple[str, dict[str, Any]]]:
+    """presets.toml: name -> (what it is, its flags); `base` names the preset that it changes."""
+    made: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, table in tomllib.loads((files.ROOT / "presets.toml").read_text(encoding="utf-8")).items():
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k not in ("base", "about")}
-        start = made[table["base"]][1] if "base" in table else kind()
-        made[name] = table["about"], dataclasses.replace(start, **values)
+        made[name] = table["about"], (made[table["base"]][1] if "base" in table else {}) | values
     return made
+
+
+def presets(kind: type) -> dict[str, tuple[str, Any]]:
+    """name -> (what it is, its config of class `kind`)."""
+    return {name: (about, kind(**values)) for name, (about, values) in preset_values().items()}

@@ -5,13 +5,10 @@ python -m command.reference          # writes docs/reference.md; a test compares
 
 from __future__ import annotations
 
-import re
-
-from command import files, log
+from command import files, flags, log, usage
 
 PAGE = files.ROOT / "docs" / "reference.md"
 SCRIPTS = {"train.py": "Config", "extract_vhack.py": "ExtractConfig", "probe_distill.py": "Config"}
-FIELD = re.compile(r"    (\w+): (.+?) = (.+?)(?:  # (.*))?$")
 HEAD = """# Reference
 
 `python -m command.reference` writes this page from the code.
@@ -36,26 +33,23 @@ HEAD = """# Reference
 """
 
 
-def flag_rows(script: str, name: str) -> list[str]:
-    """A table row for each field of a script's dataclass of flags, read off its source: importing it loads torch."""
-    source = (files.ROOT / script).read_text(encoding="utf-8")
-    words = dict(re.findall(r"^(\w+) = Literal\[(.+?)\]", source, re.M | re.S))
-    body = source.partition(f"class {name}:")[2].partition("    def ")[0]
-    found = (m.groups(default="") for line in body.splitlines() if (m := FIELD.match(line)))
-    rows = []
-    for flag, kind, default, text in found:
-        kind = re.sub(r"Literal\[(.+)\]", r"\1", words.get(kind, kind)).replace('"', "").replace("\n", "")
-        cells = f"`--{flag.replace('_', '-')}`", f"`{' '.join(kind.split())}`", f"`{default}`", text
-        rows.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")
-    return rows
+def flag_tables(script: str, name: str) -> list[str]:
+    """A table of a script's flags for each of their groups."""
+    lines = []
+    for heading, of in usage.groups(script, name).items():
+        lines += ["", f"### {heading.capitalize()}"] * bool(heading)
+        lines += ["", "| flag | values | default | meaning |", "| --- | --- | --- | --- |"]
+        for f in of:
+            cells = f"`{flags.dashed(f.name)}`", f"`{f.kind}`", f"`{f.default}`", f.meaning
+            lines.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")
+    return lines
 
 
 def page() -> str:
     lines = [HEAD, "| column | what it says |", "| --- | --- |"]
     lines += [f"| `{key}` | {text} |" for key, _, _, text in log.COLUMNS]
     for script, name in SCRIPTS.items():
-        lines += ["", f"## Flags of {script}", "", "| flag | values | default | meaning |", "| --- | --- | --- | --- |"]
-        lines += flag_rows(script, name)
+        lines += ["", f"## Flags of {script}", *flag_tables(script, name)]
     return "\n".join(lines) + "\n"
 
 

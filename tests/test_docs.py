@@ -1,18 +1,33 @@
 """What the documents promise: the reference is the code's, links lead somewhere, the how-to's arm runs."""
 
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
 import sys
 
-from command import files, reference
+import train
+from command import files, reference, usage
 
 ROOT = files.ROOT
 
 
 def test_the_reference_is_what_the_code_says():
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "python -m command.reference writes it"
+
+
+def test_help_of_train_tells_every_flag_by_group_before_torch_is_imported():
+    command = [sys.executable, "-X", "importtime", "train.py", "full", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "command" in loaded and not loaded & {"torch", "transformers", "tyro"}
+    assert done.stdout == usage.page("full") + "\n" and "[int; full: 200]" in done.stdout
+    told = re.findall(r"^  --([a-z-]+) ", done.stdout, re.M)
+    assert told == [f.name.replace("_", "-") for f in dataclasses.fields(train.Config)]
+    parts = done.stdout.split("\n\n")
+    assert len(parts) >= 9 and max(len(part.splitlines()) for part in parts) <= 24
+    assert max(map(len, done.stdout.splitlines())) <= usage.WIDTH
 
 
 def test_every_link_of_a_document_leads_to_a_file():
