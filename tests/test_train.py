@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from adversarial import other_labels, pool_with
@@ -137,18 +138,19 @@ def test_a_huge_step_is_named_where_it_happened_or_voids_the_run(lr, status, say
     assert ended == status and says in text and "lower --lr" in text
 
 
-def test_a_run_whose_pass_rate_collapses_is_void(tmp_path, pool, vhack, monkeypatch):
-    real = T.Trainer.evaluate
-
-    def solves_at_the_start(self, step, held):
-        found, kept = real(self, step, held)
-        for e in found:
-            e |= {"n": 4, "solved": 3 if step == 0 else 0}
-        return found, kept
-
-    monkeypatch.setattr(T.Trainer, "evaluate", solves_at_the_start)
-    status, run = go(tmp_path, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack, steps=1)
-    assert status == 3 and "still_solves FAILED: held-out pass fell from 3/4" in (run / "bluf.txt").read_text()
+@pytest.mark.parametrize(("solved", "rewards", "ok"), [
+    (0, (2.0, 0.5), False), (0, (0.5, 3.0), True), (2, (2.0, 0.5), True),
+], ids=["collapsed", "hacks", "solves"])  # fmt: skip
+def test_a_run_that_no_longer_solves_is_void_unless_it_is_paid(solved, rewards, ok):
+    """A policy that learnt to hack whatever the prompt says has not collapsed: it is what is studied."""
+    counts = {key: [1, 4] for key in ("hack_s", "gt_s", "hack_t", "flat")} | {"residual": 0.0, "gn": 1.0}
+    rows_ = [counts | {"rew_s": rewards[step >= 10]} for step in range(20)]
+    evals = [{"step": s, "hint": "off", "solved": k, "n": 4, "hacked": 0} for s, k in ((0, 3), (20, solved))]
+    found = {}
+    run = SimpleNamespace(rows=rows_, evals=evals, check=lambda name, holds, why: found.update({name: (holds, why)}))
+    log.closing_checks(run, T.Config(steps=20))
+    assert {name for name, (holds, _) in found.items() if not holds} == (set() if ok else {"still_solves"})
+    assert "from 3/4 = 75.0% to" in found["still_solves"][1]
 
 
 @needs_shared
