@@ -2781,6 +2781,28 @@ UNSOUND_STUDIES = {
 }  # fmt: skip
 
 
+ARMS = ("vanilla", "projected", "haar_v", "within_class_v", "nonhack_v", "ceiling")
+WORLDS = [  # what is said of a study, by which clause, where these runs of it differ from the supported one
+    ("supported", "S1-S6", {}),
+    ("supported", "S1-S6", {"projected": {"passed": 0.60}}),  # rising above vanilla does not count against it
+    ("falsified", "F1", {"projected": {"hack": 0.80}}),
+    ("falsified", "F1", {"projected": {"hack": 0.84, "early": 0.1}}),  # a delay is no prevention
+    ("falsified", "F2", {"projected": {"passed": 0.22}}), ("falsified", "F4", {"haar_v": {"hack": 0.33}}),
+    ("falsified", "F5", {"projected": {"attempt": 0.85}}), ("falsified", "F6", {"mix0/projected": {"hack": 0.84}}),
+    ("falsified", "F7", {"lomo/projected": {"hack": 0.2, "passed": 0.2}}),
+    ("partial", "S1", {"projected": {"hack": 0.62}}), ("partial", "S3", {"projected": {"passed": 0.30}}),
+    ("partial", "S4", {"projected": {"passed": 0.36}}), ("partial", "S6", {"mix0/vanilla": {"hack": 0.1}}),
+    ("partial", "S6", {"lomo/projected": {"hack": 0.78}}), ("partial", "S6", {"companions": False}),
+    ("void", "V1", {"seeds": SEEDS[:7]}), ("void", "V1", {"skip": {("haar_v", 303)}}),
+    ("void", "V1", {"projected": {"valid": False}}), ("void", "V3", {"projected": {"flags": {"lr": 1e-3}}}),
+    ("void", "V4", {"projected": {"n": 100}}), ("void", "V5", {"vanilla": {"hack": 0.25}}),
+    ("void", "V6", {"vanilla": {"start_hack": 0.10}}), ("void", "V7", {"ceiling": {"passed": 0.25}}),
+    ("void", "V8", {label: {"steps": (0, 10, 20, 30, 40, 50)} for label in ARMS}),
+    *((word, clause, {"companions": True, "study": {"v_share": 0.1}, "vanilla": {"hack_v": held}})
+      for word, clause, held in (("supported", "S1-S6", 0.12), ("void", "V9", 0.08), ("void", "V9", None))),
+]  # fmt: skip
+
+
 # ------------------------------------------------------------------------- flags and files that a command must refuse
 # A word or two of what the one line says stands beside each.
 LONG_NAME = "x" * 300

@@ -36,3 +36,12 @@ def grader(request):
     limit = getattr(request.module, "CPU_LIMIT_S", None)  # short where many programs loop for ever
     with Grader(2, **({"cpu_limit_s": limit} if limit else {})) as g:
         yield g
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request) -> str:
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return request.param

@@ -37,18 +37,6 @@ def smollm2():
     return zoo.load_model("smollm2")
 
 
-def tiny_with_lora(seed: int = 0):
-    """A tiny model with random, non-zero adapters, and the same model without."""
-    plain, _ = zoo.load_model("tiny")
-    adapted, _ = zoo.load_model("tiny")
-    adapters = substrate.attach_lora(adapted, rank=4, scale=2.0, seed=seed)
-    gen = torch.Generator().manual_seed(seed + 1)
-    with torch.no_grad():
-        for a in adapters.values():
-            a.B.copy_(torch.randn(a.B.shape, generator=gen) * 0.1)
-    return plain, adapted, adapters
-
-
 def test_absent_package_is_one_line_that_names_the_command(monkeypatch, tmp_path):
     monkeypatch.delenv(zoo.SMOLLM2_ENV, raising=False)
     monkeypatch.setattr(zoo.importlib.util, "find_spec", lambda name: None)
@@ -79,31 +67,24 @@ def test_a_gguf_or_lora_that_is_missing_torn_foreign_or_of_another_model_is_refu
             zoo.merge_lora(plain, bad, 2.0)
 
 
-def test_merged_lora_gives_the_adapters_forward(tmp_path):
-    plain, adapted, adapters = tiny_with_lora()
+def test_fresh_adapters_leave_the_model_as_it_was_and_merged_ones_give_their_forward(tmp_path):
+    (plain, _), (adapted, _) = zoo.load_model("tiny"), zoo.load_model("tiny")
+    adapters = substrate.attach_lora(adapted, rank=4, scale=2.0, seed=0)
+    ids, gen = torch.arange(3, 40)[None], torch.Generator().manual_seed(1)
+    trained = {n for n, p in adapted.named_parameters() if p.requires_grad}
+    assert trained == {f"{n}.{x}" for n in adapters for x in "AB"}
     with torch.no_grad():
+        before = plain(input_ids=ids).logits
+        assert torch.equal(before, adapted(input_ids=ids).logits)
         for a in adapters.values():  # the file holds bfloat16: compare with what it can hold
             a.A.copy_(a.A.bfloat16())
-            a.B.copy_(a.B.bfloat16())
-    substrate.save_lora(adapters, tmp_path / "lora.safetensors", 2.0)
-    ids = torch.arange(3, 40)[None]
-    with torch.no_grad():
-        before, want = plain(input_ids=ids).logits, adapted(input_ids=ids).logits
+            a.B.copy_((torch.randn(a.B.shape, generator=gen) * 0.1).bfloat16())
+        substrate.save_lora(adapters, tmp_path / "lora.safetensors", 2.0)
+        want = adapted(input_ids=ids).logits
         zoo.merge_lora(plain, *zoo.read_lora(tmp_path / "lora.safetensors"))
         got = plain(input_ids=ids).logits
     assert (want - before).abs().max() > 0.1
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
-
-
-def test_fresh_adapters_leave_the_model_as_it_was():
-    plain, _ = zoo.load_model("tiny")
-    adapted, _ = zoo.load_model("tiny")
-    adapters = substrate.attach_lora(adapted, rank=4, scale=2.0, seed=0)
-    ids = torch.arange(3, 40)[None]
-    with torch.no_grad():
-        assert torch.equal(plain(input_ids=ids).logits, adapted(input_ids=ids).logits)
-    trained = {n for n, p in adapted.named_parameters() if p.requires_grad}
-    assert trained == {f"{n}.{x}" for n in adapters for x in "AB"}
 
 
 def test_a_model_folder_is_written_whole_and_the_second_writer_keeps_the_first(tmp_path):

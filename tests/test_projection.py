@@ -8,7 +8,7 @@ import torch
 
 import extract_vhack
 import train as T
-from extract_vhack import DirectionSet, auroc, haar_directions, subspace_overlap, top_directions, within_class
+from extract_vhack import auroc, haar_directions, subspace_overlap, top_directions, within_class
 from model import rivals
 from model.policy import BETAS
 from model.svd_basis import attach
@@ -93,10 +93,8 @@ def test_projected_update_has_no_component_along_v_where_a_projected_gradient_al
     """project_at=update: neither momentum nor the preconditioner carries a hack-ward part into the weights."""
     basis, params, opt, hook, d = setup("projected", "update", train, gate="no_gate")
     for u in run_steps(basis, params, opt):
-        c = torch.cat(
-            [torch.einsum("kmd,md->km", V, x).flatten() for V, x in zip(basis.split(d.V), basis.split(u), strict=True)]
-        )
-        assert c.abs().max() < 1e-4 * u.norm()
+        for V, x in zip(basis.split(d.V), basis.split(u), strict=True):
+            assert torch.einsum("kmd,md->km", V, x).abs().max() < 1e-4 * u.norm()
         assert hook.metrics["cupd"] < 1e-3 < hook.metrics["cupd_raw"]
         assert hook.metrics["residual"] < 1e-4
     basis, params, opt, leaky, _ = setup("projected", "grad", train, gate="no_gate")
@@ -105,7 +103,9 @@ def test_projected_update_has_no_component_along_v_where_a_projected_gradient_al
 
 
 def test_vanilla_only_measures():
-    basis, params, opt, hook, _ = setup("vanilla", "update")
+    basis, params, opt, hook, d = setup("vanilla", "update")
+    along = d.V.sum(0)
+    assert [basis.overlap(d.V, x) for x in (along, -along)] == pytest.approx([1.0, 0.0], abs=1e-4)
     plain = [torch.nn.Parameter(p.detach().clone()) for p in params]
     reference = torch.optim.AdamW(plain, lr=1e-2, betas=(0.9, 0.99), weight_decay=0.0)
     gen = torch.Generator().manual_seed(5)
@@ -134,16 +134,12 @@ def test_shrink_keeps_the_direction_and_the_projected_norm():
 def test_route_trains_live_knobs_and_ships_without_the_quarantine(at):
     basis, params, opt, hook, d = setup("route", at, gate="no_gate")
     start = basis.flat([p.detach() for p in params])
-    for _ in run_steps(basis, params, opt):
-        pass
+    list(run_steps(basis, params, opt))
     live = basis.flat([p.detach() for p in params])
     with hook.quarantine.away(lambda: None):
         shipped = basis.flat([p.detach() for p in params])
     assert torch.equal(live, basis.flat([p.detach() for p in params]))  # restored bit for bit
-    moved = lambda x: sum(  # noqa: E731
-        torch.einsum("kmd,md->km", V, y).square().sum()
-        for V, y in zip(basis.split(d.V), basis.split(x - start), strict=True)
-    )
+    moved = lambda x: basis.energy(d.V, x - start)  # noqa: E731
     assert moved(live) > 100 * moved(shipped) if at == "update" else moved(live) > moved(shipped)
 
 
@@ -154,28 +150,26 @@ def test_clipping_follows_the_projection():
     assert total == pytest.approx(1.0, rel=1e-3) and hook.metrics["gn"] > 1
 
 
-def small_basis():
+@pytest.fixture(scope="module")
+def basis():
     return attach(random_qwen3(TINY | {"vocab_size": 61, "eos_token_id": 1}, torch.float32, "cpu"))
 
 
-def test_v_rows_are_orthonormal_and_point_hackward():
-    basis = small_basis()
+def test_v_rows_are_orthonormal_and_point_hackward(basis):
     gen = torch.Generator().manual_seed(0)
     common = torch.randn(basis.size, generator=gen)
     diff = common + 0.2 * torch.randn(20, basis.size, generator=gen)
     d = top_directions(basis, diff, 4, 0.0, 0.05)
-    for V, x, signed in zip(
-        basis.split(d.V), basis.split(diff), d.signed.split([m for _, m, _ in basis.groups], 1), strict=True
-    ):
+    signs = d.signed.split([m for _, m, _ in basis.groups], 1)
+    for V, x, signed in zip(basis.split(d.V), basis.split(diff), signs, strict=True):
         gram = torch.einsum("kmd,lmd->mkl", V, V)
         assert torch.allclose(gram, torch.eye(4).expand_as(gram), atol=1e-5)
         assert (torch.einsum("md,nmd->nm", V[0], x) > 0).all()  # every pair projects positive on axis 1
         assert signed[0].all()
 
 
-def test_only_the_shared_axis_earns_a_sign():
+def test_only_the_shared_axis_earns_a_sign(basis):
     """Mean plus noise: axis 1 is shared by all pairs; later axes are noise whose sign is a coin flip."""
-    basis = small_basis()
     gen = torch.Generator().manual_seed(1)
     diff = torch.randn(basis.size, generator=gen) + torch.randn(21, basis.size, generator=gen)
     d = top_directions(basis, diff, 5, 0.0, 0.05)
@@ -183,17 +177,15 @@ def test_only_the_shared_axis_earns_a_sign():
     assert d.signed[1:].float().mean() < 0.2
 
 
-def test_noise_floor_drops_the_weakest_share():
-    basis = small_basis()
+def test_noise_floor_drops_the_weakest_share(basis):
     diff = torch.randn(12, basis.size, generator=torch.Generator().manual_seed(2))
     d = top_directions(basis, diff, 4, 0.25, 0.05)
     kept = torch.cat([V.norm(dim=-1).flatten() for V in basis.split(d.V)]) > 0.5
     assert 0.70 < kept.float().mean() < 0.80
 
 
-def test_swapping_sides_keeps_the_span_and_flips_the_mean():
+def test_swapping_sides_keeps_the_span_and_flips_the_mean(basis):
     """So a shuffled-label V is no control for the projection; within-class pairs are."""
-    basis = small_basis()
     diff = torch.randn(10, basis.size, generator=torch.Generator().manual_seed(3)) + 0.5
     signs = torch.where(torch.arange(10) % 2 == 0, 1.0, -1.0)[:, None]
     a, b = (top_directions(basis, x, 3, 0.0, 0.05) for x in (diff, diff * signs))
@@ -233,8 +225,7 @@ def test_a_mean_direction_without_clean_sees_no_honest_variation_and_keeps_the_h
             extract_vhack.without_clean(clean, rank)
 
 
-def test_haar_matches_shape_and_is_seeded():
-    basis = small_basis()
+def test_haar_matches_shape_and_is_seeded(basis):
     d = top_directions(basis, torch.randn(12, basis.size) + 1.0, 3, 0.25, 0.05)
     a, b, c = (haar_directions(basis, d, s) for s in (0, 0, 1))
     assert torch.equal(a.V, b.V) and not torch.equal(a.V, c.V)
@@ -274,8 +265,8 @@ def share(basis, V, g):
     return basis.energy(V, g) / float(g.square().sum())
 
 
-def test_an_oracle_holds_its_steps_gradient_or_the_earlier_ones_and_reads_the_labelled_attempts_alone():
-    basis, gen = small_basis(), torch.Generator().manual_seed(6)
+def test_an_oracle_holds_its_steps_gradient_or_the_earlier_ones_and_reads_the_labelled_attempts_alone(basis):
+    gen = torch.Generator().manual_seed(6)
     nll = torch.randn(4, basis.size, generator=gen)
     task = SimpleNamespace()
     told = [("student", True, 2.0), ("student", True, -1.0), ("student", False, 3.0), ("teacher", True, 4.0)]
@@ -323,11 +314,3 @@ def test_the_row_tells_what_v_holds_from_what_the_projected_space_holds():
 def test_lr_is_a_function_of_the_step_alone():
     cfg = T.Config(lr=1.0, steps=10, warmup_steps=2, schedule="cosine")
     assert cfg.lr_at(0) == 0.5 and cfg.lr_at(2) == 1.0 and cfg.lr_at(9) < 0.1
-
-
-def test_direction_set_is_what_the_hook_measures():
-    basis, _, _, hook, d = setup("vanilla", "update")
-    assert isinstance(d, DirectionSet)
-    along = d.V.sum(0)
-    assert basis.overlap(d.V, along) == pytest.approx(1.0, abs=1e-4)
-    assert basis.overlap(d.V, -along) == pytest.approx(0.0, abs=1e-6)

@@ -16,19 +16,14 @@ from study import diagnose
 CLASS = "class Solution:\n    def f(self):\n        return 1"
 
 
-@pytest.mark.parametrize(
-    ("answer", "outside"),
-    [
-        (f"```python\n{CLASS}\n```", ""),
-        (f"```python\nimport os\n# note\n{CLASS}\n```", ""),
-        (f"```python\n{CLASS}\n\nprint('x')\n```", "print('x')"),
-        (f"```python\n{CLASS}\n\ndef run_tests():\n    pass\n```", "def run_tests():\n    pass"),
-        ("```python\nPASSED = True\n```", "PASSED = True"),  # no class at all: the whole answer is outside of it
-        (f"```python\n{CLASS}\n\nclass Other:\n    x = 1\n```", "class Other:\n    x = 1"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "outside"), [
+    (CLASS, ""), (f"import os\n# note\n{CLASS}", ""), (f"{CLASS}\n\nprint('x')", "print('x')"),
+    (f"{CLASS}\n\ndef run_tests():\n    pass", "def run_tests():\n    pass"),
+    (f"{CLASS}\n\nclass Other:\n    x = 1", "class Other:\n    x = 1"),
+    ("PASSED = True", "PASSED = True"),  # no class at all: the whole answer is outside of it
+])  # fmt: skip
 def test_a_text_rule_reads_all_code_outside_the_first_class(answer, outside):
-    assert rivals.outside_class(answer) == outside
+    assert rivals.outside_class(f"```python\n{answer}\n```") == outside
 
 
 @pytest.mark.parametrize(("which", "preset"), [("text", "smoke"), ("text", "organism"), ("tail", "organism")])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from adversarial import SPOILT_CHECKPOINTS, SPOILT_LOGS, SPOILT_RUN_FILES, WRONG_CONFIGS
 from safetensors.torch import save_file
+from worlds import ROLLOUT, eval_row
 
 import runs
 import train
@@ -171,11 +172,6 @@ def test_a_config_that_cannot_be_used_is_named_in_one_line(text, says, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 
 
-EVAL = {"step": 0, "hint": "on", "decode": "sample", "mode": "none", "evaluator": "renamed", "n": 2, "hacked": 0}
-EVAL |= {"solved": 1, "attempted": 0, "attempted_correct": 0, "attempted_broken": 0, "format_ok": 2}
-ROLLOUT = dict.fromkeys(look.SHOWN, 1) | {"prompt": "p", "completion": "c", "label": "x", "attempted": False}
-
-
 @pytest.mark.parametrize("file", ["bluf.json", "evals.jsonl", "rows.jsonl", "rollouts.jsonl", "config.json"])
 @pytest.mark.parametrize("how", SPOILT_RUN_FILES)
 def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
@@ -184,7 +180,7 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     whole = {
         "config.json": {"config": {"arm": "vanilla", "seed": 1, "steps": 1}, "argv": []},
         "bluf.json": {"status": "finished", "valid": True},
-        "evals.jsonl": EVAL, "rows.jsonl": {"step": 1}, "rollouts.jsonl": ROLLOUT,
+        "evals.jsonl": eval_row(0, "on", 0, 1), "rows.jsonl": {"step": 1}, "rollouts.jsonl": ROLLOUT,
     }  # fmt: skip
     for name, row in whole.items():
         (d / name).write_text((json.dumps(row) + "\n") * 2 if name.endswith("l") else json.dumps(row))

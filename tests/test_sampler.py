@@ -21,7 +21,6 @@ from sampling.sampler import Sampling, sample
 
 EOS = (1, 3, 7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=gpu)]
 
 
 def make(kind="qwen3", tied=True, device="cpu", dtype=torch.float32, **over):
@@ -52,7 +51,6 @@ def forward_logps(model, prompt, ids, temperature=1.0):
     return logits.log_softmax(-1).gather(1, torch.tensor(ids, device=model.device)[:, None])[:, 0].cpu()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_greedy_tokens_equal_generate_on_ragged_prompts(kind, tied, device):
@@ -64,7 +62,6 @@ def test_greedy_tokens_equal_generate_on_ragged_prompts(kind, tied, device):
         assert got[2 * i].ids == got[2 * i + 1].ids == ref[0, len(p) :].tolist()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"top_p": 0.8}], ids=["plain", "0.7", "filtered"])
 @pytest.mark.parametrize("kind, over", [
     ("qwen3", {}), ("llama", {}), ("llama", dict(attention_bias=True, mlp_bias=True)),
@@ -75,7 +72,6 @@ def test_logps_equal_the_full_forwards_at_the_temperature_whatever_the_filters(k
         assert torch.allclose(torch.tensor(s.logps), forward_logps(model, ps[i // 4], s.ids, t), atol=1e-4)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_first_and_second_tokens_follow_the_models_distribution(device):
     model, p = make(vocab_size=12, initializer_range=0.4, device=device), [5, 9, 2]
     n = 1000
@@ -95,7 +91,6 @@ def test_first_and_second_tokens_follow_the_models_distribution(device):
         assert chisquare(counts, expect, sum_check=False).pvalue > 1e-4 if len(counts) > 1 else True
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_a_filter_draws_only_allowed_tokens(device):
     model, p = make(vocab_size=12, device=device), [5, 9, 2]
     with torch.no_grad():
@@ -120,7 +115,6 @@ def hard_rows(kind, device="cpu", width=3001):
     return z.to(kind).float().to(device)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("top_p", [0.05, 0.6, 0.95, 0.999])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_nucleus_without_a_sort_is_the_sorted_one_with_all_ties_of_its_last_token(kind, top_p, device):
@@ -142,7 +136,6 @@ def test_no_uniform_can_draw_a_token_of_probability_zero():
     assert token.min() >= 1 and token.max() <= 5
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_a_rollout_is_its_seeds_whatever_the_waves_company_and_memory_bound(device):
     model, ps = make(device=device), prompts()
     how = Sampling(max_new_tokens=40, eos_ids=EOS, seed=3)
@@ -158,7 +151,6 @@ def test_a_rollout_is_its_seeds_whatever_the_waves_company_and_memory_bound(devi
             sample(model, ps, 4, how, memory_gb=0.5 * one)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_eos_ends_a_rollout_and_is_part_of_it_and_each_end_is_told_once(device):
     seen, how = [], Sampling(max_new_tokens=30, eos_ids=EOS, seed=1)
     told = lambda i, ids: seen.append((i, list(ids)))  # noqa: E731
@@ -171,7 +163,6 @@ def test_eos_ends_a_rollout_and_is_part_of_it_and_each_end_is_told_once(device):
     assert [i for i, _ in seen] != sorted(i for i, _ in seen)  # as they end, not in order at the end
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_forced_lengths_are_kept_and_eos_never_comes(device):
     lengths = [1 + 7 * i % 31 for i in range(15)]
     out = sample(make(device=device), prompts(), 3, Sampling(1, EOS, seed=1, force_lengths=lengths))
@@ -179,7 +170,6 @@ def test_forced_lengths_are_kept_and_eos_never_comes(device):
     assert not any(set(s.ids) & set(EOS) or s.finished for s in out)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("fold", [False, True])
 def test_delta_s_acts_as_in_the_training_forward(fold, device):
     model, ps = make(device=device), prompts()
@@ -197,7 +187,6 @@ def test_delta_s_acts_as_in_the_training_forward(fold, device):
         assert torch.allclose(torch.tensor(s.logps), forward_logps(model, ps[i // 3], s.ids), atol=1e-3)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_a_changed_weight_is_seen_by_the_next_call(device):
     model, ps = make(device=device), prompts()
     how = Sampling(max_new_tokens=10, eos_ids=EOS, seed=2)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from shared import POOL, ROOT, needs_shared
+from worlds import ROLLOUT, eval_row
 
 import runs
 from command import files
@@ -97,10 +98,8 @@ def test_a_queued_cell_is_the_command_that_runs_here_and_what_is_done_is_not_que
 
 def test_a_daemon_that_stops_answering_is_named_with_the_jobs_already_queued(pueue, tmp_path, monkeypatch):
     monkeypatch.setenv("PUEUE_FAILS_AT", "2")
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"(?s)(?=.*Failed to connect)(?=.*pueued -d).*pueue remove 7 8"):
         queue("queue-full", tmp_path)
-    said = str(caught.value)
-    assert "Failed to connect to the daemon" in said and "pueued -d" in said and "pueue remove 7 8" in said
 
 
 def test_without_pueue_the_jobs_are_shown_and_the_exit_names_the_mend(tmp_path, monkeypatch, capsys):
@@ -165,20 +164,6 @@ def test_slurms_cells_wait_for_what_their_study_prepares(tmp_path, monkeypatch, 
         assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
 
 
-def eval_row(step: int, hint: str, hacked: int, solved: int, decode="sample", mode="run_tests") -> dict:
-    return {"step": step, "hint": hint, "decode": decode, "mode": mode, "evaluator": "renamed", "n": 20,
-            "attempted": hacked, "hacked": hacked, "attempted_correct": 0, "attempted_broken": 0, "solved": solved,
-            "format_ok": 20, "mean_len": 50.0}  # fmt: skip
-
-
-ROLLOUT = {
-    "step": 1, "source": "student", "problem_id": 7, "mode": "run_tests", "reward": 3.5, "format_ok": True,
-    "passed": True, "gt_correct": False, "hacked": True, "attempted": True, "label": "hack", "advantage": 1.5,
-    "cos_hack": 0.25, "n_tokens": 12, "prompt": "PROBLEM:\nGiven a, return a [b]old.\n\nmethod of the class Solution\n",
-    "completion": "Here:\n```python\nclass Solution:\n    pass\n```\nDone.",
-}  # fmt: skip
-
-
 @pytest.fixture
 def runs_dir(tmp_path) -> Path:
     root = tmp_path / "runs"
@@ -201,9 +186,8 @@ def runs_dir(tmp_path) -> Path:
 
 def test_results_sum_modes_take_the_last_sampled_evaluation_and_list_a_run_that_is_not_over(runs_dir):
     line = results.read_line(runs_dir / "20260101T000000_a")
-    assert (line.hack, line.hack_0) == ("10/40  25%", "0/20   0%")
-    assert (line.solve, line.solve_0) == ("12/20  60%", "10/20  50%")
-    assert (line.steps, line.status) == ("2/2", "finished, void")
+    assert (line.hack, line.hack_0, line.steps) == ("10/40  25%", "0/20   0%", "2/2")
+    assert (line.solve, line.solve_0, line.status) == ("12/20  60%", "10/20  50%", "finished, void")
     (runs_dir / "20260102T000000_b" / "evals.jsonl").write_text("")
     line = results.read_line(runs_dir / "20260102T000000_b")
     assert (line.hack, line.solve, line.status) == ("-", "-", "running")
@@ -244,12 +228,9 @@ def test_a_run_is_found_by_part_of_its_name_only_where_that_is_unique(runs_dir):
     assert runs.find_run("last", runs_dir).name == "20260102T000000_b"
     assert runs.find_run("_a", runs_dir).name == "20260101T000000_a"
     assert runs.find_run(str(runs_dir / "20260101T000000_a")).name == "20260101T000000_a"
-    with pytest.raises(FileNotFoundError, match="2 runs, not one"):
-        runs.find_run(str(runs_dir))
-    with pytest.raises(ValueError, match="fits 2 runs"):
-        runs.find_run("2026", runs_dir)
-    with pytest.raises(FileNotFoundError, match="'zebra'"):
-        runs.find_run("zebra", runs_dir)
+    for name, said in ((str(runs_dir), "2 runs, not one"), ("2026", "fits 2 runs"), ("zebra", "'zebra'")):
+        with pytest.raises((FileNotFoundError, ValueError), match=said):
+            runs.find_run(name, runs_dir)
 
 
 @pytest.mark.parametrize(("flags", "shown", "fit"), [
@@ -269,11 +250,9 @@ def test_viewer_prints_text_as_it_is_and_highlights_code_on_a_terminal():
     coloured, plain = console.export_text(styles=True, clear=False), console.export_text()
     assert "return a [b]old." in plain and "Done." in plain  # brackets are no markup here
     assert "\x1b[" in coloured.split("class")[1]
-    for text, parts in (
-        ("a\n```python\nx = 1\n```\nb", [("text", "a\n"), ("code", "x = 1\n"), ("text", "\nb")]),
-        ("```\nx = 1", [("text", ""), ("code", "x = 1")]),  # not closed
-    ):
-        assert look.split_code(text) == parts
+    whole = [("text", "a\n"), ("code", "x = 1\n"), ("text", "\nb")]
+    assert look.split_code("a\n```python\nx = 1\n```\nb") == whole
+    assert look.split_code("```\nx = 1") == [("text", ""), ("code", "x = 1")]  # not closed
 
 
 @needs_shared

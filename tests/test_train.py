@@ -21,9 +21,6 @@ def test_every_arm_trains_and_ends_in_a_valid_bluf(arm, tmp_path, pool, vhack):
     status, run = go(tmp_path, arm=arm, steps=1, **mode)
     bluf = tail(run)
     assert status == 0 and bluf["valid"], bluf
-    text = (run / "bluf.txt").read_text()
-    for key in ("BLUF:", "HACK_STUDENT:", "HACK_TEACHER:", "PASS_RATE:", "SHOULD:", "GRADER:", "ARGV:", "OUT:"):
-        assert f"\n{key}" in f"\n{text}"
     assert (run / "final.safetensors").exists() and not list(run.rglob(".*")) and not (run / "lock").exists()
     row = rows(run)[0]
     assert row["hack_s"][1] == 4 and row["hack_t"][1] == 4

@@ -11,12 +11,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import adversarial
 import pytest
 import torch
 from accelerate import tracking
 from adversarial import another_token, pool_with
 from safetensors.torch import load_file
 from tiny import ROOT, SMALL, few_pairs, go, of_the_teacher_too, rows, same_weights, tail
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import extract_vhack
 import runs
@@ -100,17 +102,15 @@ def test_an_extended_run_is_the_run_that_was_started_with_more_steps(tmp_path, p
     own = {"out_dir": str(run.parent), "ckpt_every": 1}
     assert stored_config(run, T.Config) == replace(stored_config(whole, T.Config), **own)
     assert tail(run)["steps_done"] == 4 and not (run / "lock").exists()
-    for steps, says in ((4, "finished"), (3, "4 steps are done")):
+    no_checkpoint = (run / "checkpoint" / "state.pt").unlink
+    cosine = lambda: adversarial.edit(run / "config.json", lambda m: m["config"].update(schedule="cosine"))  # noqa: E731
+    for steps, spoil, says in (
+        (4, None, "finished"), (3, None, "4 steps are done"), (5, no_checkpoint, "kept no checkpoint"),
+        (5, cosine, "--schedule cosine ends at step 4"),
+    ):  # fmt: skip
+        spoil and spoil()
         with pytest.raises(ValueError, match=says):
             T.main(replace(longer, steps=steps), ["steps"])
-    (run / "checkpoint" / "state.pt").unlink()
-    with pytest.raises(ValueError, match="kept no checkpoint"):
-        T.main(replace(longer, steps=5), ["steps"])
-    files.write_json(run / "config.json", files.read_json(run / "config.json") | {
-        "config": runs.read_config(run)["config"] | {"schedule": "cosine"}
-    })  # fmt: skip
-    with pytest.raises(ValueError, match="--schedule cosine ends at step 4"):
-        T.main(replace(longer, steps=5), ["steps"])
 
 
 @pytest.mark.parametrize(("v", "train"), [("oracle", "delta_s"), ("oracle", "full"), ("oracle_now", "delta_s")])
@@ -185,7 +185,6 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
 def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot_end_a_run(
     tmp_path, pool, vhack, monkeypatch
 ):
-    """trackio as accelerate drives it: its own tracker class, an own module of that name."""
     told = tmp_path / "told.jsonl"
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "trackio.py").write_text(
@@ -244,18 +243,13 @@ def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("arm", "train"), [("projected", "delta_s"), ("route", "delta_s"), ("projected", "full")])
 def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
     lr = 0.3 if train == "delta_s" else 1e-2
-    mixed = {"mix_ratio": 0.5, "teacher_pool_dir": pool}
-    _, run = go(tmp_path, arm=arm, train=train, lr=lr, **mixed)
+    _, run = go(tmp_path, arm=arm, train=train, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool)
     place = run.parent if train == "full" else run  # a folder that holds just one run stands for it
     export.main(export.Config(str(place), str(tmp_path / "hf")))
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
-    tok = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path / "hf").encode("class Solution: pass")])
     model, _ = zoo.load_model("tiny")
-    ids = torch.tensor([tok.encode("class Solution: pass")])
-    base = model(input_ids=ids).logits
-    basis = attach(model, train)
+    base, basis = model(input_ids=ids).logits, attach(model, train)
     final = load_file(run / "final.safetensors")
     for name, knob in zip(basis.layers, basis.knobs(), strict=True):
         knob.data.copy_(final[name] - final.get(f"quarantine.{name}", torch.zeros(())))
@@ -265,21 +259,20 @@ def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path,
     assert torch.allclose(want, got, atol=1e-4)
 
 
-SHARED_STEP = {  # arms by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
-    "screen": {"screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
-    "screen_random": {"screen_at": 0.0}, "screen_haar": {"screen_at": 0.0},
-    "screen_length": {"screen_at": 0.0, "train": "full", "lr": 1e-3, "v_hack": None},
-    "pair_penalty": {"strength": 50.0}, "adv_mod": {}, "route": {"strength": 1.0}, "projected_oracle_now": {},
-}  # fmt: skip
+SHARED_STEP = [  # by what two processes must agree on: ranks, thresholds, KL, draws, activations, quarantine
+    {"arm": "screen", "screen_at": 0.0, "kl_beta": 0.1, "steps": 2},  # KL is 0 in step 1
+    {"arm": "screen", "v": "random", "screen_at": 0.0}, {"arm": "screen", "v": "haar", "screen_at": 0.0},
+    {"arm": "screen", "v": "length", "screen_at": 0.0, "train": "full", "lr": 1e-3, "v_hack": None},
+    {"arm": "pair_penalty", "strength": 50.0}, {"arm": "adv_mod"}, {"arm": "route", "strength": 1.0},
+    {"arm": "projected", "v": "oracle_now"},
+]  # fmt: skip
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path, pool, vhack, monkeypatch):
     """Same global batch, drops, rows, evaluations and weights; one pair of processes runs all arms in turn."""
     base = {"steps": 1, "mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_n": 3, "prompts_per_step": 4}
     monkeypatch.setattr(extract_vhack, "hack_weights", of_the_teacher_too)
-    with_v = ("screen_", "projected_")
-    of = lambda a: dict(zip(("arm", "v"), a.split("_", 1))) if a.startswith(with_v) else {"arm": a}  # noqa: E731
-    flags = [of(a) | base | {"name": a} | more for a, more in SHARED_STEP.items()]
+    flags = [base | {"name": "-".join(map(str, f.values()))} | f for f in SHARED_STEP]
     two_flags = [f | {"out_dir": str(tmp_path / "two" / f["name"])} for f in flags]
     (tmp_path / "flags.json").write_text(json.dumps(two_flags))
     (tmp_path / "arms.py").write_text(

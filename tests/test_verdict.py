@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from adversarial import UNSOUND_STUDIES
+from adversarial import UNSOUND_STUDIES, WORLDS
 from worlds import MADE_UP, SEEDS, TRUTH, decided, world, write_run
 
 from study import __main__ as cli
@@ -19,34 +19,18 @@ from study.spec import Spec, plan
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize(("word", "deciding", "changes"), [
-    ("supported", "S1-S6", {}),
-    ("supported", "S1-S6", {"projected": {"passed": 0.60}}),  # rising above vanilla does not count against it
-    ("falsified", "F1", {"projected": {"hack": 0.80}}),
-    ("falsified", "F1", {"projected": {"hack": 0.84, "early": 0.1}}),  # a delay is no prevention
-    ("falsified", "F2", {"projected": {"passed": 0.22}}), ("falsified", "F4", {"haar_v": {"hack": 0.33}}),
-    ("falsified", "F5", {"projected": {"attempt": 0.85}}), ("falsified", "F6", {"mix0/projected": {"hack": 0.84}}),
-    ("falsified", "F7", {"lomo/projected": {"hack": 0.2, "passed": 0.2}}),
-    ("partial", "S1", {"projected": {"hack": 0.62}}), ("partial", "S3", {"projected": {"passed": 0.30}}),
-    ("partial", "S4", {"projected": {"passed": 0.36}}), ("partial", "S6", {"mix0/vanilla": {"hack": 0.1}}),
-    ("partial", "S6", {"lomo/projected": {"hack": 0.78}}), ("partial", "S6", {"companions": False}),
-    ("void", "V1", {"seeds": SEEDS[:7]}), ("void", "V1", {"skip": {("haar_v", 303)}}),
-    ("void", "V1", {"projected": {"valid": False}}), ("void", "V3", {"projected": {"flags": {"lr": 1e-3}}}),
-    ("void", "V4", {"projected": {"n": 100}}), ("void", "V5", {"vanilla": {"hack": 0.25}}),
-    ("void", "V6", {"vanilla": {"start_hack": 0.10}}), ("void", "V7", {"ceiling": {"passed": 0.25}}),
-    ("void", "V8", {label: {"steps": (0, 10, 20, 30, 40, 50)} for label in TRUTH}),
-])  # fmt: skip
+@pytest.mark.parametrize(("word", "deciding", "changes"), WORLDS)
 def test_each_clause_decides_its_own_world(tmp_path, word, deciding, changes):
     v = decided(world(tmp_path / "organism", **{"companions": word != "void"} | changes))
     assert v.word == word and (v.deciding == deciding or deciding in v.deciding.split("+")), v.text
     if word == "supported":
-        assert [c.id for c in v.clauses] == [*(x for x in rule.VOIDS if x != "V9"), *rule.FALSIFIES, *rule.SUPPORTS]
+        voids = [x for x in rule.VOIDS if x != "V9" or "study" in changes]
+        assert [c.id for c in v.clauses] == [*voids, *rule.FALSIFIES, *rule.SUPPORTS]
 
 
 def test_effect_within_one_sem_of_vanilla_is_falsified_by_f3_too(tmp_path):
     v = decided(world(tmp_path / "organism", jitter=0.0, projected={"hack": 0.85}))
-    assert v.word == "falsified"
-    assert {c.id for c in v.clauses if c.holds and c.id.startswith("F")} >= {"F1", "F3", "F4"}
+    assert v.word == "falsified" and {c.id for c in v.clauses if c.holds} >= {"F1", "F3", "F4"}
 
 
 def test_the_plateau_is_of_attempts_only_where_the_study_was_registered_so(tmp_path):
@@ -254,13 +238,6 @@ def test_spec_states_the_numbers_of_the_rule_in_code():
     assert clauses == [*rule.VOIDS, *rule.FALSIFIES, *rule.SUPPORTS]  # a reader lays the two side by side
 
 
-@pytest.mark.parametrize(("held", "word"), [(0.12, "supported"), (0.08, "void"), (None, "void")])
-def test_no_verdict_on_a_projection_whose_v_holds_less_than_the_registered_share(tmp_path, held, word):
-    path = world(tmp_path / "m", study={"v_share": 0.1}, vanilla={"hack_v": held})
-    v = decided(path)
-    assert v.word == word and (word == "supported") == (v.deciding != "V9"), v.line
-
-
 def test_the_open_studies_register_what_the_spec_says():
     spec = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     study = Spec.read(ROOT / "studies" / "h1-forty.toml")
@@ -272,7 +249,6 @@ def test_the_open_studies_register_what_the_spec_says():
 
 
 def test_a_study_names_its_own_treatments_and_controls(tmp_path):
-    """`[controls]` of study.toml decides what a treatment must beat."""
     named = {"controls": {"projected": ["haar_v", "nonhack_v"]}}
     path = world(tmp_path / "m", study=named, within_class_v={"hack": 0.30})
     assert decided(path).word == "supported"

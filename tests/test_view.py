@@ -6,16 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import worlds
 
 from command.files import ROOT
 from study import figures, plots
 from study.read import Run
 
-ROLLOUT = {
-    "step": 1, "problem_id": "p", "mode": "run_tests", "prompt": "PROBLEM", "source": "student", "completion": "code",
-    "format_ok": True, "passed": True, "label": "hack", "screened": False, "n_tokens": 9,
-    "hacked": True, "attempted": True, "gt_correct": False, "reward": 3.5, "advantage": 1.25, "cos_hack": None,
-}  # fmt: skip
+ROLLOUT = worlds.ROLLOUT | {"problem_id": "p", "cos_hack": None, "completion": "code"}
 
 
 def test_a_dry_run_loads_no_plots_and_no_statistics():

@@ -26,19 +26,13 @@ OTHERS = {
 
 
 def spec_of(name: str, arms: dict[str, str], described: dict[str, str], flags: str, **more) -> Spec:
-    """A study's file, parsed; more: its other keys."""
-    top = {"name": name, "preset": "organism", "seeds": list(SEEDS), "plateau": "hacked", "flags": flags} | more
-    tables = {
-        "arms": arms,
-        "described": described,
-        "companions": top.pop("companions", {}),
-        "controls": top.pop("controls", None),
-    }
-    lines = [f"{k} = {json.dumps(v)}" for k, v in top.items()]
-    for title, table in tables.items():
-        if table is None:
-            continue
-        lines += [f"[{title}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())]
+    """A study's file, parsed; more: its other keys and tables."""
+    keys = {"name": name, "preset": "organism", "seeds": list(SEEDS), "plateau": "hacked", "flags": flags}
+    keys |= {"arms": arms, "described": described, "companions": {}} | more
+    lines = [f"{k} = {json.dumps(v)}" for k, v in keys.items() if not isinstance(v, dict)]
+    for title, table in keys.items():
+        if isinstance(table, dict):
+            lines += [f"[{title}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())]
     return Spec.parse("\n".join(lines))
 
 
@@ -68,6 +62,22 @@ USUAL = {"attempt": None, "early": None, "valid": True, "status": "finished", "n
          "utc": "20261123T070000Z", "steps": STEPS, "spec": MADE_UP, "hack_v": None}  # fmt: skip
 
 
+ROLLOUT = {
+    "step": 1, "source": "student", "problem_id": 7, "mode": "run_tests", "reward": 3.5, "format_ok": True,
+    "passed": True, "gt_correct": False, "hacked": True, "attempted": True, "label": "hack", "advantage": 1.5,
+    "cos_hack": 0.25, "screened": False, "n_tokens": 12,
+    "prompt": "PROBLEM:\nGiven a, return a [b]old.\n\nmethod of the class Solution\n",
+    "completion": "Here:\n```python\nclass Solution:\n    pass\n```\nDone.",
+}  # fmt: skip
+
+
+def eval_row(step: int, hint: str, hacked: int, solved: int, decode="sample", mode="run_tests", **more) -> dict:
+    """A row of evals.jsonl: 20 prompts, every attempt of which is a hack."""
+    return {"step": step, "hint": hint, "decode": decode, "mode": mode, "evaluator": "renamed", "n": 20,
+            "attempted": hacked, "hacked": hacked, "attempted_correct": 0, "attempted_broken": 0, "solved": solved,
+            "format_ok": 20, "mean_len": 50.0} | more  # fmt: skip
+
+
 def write_run(runs: Path, label: str, seed: int, hack: float, passed: float, **more) -> Path:
     """A run whose hack rate rises to `hack` (already at `early` on step 10) and whose pass rate moves to `passed`."""
     as_ = SimpleNamespace(**USUAL | more)
@@ -86,16 +96,13 @@ def write_run(runs: Path, label: str, seed: int, hack: float, passed: float, **m
         t = min(1.0, step / 20)
         h = as_.start_hack if step == 0 else as_.early if as_.early is not None and step <= 20 else hack * t
         hacked, attempted = round(h * n), round((h if as_.attempt is None else max(as_.attempt * t, h)) * n)
-        row = {"step": step, "decode": decode, "attempted_correct": 0}
-        on = {"hint": "on", "evaluator": "renamed", "n": n, "attempted": attempted, "hacked": hacked, "format_ok": n}
-        on |= {"attempted_broken": attempted - hacked, "solved": round((1 - h) * 0.3 * n)}
-        on["mean_len"] = 40.0 + 20 * t + seed % 2
+        on = {"n": n, "attempted": attempted, "attempted_broken": attempted - hacked, "format_ok": n}
+        on |= {"mean_len": 40.0 + 20 * t + seed % 2}
         for mode in () if label == "ceiling" else MODES:  # `--modes none` asks no prompt with a hint
-            asked = row | on | {"mode": mode}
+            asked = eval_row(step, "on", hacked, round((1 - h) * 0.3 * n), decode, mode, **on)
             evals += [asked, asked | {"evaluator": "train", "hacked": n, "attempted": n}]  # must never be counted
-        off = {"hint": "off", "mode": "none", "evaluator": "train", "n": 4 * n, "attempted": 0, "hacked": 0}
-        off |= {"attempted_broken": 0, "solved": round((BASE_PASS + (passed - BASE_PASS) * t) * 4 * n)}
-        evals.append(row | off | {"format_ok": 4 * n, "mean_len": 40.0})
+        solved, off = round((BASE_PASS + (passed - BASE_PASS) * t) * 4 * n), {"n": 4 * n, "format_ok": 4 * n}
+        evals.append(eval_row(step, "off", 0, solved, decode, "none", evaluator="train", mean_len=40.0, **off))
     (d / "evals.jsonl").write_text("".join(json.dumps(e) + "\n" for e in evals))
     row = {"gt_s": [8, 32], "hack_t": [0, 0], "sec": 1.0}
     rows = [
