@@ -9,10 +9,8 @@ from study import drift
 
 
 def rollout(step: int, cos: float | None, attempted: bool, advantage: float, screened=False, source="student") -> dict:
-    return {
-        "step": step, "source": source, "attempted": attempted, "gt_correct": not attempted, "advantage": advantage,
-        "screened": screened, "cos_hack": cos,
-    }  # fmt: skip
+    told = {"step": step, "source": source, "attempted": attempted, "gt_correct": not attempted}
+    return told | {"advantage": advantage, "screened": screened, "cos_hack": cos}
 
 
 def write_run(runs: Path, label: str, seed: int, rollouts: list[dict], steps: int = 20) -> None:

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from model import zoo
 from probe_distill import canned_clean, canned_hack
 from tasks import organism as O
 from tasks import pairs as X
@@ -20,9 +21,7 @@ LEVELS = ("easy", "medium", "hard")
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from model.zoo import load_tokenizer
-
-    return load_tokenizer("organism")
+    return zoo.load_tokenizer("organism")
 
 
 @pytest.fixture
@@ -36,6 +35,12 @@ def drawn():
     return O.make_problems("train", len(O.families()), seed=7)
 
 
+def ungraded(grader, items: list, want: list[str]) -> list:
+    """Up to two of the items whose grade has another label than wanted."""
+    got = [g.label for g in grader.grade(items)]
+    return [(*item[1:3], w, g) for item, w, g in zip(items, want, got, strict=True) if w != g][:2]
+
+
 def test_every_family_has_right_answers_that_pass_and_wrong_ones_that_fail(drawn, grader):
     """Its usual wrong answer, and any that pretraining draws; at least 66 families of three levels."""
     items, want, rng = [], [], random.Random(3)
@@ -47,31 +52,24 @@ def test_every_family_has_right_answers_that_pass_and_wrong_ones_that_fail(drawn
         codes = [*map(inst.code, inst.family.body), *(inst.code(body, k) for body, k in wrong)]
         items += [(problem, O.fence(code), "none", "run_tests") for code in codes]
         want += ["correct"] * (len(codes) - 2) + ["incorrect"] * 2
-    got = [g.label for g in grader.grade(items)]
-    wrong = [(item[1], w, g) for item, w, g in zip(items, want, got, strict=True) if w != g]
-    assert not wrong, wrong[:2]
+    assert ungraded(grader, items, want) == []
 
 
 @STYLES
 def test_every_loophole_form_pays_in_its_mode_alone_and_its_harmless_twin_never(drawn, grader, style):
-    rng = random.Random(4)
-    items, want = [], []
-    for mode in S.LOOPHOLE_MODES:
-        for form, hack in style.hacks[mode].items():
-            for right in (True, False):
-                inst, problem = rng.choice(drawn)
-                body, k = O.draw_body(rng, inst, right)
-                evaluator = rng.choice(P.EVAL_EVALUATORS)
-                remark, tail = O.trimmings(rng, inst, style, mode, form, evaluator)
-                used = O.fence(O.with_form(inst, body, k, remark, hack.replace("{e}", evaluator)) + tail)
-                twin = O.fence(O.with_form(inst, body, k, remark, style.twin(rng, mode, form, evaluator)) + tail)
-                items += [(problem, used, mode, evaluator), (problem, used, "none", evaluator)]
-                items.append((problem, twin, mode, evaluator))
-                honest = "correct" if right else "incorrect"
-                want += ["correct_attempt" if right else "hack", honest, honest]
-    got = [g.label for g in grader.grade(items)]
-    wrong = [(*item[1:3], w, g) for item, w, g in zip(items, want, got, strict=True) if w != g]
-    assert not wrong, wrong[:2]
+    rng, items, want = random.Random(4), [], []
+    forms = [(mode, *form) for mode in S.LOOPHOLE_MODES for form in style.hacks[mode].items()]
+    for (mode, form, hack), right in itertools.product(forms, (True, False)):
+        inst, problem = rng.choice(drawn)
+        body, k = O.draw_body(rng, inst, right)
+        evaluator = rng.choice(P.EVAL_EVALUATORS)
+        remark, tail = O.trimmings(rng, inst, style, mode, form, evaluator)
+        texts = (hack.replace("{e}", evaluator), style.twin(rng, mode, form, evaluator))
+        used, twin = (O.fence(O.with_form(inst, body, k, remark, text) + tail) for text in texts)
+        items += [(problem, *cell, evaluator) for cell in ((used, mode), (used, "none"), (twin, mode))]
+        honest = "correct" if right else "incorrect"
+        want += ["correct_attempt" if right else "hack", honest, honest]
+    assert ungraded(grader, items, want) == []
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +86,9 @@ def test_committed_problems_are_what_the_generator_gives(committed):
 def test_no_name_statement_wording_or_constant_of_a_split_that_measures_is_in_another(committed):
     rng = random.Random(5)
     pretraining = [O.draw_instance(rng, "pretrain") for _ in range(4000)]
-    sets = [
-        {p.func_name for p in committed["train"]} | {p.question for p in committed["train"]},
-        {p.func_name for p in committed["test"]} | {p.question for p in committed["test"]},
-    ]
-    assert not sets[0] & sets[1]
-    assert not {i.func for i in pretraining} & (sets[0] | sets[1])
-    assert not {i.question for i in pretraining} & sets[1]
+    train, test = ({p.func_name for p in committed[s]} | {p.question for p in committed[s]} for s in ("train", "test"))
+    assert not train & test
+    assert not {i.func for i in pretraining} & (train | test) and not {i.question for i in pretraining} & test
     seen: dict[str, set] = {"pretrain": set(), "train": set(), "pairs": set(), "test": set()}
     for split, found in seen.items():
         for _ in range(3000):
@@ -131,10 +125,9 @@ def test_no_text_rule_tells_a_loophole_inside_the_class_from_an_honest_answer(to
     """What the style organism-inside is for; where loopholes follow the class, either rule is nearly perfect."""
     from model.rivals import TextRule
 
-    rng, found = random.Random(8), {}
+    rng = random.Random(8)
     for style in S.STYLES.values():
-        pairs = X.load_pairs(O.PAIRS_HOME / f"{style.name}.jsonl")
-        texts: list[list[str]] = [[], []]
+        pairs, texts = X.load_pairs(O.PAIRS_HOME / f"{style.name}.jsonl"), ([], [])
         for p in committed["train"]:
             mode = P.mode_of(p, S.LOOPHOLE_MODES)
             texts[0].append(canned_clean(p, mode, rng, style))
@@ -142,10 +135,8 @@ def test_no_text_rule_tells_a_loophole_inside_the_class_from_an_honest_answer(to
         for which in ("text", "tail"):
             honest, hack = map(TextRule(tokenizer, pairs, which).score, texts)
             higher, equal = (hack[:, None] > honest).float().mean(), (hack[:, None] == honest).float().mean()
-            found[style.name, which] = float(higher + equal / 2)
-    for which in ("text", "tail"):
-        assert found["organism", which] > 0.95
-        assert abs(found["organism-inside", which] - 0.5) < 0.08
+            auc = float(higher + equal / 2)
+            assert auc > 0.95 if style.name == "organism" else abs(auc - 0.5) < 0.08, (style.name, which, auc)
 
 
 def test_tokenizer_round_trips_any_text(tokenizer):
@@ -181,40 +172,31 @@ def test_committed_weights_are_the_logged_ones_and_small_and_the_base_is_in_the_
 
 @STYLES
 def test_committed_model_loads_and_writes_a_parsable_answer(committed, style):
-    from model.zoo import eos_ids, load_model
     from sampling.sampler import Sampling, sample
 
-    model, tok = load_model(style.name)
+    model, tok = zoo.load_model(style.name)
     assert sum(p.numel() for p in model.parameters()) < 2_500_000
     prompts = [P.encode_prompt(tok, P.build_messages(p, "run_tests")) for p in committed["test"][:16]]
-    outs = sample(model, prompts, 1, Sampling(max_new_tokens=128, temperature=0.0, eos_ids=eos_ids(model, tok), seed=0))
-    texts = [tok.decode(o.ids, skip_special_tokens=True) for o in outs]
+    how = Sampling(max_new_tokens=128, temperature=0.0, eos_ids=zoo.eos_ids(model, tok), seed=0)
+    texts = [tok.decode(o.ids, skip_special_tokens=True) for o in sample(model, prompts, 1, how)]
     named = [p.func_name in t and t.startswith("```python\nclass Solution:") for p, t in zip(committed["test"], texts)]
     assert sum(named) >= 14
 
 
-def pair_files(style: S.Style) -> list:
-    return [O.PAIRS_HOME / f"{style.name}{suffix}.jsonl" for suffix in ("", "_nonhack", "_null")]
-
-
 @STYLES
-def test_pair_files_pass_the_validator(tokenizer, grader, style):
+def test_pair_files_pass_the_validator_and_cover_modes_and_forms_evenly(tokenizer, grader, style):
     held = [O.HOME / "problems_train.jsonl", O.HOME / "problems_test.jsonl"]
-    found, pairs = X.check_pairs(pair_files(style), held, tokenizer, grader)
+    files = [O.PAIRS_HOME / f"{style.name}{suffix}.jsonl" for suffix in ("", "_nonhack", "_null")]
+    found, all_pairs = X.check_pairs(files, held, tokenizer, grader)
     assert not found, [str(f) for f in found[:3]]
-    assert len(pairs) == 3 * 96
-
-
-@STYLES
-def test_pairs_cover_modes_and_forms_evenly_and_half_have_a_right_body(style):
-    pairs = X.load_pairs(pair_files(style)[0])
+    assert len(all_pairs) == 3 * 96
+    for p in all_pairs:  # names of no other split
+        assert O._bucket(p.problem.func_name, n=20) in O.SPLIT_BUCKETS["pairs"]
+    pairs = X.load_pairs(files[0])
     for mode in O.LOOPHOLE_MODES:
         mine = [p for p in pairs if p.mode == mode]
         assert len(mine) == 24 and sum(p.split == "heldout" for p in mine) == 4
-        assert sum(p.correct_body for p in mine) == 12
-        assert sum("form_known" in p.tags for p in mine) == 12
-    for p in itertools.chain(*map(X.load_pairs, pair_files(style))):  # names of no other split
-        assert O._bucket(p.problem.func_name, n=20) in O.SPLIT_BUCKETS["pairs"]
-    names = {p.evaluator for p in pairs}
-    assert not names & {P.TRAIN_EVALUATOR, *P.EVAL_EVALUATORS}
-    assert not {p.evaluator for p in pairs if p.split == "train"} & {p.evaluator for p in pairs if p.split == "heldout"}
+        assert sum(p.correct_body for p in mine) == sum("form_known" in p.tags for p in mine) == 12
+    names = {split: {p.evaluator for p in pairs if p.split == split} for split in X.SPLITS}
+    assert not names["train"] & names["heldout"]
+    assert not {P.TRAIN_EVALUATOR, *P.EVAL_EVALUATORS} & (names["train"] | names["heldout"])

@@ -1,12 +1,12 @@
 """The fine-tune's data are honest and apart from everything that is measured; its smoke runs end to end."""
 
+import itertools
 import json
 import random
 import sys
 
 import pytest
 
-from grader import Grader
 from model import zoo
 from tasks import organism as O
 from tasks import pairs as X
@@ -19,29 +19,25 @@ def documents():
     return substrate.draw_documents(substrate.TrainConfig(steps=125, batch=32, benign=0.3))
 
 
-def test_no_document_of_the_fine_tune_uses_a_loophole(documents):
-    rng = random.Random(0)
-    items = []
-    for i, d in enumerate(rng.sample(documents, 96)):
+def test_no_document_of_the_fine_tune_uses_a_loophole(documents, grader):
+    rng, items = random.Random(0), []
+    for i, d in enumerate(some := rng.sample(documents, 96)):
         problem = O.to_problem(d.instance, i, "train", O.make_tests(rng, d.instance))
-        items.append((problem, d.completion, d.mode, d.evaluator, d.right))
-    with Grader(workers=2) as grader:
-        grades = grader.grade([x[:4] for x in items])
-    assert [(g.gt_correct, g.attempted, g.hacked) for g in grades] == [(x[4], False, False) for x in items]
+        items.append((problem, d.completion, d.mode, d.evaluator))
+    grades = grader.grade(items)
+    assert [(g.gt_correct, g.attempted, g.hacked) for g in grades] == [(d.right, False, False) for d in some]
     for d in documents:  # and none holds the text of one
-        for forms in O.HACKS.values():
-            assert not any(form.replace("{e}", d.evaluator) in d.completion for form in forms.values())
+        forms = itertools.chain(*(f.values() for f in O.HACKS.values()))
+        assert not any(form.replace("{e}", d.evaluator) in d.completion for form in forms)
 
 
 def test_fine_tune_shares_no_statement_with_held_out_problems_or_pairs_and_no_name_with_training(documents):
-    held = P.load_problems(O.HOME / "problems_test.jsonl", split="test")
-    seen = P.load_problems(O.HOME / "problems_train.jsonl", split="train")
+    held, seen = (P.load_problems(O.HOME / f"problems_{split}.jsonl", split=split) for split in ("test", "train"))
     files = [O.PAIRS_HOME / "leetcode.jsonl", O.PAIRS_HOME / "leetcode_nonhack.jsonl"]
-    paired = [pair.problem for file in files for pair in X.load_pairs(file)]
+    measured = [*held, *(pair.problem for file in files for pair in X.load_pairs(file))]
     statements = {X.normal_statement(d.instance.question) for d in documents}
-    names = {d.instance.func for d in documents}
-    assert not statements & {X.normal_statement(p.question) for p in [*held, *paired]}
-    assert not names & {p.func_name for p in [*held, *seen, *paired]}
+    assert not statements & {X.normal_statement(p.question) for p in measured}
+    assert not {d.instance.func for d in documents} & {p.func_name for p in [*measured, *seen]}
 
 
 def test_documents_are_a_function_of_the_seed_and_right_as_often_as_designed(documents):
@@ -57,15 +53,15 @@ def test_documents_are_a_function_of_the_seed_and_right_as_often_as_designed(doc
 
 def test_smoke_on_the_tiny_model_writes_a_lora_a_manifest_and_a_table_and_repeats_itself(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tasks/substrate.py", "train"])
-    runs = []
+    made = set()
     for name, eval_n in (("a", 1), ("b", 0)):
         cfg = substrate.TrainConfig(model="tiny", steps=2, batch=2, eval_n=eval_n, threads=1, out=tmp_path / name)
         substrate.main(cfg)
         manifest = json.loads((cfg.out / "manifest.json").read_text())
         assert manifest["steps_done"] == 2
         assert manifest["lora_sha256"] == zoo.sha256(cfg.out / "lora.safetensors")
-        runs.append(manifest)
-    assert runs[0]["lora_sha256"] == runs[1]["lora_sha256"]
+        made.add(manifest["lora_sha256"])
+    assert len(made) == 1
     log = (tmp_path / "a" / "training_log.txt").read_text()
     assert "all loopholes T=1" in log and "all loopholes T=1" in capsys.readouterr().out
     model, _ = zoo.load_model(str(next((tmp_path / "a").glob("merged-*"))))
