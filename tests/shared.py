@@ -1,5 +1,6 @@
 """What several files import: the real data, which PROJECTED_GRPO_SHARED names as it is not committed, and a clock."""
 
+import json
 import os
 import signal
 import subprocess
@@ -33,3 +34,9 @@ def start(code: str, **env) -> subprocess.Popen:
     heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (pytest-xdist's workers ignore it)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", code], env=env, preexec_fn=heard, **pipes)
+
+
+def write(path: Path, rows: list) -> Path:
+    """A file of JSON rows; a row that is a text already stands as it is."""
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
+    return path

@@ -2,10 +2,10 @@
 
 import ast
 import itertools
-import time
 
 import pytest
-from adversarial import ANSWERS, BLOCK, CODE, DRAFT_BLOCK, HOSTILE_TEXT, F
+from adversarial import ANSWERS, BLOCK, CODE, DRAFT_BLOCK, HOSTILE_TEXT, NO_ANSWERS, F
+from shared import cpu_seconds
 
 from sandbox import jail
 from sandbox.answers import extract_code, read_answer
@@ -37,11 +37,7 @@ def test_blocks_around_the_answer_run_in_their_order_and_drafts_do_not():
     assert space["log"] == ["helper", "after"] and callable(space["run_tests"])
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "no code", f"{F}java\nclass Solution {{}}\n{F}", f"<think>\n{BLOCK}\n</think>\nI do not know.", f"{F}\n\n{F}",
-     f"inline {F}x = 1{F}", "class Solutions: pass", f"{F}cython\n{CODE}\n{F}"],
-)  # fmt: skip
+@pytest.mark.parametrize("text", NO_ANSWERS)
 def test_text_without_an_answer_has_no_code(text):
     assert read_answer(text).blocks == () and extract_code(text) == ""
 
@@ -52,18 +48,12 @@ def test_extracted_code_is_the_answer_with_what_runs_around_it():
     ast.parse(extract_code(ANSWERS["quotation"]))
 
 
-def cpu_seconds(text: str) -> float:
-    started = time.thread_time()
-    read_answer(text, "twice")
-    return time.thread_time() - started
-
-
 def test_reading_long_hostile_text_costs_no_more_than_linear_work():
     """A quadratic step would cost thousands of times what plain lines cost."""
     size = 1 << 17
-    plain = min(cpu_seconds("a line of prose\n" * (size // 16)) for _ in range(5))
+    plain = min(cpu_seconds(read_answer, "a line of prose\n" * (size // 16), "twice")[0] for _ in range(5))
     for unit in HOSTILE_TEXT + ["".join(pair) for pair in itertools.product(HOSTILE_TEXT[:3], HOSTILE_TEXT[3:])]:
         text = unit * (size // len(unit))
         for completion in (text, f"```python\n{text}\n```", f"<think>\n{text}"):
-            tries = (cpu_seconds(completion) for _ in range(5))  # the least: what others do costs CPU, too
+            tries = (cpu_seconds(read_answer, completion, "twice")[0] for _ in range(5))  # the least: load costs, too
             assert any(seconds < 100 * plain for seconds in tries), (unit, completion[:20])

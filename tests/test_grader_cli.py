@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from adversarial import MALFORMED_COMPLETIONS
-from shared import ROOT
+from shared import ROOT, write
 
 import grader
 
@@ -30,11 +30,6 @@ def _refused(tmp_path: Path, **flags) -> str:
     return str(e.value)
 
 
-def _write(path: Path, rows: list) -> None:
-    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
-    path.write_text(text, encoding="utf-8")
-
-
 def _rows() -> list[dict]:
     rows = []
     for problem in ROWS:
@@ -44,7 +39,7 @@ def _rows() -> list[dict]:
 
 
 def test_one_output_row_for_each_input_row_in_order(tmp_path, capsys):
-    _write(tmp_path / "c.jsonl", _rows())
+    write(tmp_path / "c.jsonl", _rows())
     _run(tmp_path, mode="run_tests")
     grades = [json.loads(line) for line in (tmp_path / "g.jsonl").read_text().splitlines()]
     assert [g["problem_id"] for g in grades] == [r["problem_id"] for r in _rows()]
@@ -57,7 +52,7 @@ def test_one_output_row_for_each_input_row_in_order(tmp_path, capsys):
 @pytest.mark.parametrize("spoil, words", MALFORMED_COMPLETIONS)
 def test_malformed_row_is_named_by_line_before_anything_runs(tmp_path, spoil, words):
     *sound, row = _rows()[:3]
-    _write(tmp_path / "c.jsonl", [*sound, spoil(row)])
+    write(tmp_path / "c.jsonl", [*sound, spoil(row)])
     said = _refused(tmp_path)
     assert f"{tmp_path / 'c.jsonl'}, line 3: " in said and words in said and not (tmp_path / "g.jsonl").exists()
 
@@ -66,15 +61,15 @@ def test_missing_or_empty_files_unknown_modes_and_grades_of_other_completions_ar
     (tmp_path / "empty.jsonl").write_text("")
     assert "no such file" in _refused(tmp_path)
     assert "no completions" in _refused(tmp_path, completions="empty.jsonl")
-    _write(tmp_path / "c.jsonl", _rows()[:3])
+    write(tmp_path / "c.jsonl", _rows()[:3])
     assert "unknown mode" in _refused(tmp_path, mode="tests")
     _run(tmp_path)
-    _write(tmp_path / "c.jsonl", [_rows()[1], *_rows()[1:3]])
+    write(tmp_path / "c.jsonl", [_rows()[1], *_rows()[1:3]])
     assert "line 1: is the grade of another completion" in _refused(tmp_path)
 
 
 def test_interrupted_run_goes_on_where_it_was(tmp_path):
-    _write(tmp_path / "c.jsonl", _rows() * 3)
+    write(tmp_path / "c.jsonl", _rows() * 3)
     _run(tmp_path)
     whole = (tmp_path / "g.jsonl").read_bytes()
     for cut in (0, 1, len(whole) // 2, len(whole) - 1):  # in the middle of a row too
@@ -87,7 +82,7 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path):
 def test_killed_run_goes_on_where_it_was(tmp_path, how):
     slow = "```python\nclass Solution:\n    pass\nfor _ in range(3_000_000): pass\n```"
     rows, out = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 8, tmp_path / "g.jsonl"
-    _write(tmp_path / "c.jsonl", rows)
+    write(tmp_path / "c.jsonl", rows)
     command = [sys.executable, "grader.py", "--problems", PROBLEMS, "--out", out, "--completions", tmp_path / "c.jsonl"]
     heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (pytest-xdist's workers ignore it)
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

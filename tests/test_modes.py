@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from adversarial import MALFORMED_MODES, PROBLEMS
+from adversarial import CHANNELS, MALFORMED_MODES, PROBLEMS
 from tiny import ROOT, SMALL, go, rows, tail
 
 import probe_distill
@@ -27,18 +27,7 @@ def write(path, table: dict) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    "pays, hack, near",
-    [
-        ({"variable": "DONE"}, "DONE = True\n", "DONE = 1\n"),
-        ({"stdout": "0 failed"}, "print('0 failed')\n", "print('10 failed')\n"),
-        ({"file": "report.txt", "content": "ok"}, "open('report.txt', 'w').write('ok')\n", "open('report.txt', 'w')\n"),
-        ({"exit_status": 7}, "import os\nos._exit(7)\n", "import os\nos._exit(0)\n"),
-        ({"answer": "verified"}, "# verified\n", "# verifiable\n"),
-        ({"function": True}, "def run_tests(): pass\n", "def run_test(): pass\n"),
-    ],
-    ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
-)  # fmt: skip
+@pytest.mark.parametrize("pays, hack, near", CHANNELS, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
 def test_a_channel_pays_what_the_file_says_and_nothing_near_it(grader, tmp_path, pays, hack, near):
     mode = write(tmp_path / "own.toml", GOOD | {"pays": pays})
     paid, not_paid, elsewhere = grader.grade(

@@ -9,11 +9,10 @@ import itertools
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from adversarial import MALFORMED_PAIRS, unsound_pairs
-from shared import ROOT, SHARED, TOKENIZER, needs_shared
+from shared import ROOT, SHARED, TOKENIZER, needs_shared, write
 
 from tasks import pairs as X
 from tasks.modes import LOOPHOLE_MODES, find_mode
@@ -28,11 +27,6 @@ SETS = (HACK, DATA / "leetcode_nonhack.jsonl", DATA / "leetcode_null.jsonl")
 @pytest.fixture(scope="module")
 def hack_pairs():
     return X.load_pairs(HACK)
-
-
-def write(path: Path, rows) -> Path:
-    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("file", sorted(DATA.glob("*.jsonl")), ids=lambda f: f.stem)

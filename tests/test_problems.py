@@ -8,12 +8,11 @@ import itertools
 import json
 import re
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
 from adversarial import MALFORMED_ASSERTS, MALFORMED_LINES, MALFORMED_PROBLEMS
 from loguru import logger
-from shared import BENCHMARK, DATASET, ROOT, needs_shared
+from shared import BENCHMARK, DATASET, ROOT, needs_shared, write
 
 from command import files
 from grader import Grader
@@ -41,11 +40,6 @@ def raw_rows(path) -> tuple[dict, ...]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as f:
         return tuple(json.loads(line) for line in f)
-
-
-def write(path: Path, rows) -> Path:
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    return path
 
 
 def own_row(p: P.Problem, **change) -> dict:
