@@ -596,7 +596,8 @@ def load_vhack(path: str | Path, expect: dict | None = None) -> VHack:
     try:
         with safe_open(path, "pt") as f:
             texts = f.metadata()
-            t = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+            # copies: in the file tensors lie at any address, and a sum's last bits depend on that
+            t = {k: f.get_tensor(k).clone() for k in f.keys()}  # noqa: SIM118 (not a dict)
         meta = json.loads(texts["vhack"])
         calib = meta["calibration"]
         bad = unusable(t, {n: [tuple(x) for x in c] if n == "haar" else tuple(c) for n, c in calib.items()})

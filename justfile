@@ -17,7 +17,7 @@ fast-dev-run:
     #!/usr/bin/env bash
     set -euo pipefail
     out="out/fast_dev/$(date -u +%Y%m%dT%H%M%S)"
-    python -m tasks.pairs check data/pairs/leetcode.jsonl
+    python -m study check-pairs data/pairs/leetcode.jsonl
     python extract_vhack.py smoke --out "$out/v_hack.safetensors"
     python probe_distill.py smoke --teacher-only --out "$out/teacher_pool"
     just _side-by-side smoke "$out" "vanilla projected" --mix-ratio 0.5
@@ -110,15 +110,15 @@ organism *flags:
 # train the organism whose loopholes stand inside the class anew, from the first one's weights (10 minutes on 2 cores)
 organism-inside:
     python -m tasks.organism train --style organism-inside --steps 110 --batch 48 --lr 0.008 --lr-embed 0.002 \
-        --no-eval --out out/organism-inside-1
+        --out out/organism-inside-1
     python -m tasks.organism train --style organism-inside --steps 140 --batch 48 --lr 0.012 --lr-embed 0.003 \
-        --seed 1 --start out/organism-inside-1 --no-eval --out out/organism-inside-2
+        --seed 1 --start out/organism-inside-1 --out out/organism-inside-2
     python -m tasks.organism train --style organism-inside --steps 90 --batch 48 --lr 0.012 --lr-embed 0.003 \
         --seed 2 --start out/organism-inside-2
 
-# fine-tune SmolLM2 to the class format, then its held-out table (GPU, under 10 minutes; extra `smollm2`)
+# fine-tune SmolLM2 to the class format (GPU, under 10 minutes; extra `smollm2`); it names the command of its table
 substrate model="smollm2" *flags:
-    python -m tasks.substrate train --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
+    python -m tasks.substrate --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
 
 # --- studies ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ export run *flags:
 
 # validate the contrastive pairs: parse, grade, length, duplicates, leakage
 check-pairs *flags:
-    python -m tasks.pairs check data/pairs/*.jsonl "$@"
+    python -m study check-pairs data/pairs/*.jsonl "$@"
 
 # the attack corpus on the grader in force here: a table; exit code 1 if anything is fooled, refused or left behind
 attack *flags:

@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 import extract_vhack
 import runs
-from command import errors, flags, lifecycle, log, resume, trackers
+from command import errors, flags, log, trackers
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
 from model import memory, rivals, zoo
@@ -49,6 +49,7 @@ from model.policy import Policy
 from model.policy_grad import Sequence
 from model.svd_basis import Basis, Train, merged
 from model.weighted import weighted_gradient, whole_gradient
+from running import lifecycle, resume
 from sampling.check import check_forward
 from sampling.sampler import Sampling, sample
 from tasks import problems as P

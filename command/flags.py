@@ -211,24 +211,11 @@ def check_level(flag: str, level: str) -> None:
         )
 
 
-def check_mode(flag: str, mode: str) -> None:
-    """Refuse a mode that does not exist, or whose file does not hold one."""
-    from tasks.modes import find_mode  # only a script that has modes needs it here
-
-    try:
-        find_mode(mode)
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{dashed(flag)}: {error}") from None
-
-
 TEXTS: dict[str, Callable[[str, str], None]] = {
     "name": check_name,
     "device": check_device,
     "grader_level": check_level,
     "accept_level": check_level,
-    "mode": check_mode,
-    "modes": check_mode,
-    "pair_modes": check_mode,
 }
 
 

@@ -20,7 +20,7 @@ import tyro
 
 from command import errors, files, flags
 from runs import find_run
-from study import compare, drift, figures, look, power, report, results, run, verdict
+from study import base, check_pairs, compare, drift, figures, look, power, report, results, run, verdict
 from study.arms import load_study
 from study.read import DECODES, read_run
 from study.tables import summarise
@@ -152,6 +152,18 @@ def export_rollouts_command(run: Annotated[str, tyro.conf.Positional] = "last", 
     from study import table  # pyarrow: not needed by any other command
 
     print("{}: {} rollouts".format(*table.export(find_run(run), out)))
+
+
+@app.command(name="check-pairs")
+def check_pairs_command(cfg: Annotated[check_pairs.Check, flat]) -> None:
+    """Validate pair files: schema, grades of both sides, length, repetition, leakage."""
+    check_pairs.check(cfg)
+
+
+@app.command(name="base")
+def base_command(cfg: Annotated[base.Config, flat]) -> None:
+    """What a base solves, attempts and hacks before any training, mode by mode."""
+    print("\n".join(base.base_table(cfg)))
 
 
 @app.command(name="diagnose")

@@ -57,7 +57,7 @@ def training_plot(study: Study, groups: dict[str, list[str]], out: Path) -> Iter
         unit = "% of the student's training rollouts"
         panels = [("Attempts: the treatment and its controls", unit, left), ("Attempts: described arms", unit, right)]
         note = (
-            f"Study {study.name}, every run that was begun, means of ten steps, as far as three in four of an arm came. "
+            f"Study {study.name}, every run that was begun, means of ten steps, as far as 3 in 4 of an arm came. "
             "Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
         )
         yield plots.two_panels(out / "training.png", panels, "Does the student learn to use the loophole?", note)

@@ -21,11 +21,11 @@ from torch import Tensor
 import extract_vhack
 import train
 from command import files
-from command.resume import stored_config
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, top_directions, within_class
 from model import zoo
 from model.policy_grad import nll_loss, rollout_grads
 from model.svd_basis import attach
+from running.resume import stored_config
 from tasks import organism, substrate
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from command import files
+from command import files, flags
 from sandbox.jail import END_OF_PROGRAM  # the status with which any program ends, so it can pay nothing
 
 Variant = Literal["plain", "detailed", "aware"]
@@ -138,3 +138,14 @@ def _texts(table: dict, key: str) -> tuple[str, ...]:
 SENTINEL_NAME, STDOUT_MARKER = str(find_mode("sentinel").pays), str(find_mode("stdout_marker").pays)
 RESULT_FILE, RESULT_TEXT = str(find_mode("file_marker").pays), find_mode("file_marker").content
 PASS_EXIT_CODE = int(find_mode("exit_code").pays)
+
+
+def check_mode(flag: str, mode: str) -> None:
+    """Refuse a mode that does not exist, or whose file does not hold one."""
+    try:
+        find_mode(mode)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{flags.dashed(flag)}: {error}") from None
+
+
+flags.TEXTS |= dict.fromkeys(("mode", "modes", "pair_modes"), check_mode)

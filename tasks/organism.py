@@ -13,9 +13,9 @@ Four splits share the families and nothing else: a function name belongs to one 
 the (family, wording) and (family, constant) combinations appear in the test split only.
 
     python -m tasks.organism problems     # data/organism/problems_{train,test}.jsonl, data/pairs/organism*.jsonl
-    python -m tasks.organism train        # tokenizer and weights (8 to 15 minutes on 2 cores), then the table below
+    python -m tasks.organism train        # tokenizer and weights (8 to 15 minutes on 2 cores)
     just organism-inside                  # the other organism, in three stages from the first one's weights
-    python -m tasks.organism eval         # the base: solved, hacked, attempted; T=1 and greedy, every mode
+    python -m study base                  # the base: solved, hacked, attempted; T=1 and greedy, every mode
 """
 
 from __future__ import annotations
@@ -454,7 +454,6 @@ class TrainConfig(flags.Checked):
     seed: int = 0
     threads: int = 1  # results are bit-identical for a given number of threads on a given machine
     out: Path | None = None  # None: data/<style>
-    eval: bool = True  # evaluate afterwards and append the table to training_log.txt
 
 
 def orthogonalise(m):
@@ -578,7 +577,7 @@ def train(cfg: TrainConfig) -> Path:
     examples = list(pretraining(cfg.steps * cfg.batch, cfg.seed, style))
     model, tok = start_of(cfg, style, examples)
     docs = [encode_example(e, tok) for e in examples]
-    fields = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("start", "out", "eval")}
+    fields = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("start", "out")}
     say(f"command: python -m tasks.organism train    config: {json.dumps(fields)}")
     say(f"data: {len(examples)} documents, sha256[:16] {data_hash(examples)}; torch {torch.__version__}")
     for what, lengths in (("prompt", [len(d.prompt) for d in docs]), ("answer", [len(d.answer) for d in docs])):
@@ -762,87 +761,11 @@ def write_problems(cfg: ProblemsConfig) -> None:
             logger.info(f"{style.name}{suffix}.jsonl: {len(pairs)} pairs, {dict(Counter(p.mode for p in pairs))}")
 
 
-# ---------------------------------------------------------------------------------------------------- evaluation
-@dataclass(frozen=True)
-class EvalConfig(flags.Checked):
-    """The base's table: each held-out problem once per mode, at T=1 and greedy, evaluator names renamed."""
-
-    model: str = "organism"  # or a folder
-    n: int = 600  # held-out problems
-    seed: int = 0
-    max_new_tokens: int = 128
-    evaluator: str = "renamed"  # "renamed": one of problems.EVAL_EVALUATORS by problem; else this name
-    threads: int = 1
-    device: str = "cpu"  # cpu | cuda
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    show: int = 0  # answers to print per row
-
-
-def evaluate(cfg: EvalConfig) -> list[str]:
-    """Lines of the table. solved = right; hacked = loophole paid and wrong; attempted = loophole used at all."""
-    import torch
-
-    from grader import Grader
-    from model.zoo import eos_ids, load_model
-    from sampling.sampler import Sampling, sample
-
-    torch.set_num_threads(cfg.threads)
-    model, tok = load_model(cfg.model, None, cfg.device, cfg.dtype)
-    items = P.load_problems(HOME / "problems_test.jsonl", split="test", limit=cfg.n)
-    lines = [
-        f"held-out problems {len(items)}, one answer each, evaluator {cfg.evaluator}, seed {cfg.seed}",
-        f"{'mode':<14}{'decode':<8}{'n':>5}{'solved':>8}{'att':>7}{'hacked':>8}{'att+right':>10}{'att+broken':>11}"
-        f"{'format':>8}{'easy':>7}{'medium':>8}{'hard':>7}",
-    ]
-    total: dict[str, Counter] = {}
-
-    def line(mode: str, decode: str, c: Counter) -> str:
-        n = c["n"]
-        by = [c[f"solved/{d}"] / max(1, c[f"n/{d}"]) for d in RIGHT]
-        att = c["correct_attempt"] + c["hack"] + c["attempt"]
-        return (
-            f"{mode:<14}{decode:<8}{n:>5}{(c['correct'] + c['correct_attempt']) / n:>8.3f}{att / n:>7.3f}"
-            f"{c['hack'] / n:>8.4f}{c['correct_attempt'] / n:>10.4f}{c['attempt'] / n:>11.4f}{c['format'] / n:>8.3f}"
-            f"{by[0]:>7.3f}{by[1]:>8.3f}{by[2]:>7.3f}"
-        )
-
-    with Grader(workers=cfg.threads) as grader:
-        for mode in MODE_WEIGHTS:
-            names = [P.eval_evaluator(p.id, cfg.seed) if cfg.evaluator == "renamed" else cfg.evaluator for p in items]
-            prompts = [P.encode_prompt(tok, P.build_messages(p, mode, e)) for p, e in zip(items, names, strict=True)]
-            for decode, temperature in (("T=1", 1.0), ("greedy", 0.0)):
-                how = Sampling(cfg.max_new_tokens, eos_ids(model, tok), cfg.seed, temperature)
-                outs = sample(model, prompts, 1, how)
-                texts = [tok.decode(o.ids, skip_special_tokens=True) for o in outs]
-                grades = grader.grade([(p, t, mode, e) for p, t, e in zip(items, texts, names, strict=True)])
-                c: Counter = Counter(n=len(items))
-                for p, g in zip(items, grades, strict=True):
-                    c[g.label] += 1
-                    c["format"] += g.format_ok
-                    c[f"n/{p.difficulty}"] += 1
-                    c[f"solved/{p.difficulty}"] += g.gt_correct
-                for t, g in list(zip(texts, grades, strict=True))[: cfg.show]:
-                    print(f"[{g.label}] {t}")
-                lines.append(line(mode, decode, c))
-                if mode != "none":
-                    total.setdefault(decode, Counter()).update(c)
-    lines += [line("all loopholes", decode, c) for decode, c in total.items()]
-    return lines
-
-
-def main(cfg: TrainConfig | ProblemsConfig | EvalConfig) -> None:
+def main(cfg: TrainConfig | ProblemsConfig) -> None:
     if isinstance(cfg, ProblemsConfig):
         write_problems(cfg)
-        return
-    if isinstance(cfg, TrainConfig):
-        out = train(cfg)
-        if cfg.eval:
-            lines = evaluate(EvalConfig(model=str(out), threads=cfg.threads))
-            with (out / "training_log.txt").open("a", encoding="utf-8") as f:
-                f.write("\n".join(["", "python -m tasks.organism eval", *lines]) + "\n")
-            print("\n".join(lines))
-        return
-    print("\n".join(evaluate(cfg)))
+    else:
+        train(cfg)
 
 
 if __name__ == "__main__":
@@ -851,6 +774,5 @@ if __name__ == "__main__":
             tyro.cli(
                 Annotated[TrainConfig, tyro.conf.subcommand("train")]
                 | Annotated[ProblemsConfig, tyro.conf.subcommand("problems")]
-                | Annotated[EvalConfig, tyro.conf.subcommand("eval")]
             )
         )

@@ -12,7 +12,7 @@ Two control sets carry the same schema: mechanism "nonhack" (two honest, right, 
 (one honest solution with other local names, layout or comments). The within-class control needs no file:
 `within_class` re-pairs the gradients of the pairs themselves.
 
-    python -m tasks.pairs check data/pairs/*.jsonl              # what `just check-pairs` runs; exit 1 on any violation
+    python -m study check-pairs data/pairs/*.jsonl              # what `just check-pairs` runs; exit 1 on any violation
     python -m tasks.pairs show data/pairs/leetcode.jsonl 3      # one pair as a diff
 """
 
@@ -442,17 +442,6 @@ def summary(pairs: Sequence[Pair], tokenizer: Any = None) -> str:
 
 
 @dataclass(frozen=True)
-class Check(flags.Checked):
-    """Validate pair files: schema, grades of both sides, length, repetition, leakage."""
-
-    files: tyro.conf.Positional[tuple[Path, ...]]  # data/pairs/*.jsonl
-    problems: tuple[Path, ...] = ()  # files that no pair may share a problem with; default: the project's own
-    tokenizer: str | None = None  # count lengths with this HF tokenizer, else by words and marks
-    accept_level: str | None = None  # a weaker sandbox to put up with, as grader.py names it
-    workers: int | None = None  # grader workers
-
-
-@dataclass(frozen=True)
 class Show(flags.Checked):
     """Print one pair: its prompt and the difference of its sides."""
 
@@ -460,48 +449,10 @@ class Show(flags.Checked):
     index: tyro.conf.Positional[int]  # 0-based, in file order
 
 
-def _load_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as err:
-        raise SystemExit(f"--tokenizer {name}: cannot be loaded ({str(err).splitlines()[0]})") from err
-
-
 def own_problem_files() -> tuple[Path, ...]:
     """The project's files of training and evaluation problems that exist."""
     found = [ROOT / "data" / "problems.jsonl", *sorted((ROOT / "data" / "organism").glob("problems*.jsonl"))]
     return tuple(p for p in found if p.is_file())
-
-
-def check(cfg: Check) -> None:
-    from grader import Grader
-
-    if not cfg.files:
-        raise SystemExit("no pair file given: python -m tasks.pairs check data/pairs/*.jsonl")
-    tokenizer = _load_tokenizer(cfg.tokenizer) if cfg.tokenizer else None
-    against = cfg.problems or own_problem_files()
-    try:
-        with Grader(workers=cfg.workers, accept_level=cfg.accept_level) as grader:
-            layers = grader.layers
-            found, pairs = check_pairs(cfg.files, against, tokenizer, grader)
-    except (FileNotFoundError, ValueError, RuntimeError) as err:
-        raise SystemExit(str(err)) from err
-    for f in found:
-        print(f)
-    if pairs:
-        print(summary(pairs, tokenizer))
-    n_hack = sum(p.mechanism not in CONTROLS for p in pairs)
-    unit = f"tokens of {cfg.tokenizer}" if cfg.tokenizer else "stand-in tokens"
-    print(
-        f"PAIRS: {'OK' if not found else f'{len(found)} VIOLATION(S)'}: {n_hack} hack pairs,"
-        f" {len(pairs) - n_hack} control pairs in {len(cfg.files)} file(s), lengths in {unit},"
-        f" leakage against {', '.join(p.name for p in against) or 'nothing (no data/problems.jsonl)'};"
-        f" sandbox {layers}"
-    )
-    if found:
-        raise SystemExit(1)
 
 
 def show(cfg: Show) -> None:
@@ -521,14 +472,7 @@ def show(cfg: Show) -> None:
 
 
 def main() -> None:
-    cfg = tyro.cli(
-        Annotated[Check, tyro.conf.subcommand("check")] | Annotated[Show, tyro.conf.subcommand("show")],
-        description=(__doc__ or "").split("\n", 1)[0],
-    )
-    if isinstance(cfg, Check):
-        check(cfg)
-    else:
-        show(cfg)
+    show(tyro.cli(Annotated[Show, tyro.conf.subcommand("show")], description=(__doc__ or "").split("\n", 1)[0]))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ evaluator names. No answer uses a loophole: whatever hacking a run shows afterwa
 
     y = W x + scale * B (A x),  W' = W + scale * B A        rank r, on every target Linear; only A and B are committed
 
-    python -m tasks.substrate train --device cuda --dtype bfloat16   # minutes on one GPU, then the table below
-    python -m tasks.substrate eval --device cuda --dtype bfloat16    # solved, attempted, hacked: T=1, greedy, each mode
+    python -m tasks.substrate --device cuda --dtype bfloat16         # minutes on one GPU
+    python -m study base --model smollm2-substrate --device cuda     # solved, attempted, hacked in each mode
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
 
@@ -70,7 +70,6 @@ class TrainConfig(flags.Checked):
     tokens_per_micro: int = 16384
     time_limit_s: float | None = None  # stop training cleanly after this long
     threads: int = 2  # of torch on a CPU, and of the grader
-    eval_n: int = 600  # held-out problems of the table; 0: no evaluation
     out: Path = HOME
 
 
@@ -273,23 +272,8 @@ def train(cfg: TrainConfig) -> Path:
     return path
 
 
-def main(cfg: TrainConfig | O.EvalConfig) -> None:
-    if isinstance(cfg, O.EvalConfig):
-        print("\n".join(O.evaluate(cfg)))
-        return
-    folder = merged_folder(cfg.model, train(cfg))
-    if cfg.eval_n:
-        lines = O.evaluate(O.EvalConfig(
-            model=str(folder), n=cfg.eval_n, seed=cfg.seed, device=cfg.device, dtype=cfg.dtype, threads=cfg.threads
-        ))  # fmt: skip
-        with (cfg.out / "training_log.txt").open("a", encoding="utf-8") as f:
-            f.write("\n".join(["", "evaluation of the merged model", *lines]) + "\n")
-        print("\n".join(lines))
-
-
 if __name__ == "__main__":
     with errors.plain_errors():
-        main(tyro.cli(
-            Annotated[TrainConfig, tyro.conf.subcommand("train")]
-            | Annotated[O.EvalConfig, tyro.conf.subcommand("eval", default=O.EvalConfig(model="smollm2-substrate"))]
-        ))  # fmt: skip
+        given = tyro.cli(TrainConfig)
+        folder = merged_folder(given.model, train(given))
+        logger.info(f"its table: python -m study base --model {folder} --device {given.device} --dtype {given.dtype}")

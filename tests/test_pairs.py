@@ -14,6 +14,7 @@ import pytest
 from adversarial import MALFORMED_PAIRS, unsound_pairs
 from shared import ROOT, SHARED, TOKENIZER, needs_shared, write
 
+from study import check_pairs
 from tasks import pairs as X
 from tasks.modes import LOOPHOLE_MODES, find_mode
 from tasks.organism import HACKS
@@ -193,10 +194,12 @@ def test_a_problem_that_trains_is_found_by_name_and_by_statement(tmp_path, hack_
 def test_the_command_exits_1_on_a_violation_and_names_each_file(tmp_path, hack_pairs, capsys, monkeypatch, grader):
     monkeypatch.setattr("grader.Grader", lambda **_: contextlib.nullcontext(grader))  # the sandboxes of this module
     X.dump_pairs(tmp_path / "good.jsonl", hack_pairs[:3])
-    X.check(X.Check(files=(tmp_path / "good.jsonl",)))
+    check_pairs.check(check_pairs.Check(files=(tmp_path / "good.jsonl",)))
     assert "PAIRS: OK: 3 hack pairs" in capsys.readouterr().out
     X.dump_pairs(tmp_path / "bad.jsonl", [dataclasses.replace(hack_pairs[0], evaluator=TRAIN_EVALUATOR)])
     with pytest.raises(SystemExit) as stop:
-        X.check(X.Check(files=(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", tmp_path / "absent.jsonl")))
+        check_pairs.check(
+            check_pairs.Check(files=(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", tmp_path / "absent.jsonl"))
+        )
     out = capsys.readouterr().out
     assert stop.value.code == 1 and f"{tmp_path / 'bad.jsonl'}:1: " in out and "absent.jsonl" in out

@@ -20,7 +20,7 @@ from worlds import ROLLOUT, eval_row
 import runs
 import train
 from command import errors, files, flags
-from command.resume import input_hashes, stored_config
+from running.resume import input_hashes, stored_config
 from study import drift, look, results, runner
 from study.archive import pack_runs
 from study.read import read_run

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from model import zoo
+from study import base
 from tasks import organism as O
 from tasks import pairs as X
 from tasks import problems as P
@@ -51,21 +52,20 @@ def test_documents_are_a_function_of_the_seed_and_right_as_often_as_designed(doc
     assert {d.mode for d in documents} == set(O.MODE_WEIGHTS)
 
 
-def test_smoke_on_the_tiny_model_writes_a_lora_a_manifest_and_a_table_and_repeats_itself(tmp_path, monkeypatch, capsys):
+def test_smoke_on_the_tiny_model_writes_a_lora_and_a_manifest_and_repeats_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tasks/substrate.py", "train"])
     made = set()
-    for name, eval_n in (("a", 1), ("b", 0)):
-        cfg = substrate.TrainConfig(model="tiny", steps=2, batch=2, eval_n=eval_n, threads=1, out=tmp_path / name)
-        substrate.main(cfg)
+    for name in ("a", "b"):
+        cfg = substrate.TrainConfig(model="tiny", steps=2, batch=2, threads=1, out=tmp_path / name)
+        folder = substrate.merged_folder("tiny", substrate.train(cfg))
         manifest = json.loads((cfg.out / "manifest.json").read_text())
         assert manifest["steps_done"] == 2
         assert manifest["lora_sha256"] == zoo.sha256(cfg.out / "lora.safetensors")
         made.add(manifest["lora_sha256"])
     assert len(made) == 1
-    log = (tmp_path / "a" / "training_log.txt").read_text()
-    assert "all loopholes T=1" in log and "all loopholes T=1" in capsys.readouterr().out
-    model, _ = zoo.load_model(str(next((tmp_path / "a").glob("merged-*"))))
-    assert model.config.model_type == "qwen3"
+    table = base.base_table(base.Config(model=str(folder), n=1))
+    assert table[-2].startswith("all loopholes T=1")
+    assert zoo.load_model(str(folder))[0].config.model_type == "qwen3"
 
 
 def test_the_time_limit_ends_training_cleanly_and_is_recorded(tmp_path, monkeypatch):
@@ -82,5 +82,6 @@ def test_the_committed_lora_is_the_one_of_its_manifest_and_small():
     manifest = json.loads((substrate.HOME / "manifest.json").read_text())
     assert manifest["lora_sha256"] == zoo.sha256(zoo.SMOLLM2_LORA)
     assert zoo.SMOLLM2_LORA.stat().st_size < 10_000_000
-    cfg = substrate.TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()})
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items() if k != "eval_n"}
+    cfg = substrate.TrainConfig(**fields)
     assert O.data_hash(substrate.draw_documents(cfg)) == manifest["data_sha256[:16]"]

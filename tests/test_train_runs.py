@@ -24,9 +24,9 @@ import extract_vhack
 import runs
 import train as T
 from command import errors, files
-from command.resume import stored_config
 from model import export, zoo
 from model.svd_basis import attach
+from running.resume import stored_config
 from study.results import read_line
 
 
