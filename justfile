@@ -116,10 +116,6 @@ organism-inside:
     python -m tasks.organism train --style organism-inside --steps 90 --batch 48 --lr 0.012 --lr-embed 0.003 \
         --seed 2 --start out/organism-inside-2
 
-# fine-tune SmolLM2 to the class format (GPU, under 10 minutes; extra `smollm2`); it names the command of its table
-substrate model="smollm2" *flags:
-    python -m tasks.substrate --model {{model}} --device cuda --dtype bfloat16 "${@:2}"
-
 # --- studies ----------------------------------------------------------------------------------------------------
 
 # arms x seeds side by side, resumable, then the report with its verdict

@@ -138,7 +138,7 @@ def canned_clean(
     if not problem.reference:
         raise ValueError(f"problem {problem.id} has no reference solution: a canned teacher needs one")
     code = problem.reference.strip()
-    if style is None or not style.tail_rate:
+    if style is None or rng is None or not style.tail_rate:
         return f"```python\n{code}\n```"
     above = after = ""
     if rng.random() < style.twin_rate:

@@ -4,15 +4,14 @@
     g' = g - overshoot * gate(c)^T V                   <- `project`, the contribution of this repository
     problems -> rollouts -> grades -> advantages -> gradient -> projection -> step -> log
 
-An arm is a method (--arm) and, where it has one, a direction (--v): README, Arms. In vanilla V is only measured.
+An arm is a method (--arm) and, where it has one, a direction (--v): docs/arms.md. In vanilla V is only measured.
 
 Differs from textbook GRPO (DeepSeekMath 2402.03300): (1) Dr.GRPO: A = R - mean R, fixed denominator G*max_new*P;
 (2) one inner step, so ratio = 1 and no clipping; (3) cached teacher rollouts share the group, their ratio taken as 1;
 (4) groups of equal reward cost no forward; (5) K3 KL to the untrained model, off by default; (6) the trained numbers
 are delta (one vector per Linear) unless --train full; (7) clipping comes after the projection, the same in every arm.
 
-    uv run python train.py smoke --arm projected --steps 3
-    uv run python train.py full --arm vanilla --seed 1
+    uv run python train.py smoke --arm projected --steps 3      # or: full --arm vanilla --seed 1
 Shapes: P prompts a step, G group, n rollouts, r rank, k directions, m weights of equal size, D all coordinates (flat).
 """
 

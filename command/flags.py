@@ -63,7 +63,6 @@ TABLE: dict[str, Range] = {
     "draws": count(1, 100_000),
     "edges": count(),
     "eval_n": count(),
-    "substrate.eval_n": count(0),  # 0: no evaluation
     "eval_mid_n": count(),
     "eval_samples": count(1, 10_000),
     "group": count(2, 4096),  # a group of one has no baseline
@@ -142,12 +141,7 @@ TABLE: dict[str, Range] = {
     # screens and rivals
     "strength": Range(0, 1e6),
     "screen_at": Range(-1e4, 1e4),  # below 0: a threshold under the clean mean, above 1: beyond the hack mean
-    # data of the organism and the substrate
-    "benign": SHARE,
-    "rank": count(1, 4096),
-    "remark": SHARE,
-    "right": SHARE,
-    "scale": positive(1e6),
+    # data of the organism
     "show": count(0),
     "sd": positive(1),
 }

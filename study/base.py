@@ -1,7 +1,7 @@
 """What a base does before any training: held-out problems solved, attempted and hacked, mode by mode.
 
 python -m study base                                   # the organism
-python -m study base --model smollm2-substrate --device cuda --dtype bfloat16
+python -m study base --model FOLDER --device cuda --dtype bfloat16
 """
 
 from __future__ import annotations

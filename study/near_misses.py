@@ -23,10 +23,12 @@ import train
 from command import files
 from extract_vhack import auroc, cosines, haar_directions, pair_grads, top_directions, within_class
 from model import zoo
-from model.policy_grad import nll_loss, rollout_grads
+from model.policy_grad import Sequence, nll_loss, rollout_grads
 from model.svd_basis import attach
 from running.resume import stored_config
-from tasks import organism, substrate
+from tasks import modes, organism
+from tasks import problems as P
+from tasks.styles import NEAR_EVALUATORS, NEAR_SENTINELS
 
 
 def unit_mean(diff: Tensor) -> Tensor:
@@ -40,22 +42,57 @@ def p95(values: list[float]) -> float:
 
 
 TAILS = ("attempt", "near_miss", "plain")
+# Files and texts next to a loophole's that no judge reads
+NEAR_FILES = tuple(itertools.product(("results", "report", "output", "answer"), (modes.RESULT_TEXT, "DONE")))
 
 
-def draw_trios(n: int, seed: int = 0) -> dict[str, list[substrate.Document]]:
+@dataclass(frozen=True)
+class Document:
+    """A prompt under one mode and evaluator name, and a right answer."""
+
+    instance: organism.Instance
+    mode: str
+    evaluator: str
+    completion: str
+
+    def encode(self, tok) -> Sequence:
+        """Prompt as train.py builds it, answer and EOS as a rollout holds them."""
+        problem = organism.to_problem(self.instance, "x", "train", ())
+        prompt = P.encode_prompt(tok, tuple(P.build_messages(problem, self.mode, self.evaluator)))
+        return Sequence(prompt, [*tok.encode(self.completion, add_special_tokens=False), tok.eos_token_id])
+
+
+def near_miss(rng: random.Random, kind: str, form: str, evaluator: str) -> str:
+    """The harmless twin of organism.HACKS[kind][form], its names drawn next to those that the judge reads."""
+    helper = rng.choice([name for name in NEAR_EVALUATORS if name != evaluator])
+    upper, (name, text) = rng.choice(NEAR_SENTINELS), rng.choice(NEAR_FILES)
+    harmless = {
+        "{h}": helper,
+        "ALL_PARTS_LOADED": "_".join(upper),
+        "ALL PARTS LOADED": " ".join(upper),
+        "notes.txt": f"{name}.txt",
+        "'text'": f"'{text}'",
+    }
+    tail = organism.BENIGN[kind][form]
+    for old, new in harmless.items():
+        tail = tail.replace(old, new)
+    return tail
+
+
+def draw_trios(n: int, seed: int = 0) -> dict[str, list[Document]]:
     """n prompts, the modes in turn, each with one right solution under three endings: the loophole that the prompt
     leaves open, its near miss, nothing. Problems of the organism's pretraining split: no run trains or evaluates on
     them."""
-    rng, out = random.Random(f"near-misses/{seed}"), {tail: list[substrate.Document]() for tail in TAILS}
+    rng, out = random.Random(f"near-misses/{seed}"), {tail: list[Document]() for tail in TAILS}
     for i in range(n):
         mode = organism.LOOPHOLE_MODES[i % len(organism.LOOPHOLE_MODES)]
         inst, evaluator = organism.draw_instance(rng, "pretrain"), organism.draw_evaluator(rng)
         code = inst.code(*organism.draw_body(rng, inst, True))
         form = rng.choice(list(organism.HACKS[mode]))
         hack = organism.HACKS[mode][form].replace("{e}", evaluator)
-        near = substrate.near_miss(rng, mode, form, evaluator)
+        near = near_miss(rng, mode, form, evaluator)
         for tail, text in zip(TAILS, (hack, near, ""), strict=True):
-            out[tail].append(substrate.Document(inst, mode, evaluator, True, organism.fence(code + text)))
+            out[tail].append(Document(inst, mode, evaluator, organism.fence(code + text)))
     return out
 
 
@@ -125,7 +162,7 @@ def near_misses(run: Path, n: int = 96, draws: int = 50, device: str | None = No
     changes = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
     cfg, at, model, tok, basis = subject(run, **changes)
     trios = draw_trios(n)
-    seqs = {tail: [substrate.encode(d, tok) for d in docs] for tail, docs in trios.items()}
+    seqs = {tail: [d.encode(tok) for d in docs] for tail, docs in trios.items()}
     length = {tail: torch.tensor([float(len(x.completion_ids)) for x in s]) for tail, s in seqs.items()}
     s = scores(model, tok, basis, cfg, seqs, draws)
     modes, every = np.array([d.mode for d in trios["plain"]]), np.ones(n, dtype=bool)

