@@ -134,8 +134,10 @@ def test_the_local_queue_makes_what_is_prepared_and_stops_where_that_fails(tmp_p
 def test_a_task_of_slurms_array_is_a_cell_that_runs_and_resumes_and_is_not_queued_again(
     tmp_path, vhack, monkeypatch, capsys
 ):
+    from tiny import SMALL  # what V was made with
+
     monkeypatch.setenv("QUEUE", "slurm")
-    small = f"--v-hack {vhack} --steps 1 --eval-n 2 --max-new-tokens 16 --pairs-limit 4"  # what V was made with
+    small = f"--v-hack {vhack} --steps 1 --eval-n 2 --max-new-tokens 16 --pairs {SMALL.pairs} --pair-modes None"
     text = (ROOT / "studies" / "queue-smoke.toml").read_text().replace("[41, 42, 43]", "[41]")
     text = re.sub(r'flags = ".*"', f'flags = "{small}"', text)
     (tmp_path / "slurm.toml").write_text(re.sub(r"\[prepare\]\n.*", "", text))
