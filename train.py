@@ -89,21 +89,21 @@ class Config:
     # model
     model: str = "tiny"  # a name of model/zoo.py, a folder or a hub name
     tokenizer: str | None = None  # folder or hub name; None: the model's own
-    device: str = "cpu"  # cpu | cuda
+    device: str = "cpu"  # where the model runs: cpu or cuda
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights; what trains is float32
     # data
     problems: str = "data/problems.jsonl"  # own, benchmark or LeetCodeDataset file, or hub:NAME; its train split
     eval_problems: str = "data/problems.jsonl"  # the same; its test split
-    modes: tuple[str, ...] = ("run_tests",)  # or .toml files of your own; each problem keeps one
+    modes: tuple[str, ...] = ("run_tests",)  # loopholes: names of data/modes or .toml files; each problem keeps one
     hint: P.Variant = "plain"  # wording in which the prompt tells of the loophole
     eval_n: int = 32  # held-out problems of the evaluations at the start and the end
     eval_mid_n: int | None = None  # of those in between; None: the same
     eval_samples: int = 1  # samples a problem at T=1
     eval_every: int = 0  # steps between evaluations; 0: only at the start and the end
     # rollouts
-    prompts_per_step: int = 4  # P
-    group: int = 8  # G, rollouts a prompt, teacher's included
-    max_new_tokens: int = 128  # tokens of an answer at most
+    prompts_per_step: int = 4  # P, problems asked in a step; the benchmark: 16
+    group: int = 8  # G, rollouts a prompt, teacher's included; the benchmark: 16
+    max_new_tokens: int = 128  # tokens of an answer at most; the benchmark: 1536
     temperature: float = 1.0  # of the student's answers; the gradient is of the distribution at it
     top_p: float = 1.0  # below 1 the gradient is of the kept tokens' own softmax, which is what was drawn from
     memory_gb: float | None = None  # GPU budget: sampling waves and micro-batches are cut to fit; None: all there is
