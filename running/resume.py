@@ -29,7 +29,7 @@ def stored_config(run: str | Path, kind: type) -> Any:
     for flag, value in values.items():
         if flag not in hints:
             raise ValueError(
-                f"{run}/config.json: this version of train.py has no --{flag.replace('_', '-')}: check out the commit "
+                f"{run}/config.json: this version of train.py has no {flags.dashed(flag)}: check out the commit "
                 "that the file names"
             )
         if not flags.fits(list(value) if isinstance(value, tuple) else value, hints[flag]):
@@ -49,7 +49,7 @@ def resumed_config(given, typed: tuple[str, ...]):
     stored = dataclasses.replace(stored_config(where, type(given)), resume=where)
     changed = [k for k in typed if k != "resume" and getattr(given, k) != getattr(stored, k)]
     if refused := [k for k in changed if k not in (*runs.MAY_CHANGE, "steps")]:
-        words = ", ".join(f"--{k.replace('_', '-')} {getattr(given, k)} (was {getattr(stored, k)})" for k in refused)
+        words = ", ".join(f"{flags.dashed(k)} {getattr(given, k)} (was {getattr(stored, k)})" for k in refused)
         raise ValueError(f"--resume {where}: {words}: a run keeps its own flags; leave them out, or start a new run")
     if "steps" in changed and stored.schedule != "constant":
         raise ValueError(

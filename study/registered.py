@@ -40,10 +40,10 @@ CONTROLS: dict[str, tuple[str, ...]] = {
 }
 NAMES = {"projected": "H1", "screen": "H1-screen", "pair_penalty": "H1-penalty"}  # of the claim on a treatment
 # rivals that a study without [controls] ran later: no clause reads them, but the first line says where they do as well
-BESIDE = {"screen": ("screen_length", "screen_text", "screen_tail"), "projected": ("shrink",)}
+BESIDE = {"screen": ("screen_length", "screen_tail", "screen_text"), "projected": ("shrink",)}
 IN_WORDS = {
-    "screen_text": "dropping answers with code after the class",
-    "screen_tail": "dropping answers whose tail reads like the pairs' hacks",
+    "screen_text": "dropping answers whose tail reads like the pairs' hacks",
+    "screen_tail": "dropping answers with code after the class",
     "screen_length": "dropping the longest answers",
     "screen_random": "dropping rollouts at random",
     "screen_haar": "a screen by random directions",
