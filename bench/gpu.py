@@ -324,7 +324,7 @@ def delta(b: Bench) -> None:
         from sampling import graph
 
         s, _, _ = timed(cfg, graph._engines[b.model].refresh)
-        b.row("refresh of joined weights and side matrices, each call", seconds=s)
+        b.row("refresh of joined weights, each call", seconds=s)
 
 
 def attach_delta(b: Bench) -> None:

@@ -211,9 +211,7 @@ def _segment_dots(  # noqa: PLR0913
         y = tl.load(b + at, mask=ok, other=0.0).to(tl.float32)
         total += tl.sum(x.to(tl.float32) * y, 0)
         if SCALE:
-            # rounded as the product of two tensors of this type: the scale is cast first
-            z = x.to(tl.float32) * s.to(x.dtype).to(tl.float32)[None, :]
-            tl.store(scaled + at, z.to(scaled.dtype.element_ty), mask=ok)
+            tl.store(scaled + at, (x.to(tl.float32) * s[None, :]).to(scaled.dtype.element_ty), mask=ok)
     row = tl.load(rows + seg)
     tl.atomic_add(out + row * width + lo + c, total, mask=c < R)  # two segments of a cut prompt share a row
 

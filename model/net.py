@@ -21,6 +21,11 @@ def has_delta(linear: nn.Module) -> bool:
     return getattr(linear, "delta", None) is not None and not linear.basis.folded
 
 
+def is_fused(linear: nn.Module) -> bool:
+    """Whether this SVDLinear computes U ((S + delta) * (Vh x)) now and never reads its weight."""
+    return has_delta(linear) and linear.basis.fused
+
+
 def side_matrix(linear: nn.Module, dtype: torch.dtype) -> Tensor:
     """U diag(delta) Vh (out, in): what an SVDLinear adds to its frozen weight."""
     return ((linear.U * linear.delta.to(linear.U.dtype)) @ linear.Vh).to(dtype)
@@ -33,7 +38,8 @@ def is_plain(linear: nn.Module) -> bool:
 def _joined(linears: list[nn.Module]) -> Callable[[Tensor], Tensor]:
     """x -> the outputs of several Linears of the same input side by side, as one matrix product where that is exact."""
     hooked = any(has_delta(m) for m in linears)
-    if not all(is_plain(m) for m in linears) or (hooked and linears[0].weight.dtype != torch.float32):
+    inexact = hooked and (is_fused(linears[0]) or linears[0].weight.dtype != torch.float32)
+    if inexact or not all(is_plain(m) for m in linears):
         # bf16 weights cannot hold a small delta (it rounds away), foreign adapters are only known by their call
         return linears[0] if len(linears) == 1 else lambda x: torch.cat([m(x) for m in linears], dim=-1)
     parts = [m.weight + side_matrix(m, m.weight.dtype) if has_delta(m) else m.weight for m in linears]

@@ -58,6 +58,11 @@ def thin_svd(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (u * sign).float(), s.float(), (vh * sign[:, None]).float()
 
 
+def times(a: Tensor, s: Tensor) -> Tensor:
+    """a (..., r) * s (r,) float32, rounded once to a's dtype: bfloat16 would round S + delta back to S."""
+    return torch.mul(a, s, out=torch.empty_like(a))
+
+
 class _KnobLinear(torch.autograd.Function):
     """y = W x + U (delta * (Vh x)); backward adds this weight's coordinates, per rollout, to the open capture.
 
@@ -69,7 +74,7 @@ class _KnobLinear(torch.autograd.Function):
     def forward(ctx, x, weight, bias, delta, layer):  # x (..., in)
         a = x @ layer.Vh.T if delta is not None else None  # (..., r)
         if layer.basis.fused:
-            y = F.linear(a * (layer.S + delta).to(a.dtype), layer.U, bias)
+            y = F.linear(times(a, layer.S + delta), layer.U, bias)
         else:
             y = F.linear(x, weight, bias)
             if delta is not None:
@@ -93,7 +98,7 @@ class _KnobLinear(torch.autograd.Function):
             gdelta = (gu.float() * a.float()).flatten(0, -2).sum(0)
         if ctx.needs_input_grad[0]:
             if scale is not None and scaled is None:
-                scaled = gu * scale.to(gu.dtype)
+                scaled = times(gu, scale)
             if layer.basis.fused:
                 gx = scaled @ layer.Vh
             else:
@@ -209,7 +214,7 @@ class Basis:
     size: int = 0  # D
     open_capture: Capture | None = None
     folded: bool = False  # W alone is read: merged weights while sampling, or the untrained reference
-    fused: bool = False  # training reads U (S + delta) Vh instead of W and a side product
+    fused: bool = False  # forward, backward and sampler read U (S + delta) Vh instead of W and a side product
 
     @property
     def device(self) -> torch.device:

@@ -11,8 +11,7 @@ One step, per layer: [add + norm] [qkv] [q/k norm + rope + KV store] [attention 
 queries] [attention over completions] [combine] [o] [add + norm] [gate, up] [silu * up] [down]; then the head and a
 two-kernel sampler (inverse CDF over chunks of the vocabulary) that also books the token, so nothing waits on the host.
 
-delta_s models: y = W x + D x with the side matrix D = U diag(delta) Vh, built once a call (35 ms for Qwen3-4B), held in
-the weights' dtype: exact to its rounding (0.4 % of delta in bfloat16), where adding D into W would lose most of it.
+delta_s models in bfloat16: y = U ((S + delta) * (Vh x)), the very function that is trained; W is not read.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from model import kernels
 from model.kernels import allowed_logits, nucleus_kernel, pow2
-from model.net import Block, Geometry, Net, has_delta, has_rope, is_plain
+from model.net import Block, Geometry, Net, has_delta, has_rope, is_fused, is_plain
 from sampling.draw import Job, Sampled, draw
 
 PAGE = 64  # tokens a KV page
@@ -257,66 +257,89 @@ def _pick_kernel(  # noqa: PLR0913
 
 
 class Joined:
-    """Several Linears of one input as one matrix product, plus their side product for delta_s; refreshed each call.
+    """Several Linears of one input in few matrix products; refreshed each call.
 
-    copies False (tight memory) calls the model's own modules instead, whose hooks are exact and cost 1.3x the weights.
+    plain     one product with their weights
+    folded    the same with U diag(delta) Vh added, which float32 holds without loss
+    fused     y = U ((S + delta) * (Vh x)), as trained: one product with every Vh, one scaling, a product with each U
+    modules   the model's own, for adapters of others, bfloat16 that is not fused, and where memory is tight
     """
 
     def __init__(self, linears: list[nn.Module], copies: bool):
-        self.linears = linears
-        w = linears[0].weight if is_plain(linears[0]) else None
-        knobs = any(getattr(m, "delta", None) is not None for m in linears)
-        plain = w is not None and all(is_plain(m) for m in linears)
-        self.fold = knobs and plain and w.dtype == torch.float32  # float32 holds W + D without loss
-        self.weight = self.side = self.bias = None
-        if not plain or not (copies or (len(linears) == 1 and not knobs)):
-            return  # by modules
-        rows = sum(m.weight.shape[0] for m in linears)
-        if len(linears) > 1 or self.fold:
-            self.weight = torch.empty(rows, w.shape[1], dtype=w.dtype, device=w.device)
-        else:
-            self.weight = w.detach()
-        if knobs and not self.fold:
-            self.side = torch.empty_like(self.weight)
-        if any(m.bias is not None for m in linears):
-            self.bias = torch.zeros(rows, dtype=w.dtype, device=w.device)
+        self.linears, self.copies = linears, copies
+        self.way = self.way_of(linears, copies)
+        if self.way == "modules":
+            return
+        parts = self._parts(linears, self.way)
+        self.matrix = parts[0].detach()  # (weights' rows or ranks, in)
+        if self.copied(linears):
+            self.matrix = self.matrix.new_empty(sum(map(len, parts)), self.matrix.shape[1])
+        self.cuts = [0, *accumulate(map(len, parts))]
+        self.outs = [0, *accumulate(m.weight.shape[0] for m in linears)]
+        self.scale = torch.empty(self.cuts[-1], device=self.matrix.device)
+        biased = any(m.bias is not None for m in linears)
+        self.bias = self.matrix.new_zeros(self.outs[-1]) if biased else None
 
-    def pointers(self) -> list[int]:
-        """Addresses of the model's tensors that a captured graph would read directly."""
-        if self.weight is None:
-            return [p.data_ptr() for m in self.linears for p in (*m.parameters(), *m.buffers())]
-        own = len(self.linears) == 1 and not self.fold
-        return [self.linears[0].weight.data_ptr()] if own else []
+    @classmethod
+    def way_of(cls, linears: list[nn.Module], copies: bool = True) -> str:
+        if not all(map(is_plain, linears)) or (not copies and cls.copied(linears)):
+            return "modules"
+        if is_fused(linears[0]):
+            return "fused"
+        if all(getattr(m, "delta", None) is None for m in linears):
+            return "plain"
+        return "folded" if linears[0].weight.dtype == torch.float32 else "modules"
+
+    @staticmethod
+    def _parts(linears: list[nn.Module], way: str) -> list[Tensor]:
+        return [m.Vh if way == "fused" else m.weight for m in linears]
+
+    @classmethod
+    def copied(cls, linears: list[nn.Module]) -> int:
+        """Numbers that the joined matrix holds beside the model."""
+        way = cls.way_of(linears)
+        if way == "modules" or (len(linears) == 1 and way != "folded"):
+            return 0
+        return sum(x.numel() for x in cls._parts(linears, way))
+
+    def pointers(self) -> list:
+        """How the model is read now, and the addresses of its tensors that a captured graph would read directly."""
+        way = self.way_of(self.linears, self.copies)
+        if way == "modules":
+            return [way, *(p.data_ptr() for m in self.linears for p in (*m.parameters(), *m.buffers()))]
+        own = [] if self.copied(self.linears) else self._parts(self.linears, way)
+        return [way, *(x.data_ptr() for x in own), *(m.U.data_ptr() for m in self.linears if way == "fused")]
 
     @torch.no_grad()
     def refresh(self) -> None:
-        if self.weight is None:
+        if self.way == "modules":
             return
-        lo = 0
-        for m in self.linears:
-            hi = lo + m.weight.shape[0]
-            active = has_delta(m)
-            if active and self.fold:
-                torch.addmm(m.weight, m.U * m.delta, m.Vh, out=self.weight[lo:hi])
-            elif len(self.linears) > 1 or self.fold:
-                self.weight[lo:hi].copy_(m.weight)
-            if self.side is not None:
-                if active:
-                    torch.mm((m.U.float() * m.delta).to(m.U.dtype), m.Vh, out=self.side[lo:hi])
-                else:
-                    self.side[lo:hi].zero_()
-            if self.bias is not None and m.bias is not None:
-                self.bias[lo:hi].copy_(m.bias)
-            lo = hi
+        copied = bool(self.copied(self.linears))
+        parts = self._parts(self.linears, self.way)
+        for i, (m, part) in enumerate(zip(self.linears, parts, strict=True)):
+            at = slice(*self.cuts[i : i + 2])
+            if self.way == "folded" and has_delta(m):
+                torch.addmm(m.weight, m.U * m.delta, m.Vh, out=self.matrix[at])
+            elif copied:
+                self.matrix[at].copy_(part)
+            if self.way == "fused":
+                torch.add(m.S, m.delta, out=self.scale[at])
+            if m.bias is not None:
+                self.bias[slice(*self.outs[i : i + 2])].copy_(m.bias)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.weight is None:
+        if self.way == "modules":
             ys = [m(x) for m in self.linears]
             return ys[0] if len(ys) == 1 else torch.cat(ys, dim=-1)
-        y = F.linear(x, self.weight, self.bias)
-        if self.side is None:
-            return y
-        return torch.addmm(y.flatten(0, -2), x.flatten(0, -2), self.side.t()).view(y.shape)
+        if self.way != "fused":
+            return F.linear(x, self.matrix, self.bias)
+        a = F.linear(x.flatten(0, -2), self.matrix).mul_(self.scale)  # the scale in float32, rounded once: `times`
+        y = x.new_empty(len(a), self.outs[-1])
+        for i, m in enumerate(self.linears):
+            torch.mm(a[:, slice(*self.cuts[i : i + 2])], m.U.T, out=y[:, slice(*self.outs[i : i + 2])])
+        if self.bias is not None:
+            y += self.bias
+        return y.view(*x.shape[:-1], -1)
 
 
 def _linears(layer: nn.Module) -> list[list[nn.Module]]:
@@ -399,14 +422,10 @@ class Engine:
         self.pointers = self._pointers()
 
     def _plan_memory(self, worst_pages: int, memory_gb: float | None) -> tuple[bool, int]:
-        """Whether to hold joined weights and side matrices, and how many KV pages, within the budget."""
+        """Whether to hold joined weights, and how many KV pages, within the budget."""
         g = self.geo
         page_gb = 2 * g.n_layers * g.K * PAGE * g.D * g.dtype.itemsize / 1e9
-        knobs = any(getattr(layer.self_attn.q_proj, "delta", None) is not None for layer in g.layers)
-        attn, mlp = (g.H + 2 * g.K) * g.D * g.hidden, 2 * g.inter * g.hidden
-        rest = g.H * g.D * g.hidden + g.inter * g.hidden
-        side = g.dtype != torch.float32 and knobs
-        numbers = g.n_layers * (attn + mlp + (attn + mlp + rest if side else rest if knobs else 0))
+        numbers = sum(Joined.copied(part) for layer in g.layers for part in _linears(layer))
         copies_gb = numbers * g.dtype.itemsize / 1e9
         if memory_gb is None:
             if g.device.type != "cuda":
@@ -427,7 +446,7 @@ class Engine:
         same = all(a is b for a, b in zip(now, held)) and self.pointers == self._pointers()  # attach() swaps modules
         return sizes and room and same and memory_gb == self.memory_gb
 
-    def _pointers(self) -> list[int]:
+    def _pointers(self) -> list:
         g = self.geo
         own = [g.body.embed_tokens.weight, g.head.weight, g.body.norm.weight]
         own += [n.weight for layer in g.layers for n in (layer.input_layernorm, layer.post_attention_layernorm)]
@@ -435,7 +454,7 @@ class Engine:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Bring joined weights, side matrices and norm tables up to date with the model."""
+        """Bring joined weights, scales and norm tables up to date with the model."""
         g = self.geo
         for j in self.joined:
             j.refresh()

@@ -64,7 +64,7 @@ def sample(
     on_finish(index, ids) is called once for each rollout, as soon as it is known to have ended.
     Memory: at most max_rows rollouts decode at once (default 512, graph engine 256 or 1024 by model size) and memory_gb
     bounds the KV cache (default: what is free on the GPU; no bound on a CPU); the rest follow as rows end.
-    A delta_s model is sampled with its delta: merged in float32, by an exact side product in bfloat16.
+    A delta_s model is sampled with its delta: merged in float32, in bfloat16 as its own forward computes it.
     Raises ValueError for empty prompts, arguments out of range, or a model that is not of ARCHITECTURES.
     """
     _check(model, prompts, n, how, max_rows)

@@ -4,21 +4,13 @@ import contextlib
 
 import pytest
 import torch
-from test_sampler import gpu, interpreted, make
+from test_sampler import gpu, interpreted, make, with_delta
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import packed
 from model.packed import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
 from model.policy_grad import KL, Sequence, Softmax, recompute_layers, rollout_grads, shared_grads, token_logps
-from model.svd_basis import attach
-
-
-def with_delta(model, fused=True, size=0.1):
-    basis = attach(model, fused=fused)
-    torch.manual_seed(4)
-    for layer in basis.layers.values():
-        layer.delta.data.normal_(0, size)
-    return basis
+from model.svd_basis import attach, times
 
 
 def units_of(seed=0, lengths=((7, (3, 1, 12)), (1, (5,)), (19, (2, 2, 9, 30)), (4, (1, 6)))):
@@ -262,7 +254,7 @@ def kernels_equal_the_chains_they_stand_for(device, dtype, n, hidden, heads, d, 
             lo, hi = int(ends[i]), int(ends[i + 1])
             want[to[i], 5 : 5 + r] += (a[lo:hi].double() * b[lo:hi].double()).sum(0)
         assert relative(out, want) < 1e-5
-        assert scaled is None if scale is None else torch.equal(scaled, a * s.to(dtype))
+        assert scaled is None if scale is None else torch.equal(scaled, times(a, s))
 
 
 def test_training_kernels_under_the_triton_interpreter_equal_the_chains_they_stand_for():

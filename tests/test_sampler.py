@@ -39,6 +39,14 @@ def make(kind="qwen3", tied=True, device="cpu", dtype=torch.float32, **over):
     return model.to(device, dtype).eval()
 
 
+def with_delta(model, fused=True, size=0.1):
+    basis = svd_basis.attach(model, fused=fused)
+    torch.manual_seed(4)
+    for layer in basis.layers.values():
+        layer.delta.data.normal_(0, size)
+    return basis
+
+
 def prompts(lengths=(5, 9, 1, 9, 17), vocab=97):
     g = torch.Generator().manual_seed(1)
     return [torch.randint(8, vocab, (k,), generator=g).tolist() for k in lengths]
@@ -170,17 +178,17 @@ def test_forced_lengths_are_kept_and_eos_never_comes(device):
     assert not any(set(s.ids) & set(EOS) or s.finished for s in out)
 
 
-@pytest.mark.parametrize("fold", [False, True])
-def test_delta_s_acts_as_in_the_training_forward(fold, device):
+@pytest.mark.parametrize("way", ["exact", "folded", "fused"])
+def test_delta_s_acts_as_in_the_training_forward(way, device):
     model, ps = make(device=device), prompts()
     how = Sampling(max_new_tokens=20, eos_ids=EOS, seed=2)
     before = [s.ids for s in sample(model, ps, 3, how)]
-    basis = svd_basis.attach(model)
+    basis = svd_basis.attach(model, fused=way == "fused")
     assert [s.ids for s in sample(model, ps, 3, how)] == before  # delta = 0
     torch.manual_seed(4)
     for layer in basis.layers.values():
         layer.delta.data.normal_(0, 0.3)
-    with svd_basis.merged(basis) if fold else contextlib.nullcontext():
+    with svd_basis.merged(basis) if way == "folded" else contextlib.nullcontext():
         out = sample(model, ps, 3, how)
     assert [s.ids for s in out] != before
     for i, s in enumerate(out):
@@ -223,7 +231,10 @@ dims = dict(vocab_size=80, hidden_size=16, intermediate_size=16, num_hidden_laye
             num_key_value_heads=1, head_dim=8)
 still = dict(kind="smollm3", no_rope_layers=[0])  # a layer without rotation
 qwen, smollm, ps = T.make(**dims), T.make(**dims, **still), T.prompts((5, 66), 80)
-for model, temperature, p in ((qwen, 1.0, 1.0), (qwen, 0.7, 0.8), (qwen, 0.0, 1.0), (smollm, 0.0, 1.0)):
+fused = T.make("qwen2", **dims)  # biases, too
+T.with_delta(fused, size=0.3)
+cases = (qwen, 1.0, 1.0), (qwen, 0.7, 0.8), (qwen, 0.0, 1.0), (smollm, 0.0, 1.0), (fused, 1.0, 1.0)
+for model, temperature, p in cases:
     ref = sampler.sample(model, ps, 2, sampler.Sampling(3, T.EOS, 3, temperature, p))
     job = sampler.Job(ps, 2, [3] * 4, temperature, p, T.EOS, (), sampler.uniforms(4, 3, 3), lambda i, ids: None)
     with torch.no_grad():
@@ -293,13 +304,12 @@ def test_graph_and_eager_draw_the_same_rollouts_in_float32(kind):
 
 
 @gpu
-@pytest.mark.parametrize("delta", [False, True])
-def test_graph_logps_are_within_bf16_error_of_the_forward(delta):
-    model = make(hidden_size=256, intermediate_size=512, head_dim=64, device="cuda", dtype=torch.bfloat16,
+@pytest.mark.parametrize("delta, kind", [(0, "qwen3"), (0.02, "qwen3"), (0.3, "qwen3"), (0.3, "qwen2")])
+def test_graph_logps_are_within_bf16_error_of_the_forward(delta, kind):
+    model = make(kind, hidden_size=256, intermediate_size=512, head_dim=64, device="cuda", dtype=torch.bfloat16,
                  initializer_range=0.05)  # fmt: skip
     if delta:
-        for layer in svd_basis.attach(model).layers.values():
-            layer.delta.data.normal_(0, 0.02)
+        with_delta(model, size=delta)
     ps = prompts((5, 70, 1, 130, 64))
     how = Sampling(max_new_tokens=100, eos_ids=(1,), seed=3)
     graph, eager = (enumerate(sample(model, ps, 6, how, engine=e)) for e in ("auto", "eager"))

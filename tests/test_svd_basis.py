@@ -123,6 +123,20 @@ def test_the_fused_path_is_the_exact_one_up_to_rounding():
         attach(tiny(), "full", fused=True)
 
 
+def test_a_change_below_a_singular_values_own_bfloat16_step_acts_at_full_strength():
+    """Per direction, over many tokens: y(S + delta) - y(S) against U (delta * (Vh x)), all in bfloat16."""
+    torch.manual_seed(0)
+    layer = attach(tiny().bfloat16(), fused=True).layers["model.layers.0.mlp.up_proj"]
+    x = torch.randn(8192, layer.in_features).bfloat16()
+    with torch.no_grad():
+        before = layer(x)
+        layer.delta.copy_(1e-3 * layer.S)
+        seen = (layer(x).double() - before.double()) @ layer.U.double()
+        wanted = (x.double() @ layer.Vh.double().T) * layer.delta.double()
+    strength = ((seen * wanted).sum(0) / wanted.square().sum(0))[: layer.rank // 2]  # the rest drowns in y's rounding
+    assert ((strength > 0.5) & (strength < 1.5)).float().mean() > 0.9, strength  # all but an S near a power of 2
+
+
 def test_chunked_log_probabilities_have_the_gradient_of_log_softmax(monkeypatch):
     monkeypatch.setattr(policy_grad, "LOGIT_CHUNK", 3)
     gen = torch.Generator().manual_seed(0)
