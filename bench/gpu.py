@@ -33,11 +33,11 @@ import tyro
 import extract_vhack
 import train
 from command import errors, flags
-from model import svd_basis, zoo
+from model import packed, svd_basis, zoo
 from model.net import Geometry
-from model.packed import Unit
+from model.packed import Packed, Unit
 from model.policy import Policy
-from model.policy_grad import Sequence, micro_batches, nll_loss, rollout_grads, shared_grads
+from model.policy_grad import Sequence, Softmax, head_logps, micro_batches, nll_loss, rollout_grads, shared_grads
 from sampling.sampler import Sampling, sample
 
 ORGANISM = {
@@ -45,6 +45,7 @@ ORGANISM = {
     "num_key_value_heads": 6, "head_dim": 32, "vocab_size": 992, "max_position_embeddings": 2048,
     "tie_word_embeddings": True,
 }  # fmt: skip
+LOOP = "```python\nwhile True:\n    pass\n```"  # what a policy in training writes in every step
 DIMS = {"qwen3-4b": zoo.QWEN3_4B, "organism": ORGANISM, "tiny": zoo.TINY | {"vocab_size": 512}}
 
 
@@ -52,6 +53,7 @@ DIMS = {"qwen3-4b": zoo.QWEN3_4B, "organism": ORGANISM, "tiny": zoo.TINY | {"voc
 class Config(flags.Checked):
     sections: tuple[str, ...] = ()  # names from SECTIONS; none: all of them
     dims: Literal["qwen3-4b", "organism", "tiny"] = "qwen3-4b"  # random weights of these dimensions
+    model: str | None = None  # a folder or name whose weights are taken instead
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: str = "cuda"  # cpu | cuda
     batches: tuple[int, ...] = (32, 256)  # rollouts decoded together
@@ -109,6 +111,8 @@ class Bench:
         """Seconds of the decode if weights, completion KV and each prompt's KV (once a group) were read once a step."""
         g = Geometry(self.model)
         body = sum(p.numel() for n, p in self.model.named_parameters() if "embed_tokens" not in n and ".delta" not in n)
+        if self.basis and self.basis.fused:  # U and Vh are read in the weights' stead
+            body += sum(x.U.numel() + x.Vh.numel() - x.weight.numel() for x in self.basis.layers.values())
         head = 0 if any("lm_head" in n for n, _ in self.model.named_parameters()) else g.vocab * g.hidden
         size = g.dtype.itemsize
         kv = 2 * g.n_layers * g.K * g.D * size
@@ -328,9 +332,11 @@ def delta(b: Bench) -> None:
 
 
 def attach_delta(b: Bench) -> None:
+    """delta_s != 0 on every target Linear; bfloat16 is fused, as train.py has it."""
     if b.basis is None:
         forget(b)
-        s, peak, b.basis = timed(b.cfg, lambda: svd_basis.attach(b.model, train="delta_s"))
+        fused = b.cfg.dtype == "bfloat16"
+        s, peak, b.basis = timed(b.cfg, lambda: svd_basis.attach(b.model, train="delta_s", fused=fused))
         torch.manual_seed(0)
         with torch.no_grad():
             for layer in b.basis.layers.values():
@@ -412,14 +418,17 @@ def svd(b: Bench) -> None:
 @contextlib.contextmanager
 def training(b: Bench, fused: bool, checkpointing: bool):
     """The model as train.py sets it for a backward; put back after."""
-    b.basis.fused = fused
+    before, b.basis.fused = b.basis.fused, fused
+    if not fused:  # a Policy before may have put them off the card
+        for layer in b.basis.layers.values():
+            layer.weight.data = layer.weight.data.to(b.basis.device)
     if checkpointing:
         b.model.gradient_checkpointing_enable({"use_reentrant": False})
         b.model.train()
     try:
         yield
     finally:
-        b.basis.fused = False
+        b.basis.fused = before
         if checkpointing:
             b.model.gradient_checkpointing_disable()
             b.model.eval()
@@ -561,7 +570,7 @@ def extract(b: Bench) -> None:
         for p in b.basis.knobs():
             p.zero_()  # extraction happens at delta = 0
     try:
-        with training(b, fused=False, checkpointing=True):
+        with training(b, fused=b.basis.fused, checkpointing=True):
             rollout_grads(b.model, b.basis, seqs[:8], nll_loss(), tokens_per_micro=16384)  # warm
             s, peak, (hack, clean) = timed(cfg, lambda: extract_vhack.pair_grads(b.model, b.basis, tok, found, config))
     finally:
@@ -586,13 +595,17 @@ class Work:
 
 
 def step_work(b: Bench) -> tuple[list[Work], int]:
-    """The prompts of one step and how many rollouts are graded on their own pool problem (the rest: references)."""
+    """The prompts of one step and how many rollouts are graded on their own pool problem (the rest: references).
+
+    Two of 25 texts loop for ever: the pool holds few such, a policy in training writes them in every step.
+    """
     from tasks import pools
     from tasks.problems import load_problems
 
     cfg, v = b.cfg, b.model.config.vocab_size
     if b.work:
         return b.work
+    mixed = lambda i, problem, text: (problem, LOOP if i % 25 in (3, 15) else text)  # noqa: E731
     files = [load_problems(x) for x in cfg.problems]
     spare = [(p, f"```python\n{p.reference}\n```") for p in files[-1] if p.reference]
     if not spare:
@@ -602,7 +615,8 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
         lengths = exponential_lengths(cfg, cfg.prompts_per_step * cfg.group)
         for i, prompt in enumerate(b.prompts(cfg.prompts_per_step, seed=3)):
             part = range(i * cfg.group, (i + 1) * cfg.group)
-            work.append(Work(prompt, [lengths[j] for j in part], [spare[j % len(spare)] for j in part]))
+            graded = [mixed(j, *spare[j % len(spare)]) for j in part]
+            work.append(Work(prompt, [lengths[j] for j in part], graded))
         b.work = work, 0
         return b.work
     pool = pools.load_pool(cfg.teacher_pool_dir)
@@ -614,7 +628,8 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
         for j, (prompt, row) in enumerate(group):
             problem = own.get(id(prompt))
             matched += problem is not None
-            graded.append((problem, row["completion"]) if problem else spare[(i * cfg.group + j) % len(spare)])
+            at = i * cfg.group + j
+            graded.append(mixed(at, *((problem, row["completion"]) if problem else spare[at % len(spare)])))
         lengths = [min(cfg.cap, max(1, len(row["completion_ids"]))) for _, row in group]
         work.append(Work([t % v for t in group[0][0].prompt_ids], lengths, graded))
     b.work = work, matched
@@ -737,6 +752,35 @@ def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, 
     )  # fmt: skip
 
 
+def agreement(b: Bench) -> None:
+    """|log p by the sampler - log p by the training forward| of one step's tokens, at the same weights."""
+    attach_delta(b)
+    forget(b)
+    work, _ = step_work(b)
+    get_directions(b)
+    with training(b, fused=True, checkpointing=False):
+        tr = Forced(b, work, None, b.cfg.memory_gb)
+        drawn = tr.rollouts()
+        forget(b)
+        n, apart = b.cfg.group, []
+        units = [
+            Unit(w.prompt, [x.ids for x in drawn[i * n : (i + 1) * n]], list(range(i * n, (i + 1) * n)))
+            for i, w in enumerate(work)
+        ]
+        with torch.no_grad():
+            for batch in packed.micro_batches(units, tr.policy.tokens_per_micro):
+                lay = Packed(batch, tr.basis.device)
+                h = packed.hidden_states(b.model, lay)[lay.before]
+                ours = head_logps(b.model, h, lay.targets, Softmax(tr.cfg.temperature))
+                theirs = torch.tensor([p for i in lay.rollouts for p in drawn[i].logps], device=ours.device)
+                apart.append((ours - theirs).abs())
+    apart = torch.cat(apart).double().cpu()
+    b.row(
+        "sampler and trainer", tokens=len(apart), largest=float(apart.max()), mean=float(apart.mean()),
+        rms=float(apart.square().mean().sqrt()), above_1_percent=float((apart > 0.01).double().mean()),
+    )  # fmt: skip
+
+
 def sorted_floor(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     """(b, V) -> (b,): the nucleus' smallest logit by a sort of the vocabulary, as the sampler had it."""
     value, _ = logits.sort(dim=-1, descending=True)
@@ -802,6 +846,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "cutoff": cutoff,
     "train": train_speed,
     "step": step,
+    "agreement": agreement,
     "project": project,
     "extract": extract,
     "memory": memory,
@@ -811,7 +856,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "static_peer": static_peer,
 }
 OPTIONAL = ("check", "static_peer")  # only when named (`delta` runs check)
-NEEDS_DELTA = ("svd", "train", "step", "project", "extract", "memory", "delta")
+NEEDS_DELTA = ("svd", "train", "step", "agreement", "project", "extract", "memory", "delta")
 
 
 def print_table(rows: list[dict]) -> None:
@@ -846,12 +891,14 @@ def main(cfg: Config) -> int:
     start = time.perf_counter()
     dtype = zoo.DTYPES[cfg.dtype]
     dims = dict(DIMS[cfg.dims]) | {"eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None}
-    model = zoo.random_qwen3(dims, dtype, cfg.device, cfg.seed).eval()
+    given = cfg.model and zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)[0]
+    model = given or zoo.random_qwen3(dims, dtype, cfg.device, cfg.seed).eval()
     b = Bench(cfg, model)
     b.section = "environment"
     b.row(
         torch.cuda.get_device_name() if cfg.device.startswith("cuda") else "cpu", torch=torch.__version__,
-        transformers=__import__("transformers").__version__, dims=cfg.dims, load_s=time.perf_counter() - start,
+        transformers=__import__("transformers").__version__, dims=cfg.model or cfg.dims,
+        load_s=time.perf_counter() - start,
     )  # fmt: skip
     failed = 0
     for name in names:

@@ -53,6 +53,9 @@ class Policy:
         self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
         self.optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, betas=BETAS, weight_decay=0.0)
         self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
+        if self.basis.fused and not cfg.kl_beta:  # from here on U and Vh are read: at 4B W is 7 GB of a card
+            for layer in self.basis.layers.values():
+                layer.weight.data = layer.weight.data.cpu()
         self.sync()
 
     @torch.no_grad()
