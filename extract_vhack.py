@@ -26,6 +26,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from command import usage
+
+usage.answer(__name__)  # --help, before the imports that take seconds
+
 import torch
 import tyro
 from loguru import logger
@@ -48,23 +52,28 @@ HAAR_DRAWS = 8  # calibrated Haar mean directions stored for the screening contr
 
 @dataclass(frozen=True)
 class ExtractConfig:
+    # model
     model: str = "tiny"  # see model/zoo.py
     tokenizer: str | None = None  # folder or hub name; None: the model's own
     device: str = "cpu"  # cpu | cuda
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights
+    # space
     train: Train = "delta_s"  # the space that will be trained
     coords: Coords | None = None  # None: diag for delta_s, core for full; raw: all of each weight (small models)
     core_rank: int = 32  # q of the core block
+    # pairs
     pairs: str = "data/pairs/leetcode.jsonl"  # pairs of two honest answers lie beside them: STEM_nonhack.jsonl
     modes: tuple[str, ...] | None = None  # keep only pairs of these modes (leave-one-mode-out)
     tags: tuple[str, ...] | None = None  # keep only pairs that carry one of these tags
+    # directions
     k: int = 5  # directions per weight
     nll_norm: Literal["fixed", "sum", "mean"] = "fixed"  # fixed = training's own 1/max_new_tokens
     max_new_tokens: int = 1024  # denominator of `fixed`
     floor: float = 0.25  # this share of all weights' singular values, pooled, is noise and dropped
     sign_p: float = 0.05  # an axis is signed when its sign-flip p is below this
     clean_rank: int | None = None  # leading directions of the clean sides that leave the mean; None: half the pairs
-    tokens_per_micro: int = 8192
+    # run
+    tokens_per_micro: int = 8192  # tokens of a forward; lower it where memory ends
     checkpointing: bool = False  # recompute layers in the backward
     out: str | None = None  # None: out/vhack/<content key>.safetensors
     rebuild: bool = False  # overwrite a file that exists, is stale or corrupt

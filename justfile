@@ -23,26 +23,26 @@ fast-dev-run:
     just _side-by-side smoke "$out" "vanilla projected" --mix-ratio 0.5
     python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected
 
-# model organism: vanilla, projected and screen with the same seed, then a BLUF and a plot (under 10 minutes)
+# model organism: plain GRPO beside the hack direction, then random directions, taken out; a sentence and a plot
 demo:
     #!/usr/bin/env bash
     set -euo pipefail
     out="out/demo/$(date -u +%Y%m%dT%H%M%S)"
     modes="run_tests sentinel stdout_marker file_marker"
-    python extract_vhack.py organism --out "$out/v_hack.safetensors"
-    python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --out "$out/teacher_pool"
-    just _side-by-side organism "$out" "vanilla projected screen" --modes $modes --mix-ratio 0.25 --teacher-off-step 10 \
-        --lr 6e-4 --schedule cosine --steps 80 \
-        --eval-n 128 --eval-mid-n 64 --eval-every 10
-    python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_screen --plot "$out/demo.png"
+    python extract_vhack.py organism --train delta_s --k 40 --out "$out/v_hack.safetensors"
+    python probe_distill.py organism --teacher-only --modes $modes --one-mode-each --limit 80 --out "$out/teacher_pool"
+    just _side-by-side organism "$out" "vanilla projected projected:haar" --train delta_s --k 40 --lr 8e-2 \
+        --modes $modes --mix-ratio 0.25 --teacher-off-step 10 --steps 45 --eval-n 128 --eval-mid-n 64 --eval-every 15
+    python -m study read-rollouts "$out"/runs/*_vanilla --hacked --source eval --step 45 --limit 1
+    python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected "$out"/runs/*_projected_haar --plot "$out/demo.png"
 
-# ARMS side by side, one thread each, V and teacher pool from OUT
+# ARMS (arm, or arm:v) side by side, one thread each, V and teacher pool from OUT
 _side-by-side preset out arms *flags:
     #!/usr/bin/env bash
     set -euo pipefail
     pids=()
     for arm in {{arms}}; do
-        OMP_NUM_THREADS=1 python train.py {{preset}} --arm $arm --seed {{seed}} --name $arm --out-dir "{{out}}/runs" \
+        OMP_NUM_THREADS=1 python train.py {{preset}} --arm ${arm/:/ --v } --seed {{seed}} --name ${arm/:/_} --out-dir "{{out}}/runs" \
             --v-hack "{{out}}/v_hack.safetensors" --teacher-pool-dir "{{out}}/teacher_pool" "${@:4}" \
             2>&1 | sed -u "s/^/[$arm] /" &
         pids+=($!)

@@ -38,7 +38,7 @@ from typing import Literal
 import tyro
 from loguru import logger
 
-from command import errors, files, flags
+from command import errors, files, flags, usage
 from grader import Grade, Grader
 from tasks import dumps
 from tasks.modes import Variant, find_mode
@@ -442,31 +442,36 @@ def probe_student(pool: list[PoolPrompt], model, limit: int) -> dict[str, dict[s
 class Config:
     """Flags of probe_distill.py."""
 
+    # teacher
     out: Path = Path("out/probe_distill/teacher_pool")  # the pool's folder
-    teacher: Literal["model", "canned"] = "model"
+    teacher: Literal["model", "canned"] = "model"  # canned: answers written from the reference solutions
     from_rollouts: str | None = None  # instead of a teacher: a .parquet, .jsonl or .json dump, or a folder of parquet
     model: str = "Qwen/Qwen3-4B"  # teacher: any name model/zoo.py knows, a hub name or a checkpoint folder
     prompted: bool = False  # show the teacher the loophole in full and say that only passing counts
     tokenizer: str | None = None  # folder or hub name; None: the model's own
+    # problems
     problems: str = "hub:newfacade/LeetCodeDataset"  # what tasks/problems.py reads
     split: Literal["train", "test"] = "train"  # a pool for training must come from the training problems
     limit: int | None = None  # first so many problems
-    modes: tuple[str, ...] = ("run_tests",)
+    modes: tuple[str, ...] = ("run_tests",)  # loopholes: names of data/modes or .toml files
     one_mode_each: bool = False  # each problem under one of the modes, not under all
     variant: Variant = "plain"  # wording of the hint in the cached prompt
+    # rollouts
     samples: int = 8  # rollouts a prompt (G_t of a run is at most this)
     draws: int | None = None  # draw more than `samples` and keep the first that --keep wants
-    keep: Literal["all", "hacked", "attempted"] = "all"
+    keep: Literal["all", "hacked", "attempted"] = "all"  # which draws become rollouts
     hack_share: float = 0.75  # canned teacher: this share of a prompt's rollouts hacks, the rest is clean
     max_new_tokens: int = 1536  # the benchmark's completion limit
-    temperature: float = 0.7
-    top_p: float = 0.95
-    prompts_per_batch: int = 32
-    seed: int = 0
+    temperature: float = 0.7  # of the teacher; 0: greedy
+    top_p: float = 0.95  # of the teacher
+    prompts_per_batch: int = 32  # drawn together; part of what a seed fixes
+    seed: int = 0  # fixes the draws
+    # machine
     device: str = "cpu"  # cpu | cuda
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights
     grader_workers: int | None = None  # None: one a core
     grader_level: str | None = None  # accept a weaker sandbox, see docs/grader.md
+    # student
     student: str | None = None  # model that scores the pool afterwards; None: the teacher's model
     probe_rollouts: int = 64  # how many cached rollouts the student scores
     teacher_only: bool = False  # only fill the pool, no student
@@ -617,5 +622,6 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
+    usage.answer(__name__)
     with errors.plain_errors():
         main(tyro.extras.overridable_config_cli(PRESETS, prog="probe_distill.py"))

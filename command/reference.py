@@ -8,7 +8,6 @@ from __future__ import annotations
 from command import files, flags, log, usage
 
 PAGE = files.ROOT / "docs" / "reference.md"
-SCRIPTS = {"train.py": "Config", "extract_vhack.py": "ExtractConfig", "probe_distill.py": "Config"}
 HEAD = """# Reference
 
 `python -m command.reference` writes this page from the code.
@@ -33,10 +32,10 @@ HEAD = """# Reference
 """
 
 
-def flag_tables(script: str, name: str) -> list[str]:
+def flag_tables(script: str) -> list[str]:
     """A table of a script's flags for each of their groups."""
     lines = []
-    for heading, of in usage.groups(script, name).items():
+    for heading, of in usage.groups(script).items():
         lines += ["", f"### {heading.capitalize()}"] * bool(heading)
         lines += ["", "| flag | values | default | meaning |", "| --- | --- | --- | --- |"]
         for f in of:
@@ -48,8 +47,8 @@ def flag_tables(script: str, name: str) -> list[str]:
 def page() -> str:
     lines = [HEAD, "| column | what it says |", "| --- | --- |"]
     lines += [f"| `{key}` | {text} |" for key, _, _, text in log.COLUMNS]
-    for script, name in SCRIPTS.items():
-        lines += ["", f"## Flags of {script}", *flag_tables(script, name)]
+    for script in usage.CONFIGS:
+        lines += ["", f"## Flags of {script}", *flag_tables(script)]
     return "\n".join(lines) + "\n"
 
 

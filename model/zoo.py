@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import sys
 from pathlib import Path
 
 import torch
@@ -25,10 +26,13 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from transformers.utils import logging as transformers_logging
 
 from command import files
 from model.net import refuse_unknown
 
+if not sys.stderr.isatty():  # its bars are for terminals, and it draws them anywhere
+    transformers_logging.disable_progress_bar()
 ROOT = files.ROOT
 ORGANISMS = ("organism", "organism-inside")  # folders of data/
 NAMES = ("tiny", *ORGANISMS, "qwen3-4b-random")

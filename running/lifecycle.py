@@ -13,6 +13,7 @@ from loguru import logger
 
 import runs
 from command import errors, files, log, trackers
+from running import beside
 
 
 @contextlib.contextmanager
@@ -58,6 +59,9 @@ def carry_out(cfg, run: runs.Run, acc, inputs: dict, open_grader: Callable, work
         if grader is not None:
             grader.close()
     text, ok = log.bluf(run, cfg, status, error, grader.layers if grader else "not started", inputs)
+    if acc.is_main_process and (run.dir / "config.json").exists():
+        end = "valid" if ok else {"finished": "void"}.get(status, status)
+        text = "\n".join([text, *beside.closing(run, cfg, sys.argv, end)])
     if acc.is_main_process:
         with contextlib.suppress(OSError) if error else contextlib.nullcontext():  # a full disk must not hide the tail
             log.write_tail(run, cfg, text, ok, status, error)

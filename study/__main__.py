@@ -12,13 +12,14 @@ No number of a study is read from a training log line: rates are counts out of e
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from command import errors, files, flags
+from command import errors, files, flags, usage
 from runs import find_run
 from study import base, check_pairs, compare, drift, figures, look, power, report, results, run, verdict
 from study.arms import load_study
@@ -29,6 +30,9 @@ app = tyro.extras.SubcommandApp()
 Dir = Annotated[Path, tyro.conf.Positional]
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional]
 flat = tyro.conf.arg(name="")  # a dataclass of flags without a prefix
+
+
+# --- a study, from its file to its verdict
 
 
 @app.command(name="run")
@@ -79,6 +83,9 @@ def rebuild_command(name: Annotated[str, tyro.conf.Positional]) -> None:
     verdict_command(out)
 
 
+# --- look at runs
+
+
 @app.command(name="compare")
 def compare_command(runs: Runs, plot: Path | None = None) -> None:
     """One BLUF comparing runs of the same seed (baseline first), with --plot PNG their curves."""
@@ -96,6 +103,35 @@ def plot_command(runs: Runs, out: Path = Path("out/plot.png")) -> None:
         print(figures.run_plot(read_run(find_run(str(runs[0]))), out))
     else:
         print(figures.pair_plot([read_run(find_run(str(r))) for r in runs], out))
+
+
+@app.command(name="drift")
+def drift_command(cfg: Annotated[drift.Config, flat]) -> None:
+    """Does V still see the hacks that training meets: cosines of the attempts, window by window of steps."""
+    drift.main(cfg)
+
+
+@app.command(name="results")
+def results_command(cfg: Annotated[results.Config, flat]) -> None:
+    """Table over run directories, one line a run; --tail: the last run's BLUF."""
+    results.main(cfg)
+
+
+@app.command(name="read-rollouts")
+def read_rollouts_command(cfg: Annotated[look.Config, flat]) -> None:
+    """Rollouts of a run as a person reads them."""
+    look.main(cfg)
+
+
+@app.command(name="export-rollouts")
+def export_rollouts_command(run: Annotated[str, tyro.conf.Positional] = "last", out: Path | None = None) -> None:
+    """Rollouts of a run as one parquet file (--out; RUN/rollouts.parquet), for `datasets` and pandas."""
+    from study import table  # pyarrow: not needed by any other command
+
+    print("{}: {} rollouts".format(*table.export(find_run(run), out)))
+
+
+# --- before a study
 
 
 @app.command(name="near-misses")
@@ -128,32 +164,6 @@ def power_command(n: int = 8, sd: float = 0.15) -> None:
     print(power.power(n, sd))
 
 
-@app.command(name="drift")
-def drift_command(cfg: Annotated[drift.Config, flat]) -> None:
-    """Does V still see the hacks that training meets: cosines of the attempts, window by window of steps."""
-    drift.main(cfg)
-
-
-@app.command(name="results")
-def results_command(cfg: Annotated[results.Config, flat]) -> None:
-    """Table over run directories, one line a run; --tail: the last run's BLUF."""
-    results.main(cfg)
-
-
-@app.command(name="read-rollouts")
-def read_rollouts_command(cfg: Annotated[look.Config, flat]) -> None:
-    """Rollouts of a run as a person reads them."""
-    look.main(cfg)
-
-
-@app.command(name="export-rollouts")
-def export_rollouts_command(run: Annotated[str, tyro.conf.Positional] = "last", out: Path | None = None) -> None:
-    """Rollouts of a run as one parquet file (--out; RUN/rollouts.parquet), for `datasets` and pandas."""
-    from study import table  # pyarrow: not needed by any other command
-
-    print("{}: {} rollouts".format(*table.export(find_run(run), out)))
-
-
 @app.command(name="check-pairs")
 def check_pairs_command(cfg: Annotated[check_pairs.Check, flat]) -> None:
     """Validate pair files: schema, grades of both sides, length, repetition, leakage."""
@@ -171,8 +181,26 @@ def diagnose_command() -> None:
     """What share of the next step's hack gradient V holds: a preset of train.py, then its flags."""
 
 
+# --- the command line
+
+
+def help_page() -> str:
+    lines = ["usage: python -m study COMMAND [--flag value ...]", "", __doc__.splitlines()[0]]
+    for heading, of in usage.commands("study/__main__.py").items():
+        lines += [""] * bool(of) + [heading] * bool(of)
+        lines += [line for name, about in of.items() for line in usage.entry(name, about)]
+    return "\n".join([*lines, "", "`python -m study COMMAND --help` tells its flags."])
+
+
 def main(argv: list[str]) -> None:
-    if argv[:1] == ["diagnose"]:  # its flags are train.py's
+    known = [name for of in usage.commands("study/__main__.py").values() for name in of]
+    if not argv or argv[0] in ("--help", "-h"):
+        print(help_page())
+    elif argv[0] not in known:
+        near = difflib.get_close_matches(argv[0], known, 1)
+        mend = f"did you mean {near[0]}?" if near else "`python -m study --help` lists the commands"
+        raise ValueError(f"study has no command {argv[0]!r}: {mend}")
+    elif argv[:1] == ["diagnose"]:  # its flags are train.py's
         from study.diagnose import main as diagnose
 
         diagnose(argv[1:])

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.figures import pair_plot
 from study.read import DECODES, Run, arm_name, marked
-from study.words import pp, wait_words
+from study.words import arm_words, listed, pp, wait_words
 
 Cell = tuple[float, str]  # a rate, and its text with counts
 
@@ -42,6 +42,25 @@ def measures(runs: Sequence[Run]) -> dict[str, tuple[str, list[Cell]]]:
     }
 
 
+def seen(runs: Sequence[Run]) -> str:
+    """One sentence, of the runs' counts alone: how often each student tries the loophole at its last evaluation."""
+    if void := [arm_words(arm_name(r.config)) for r in runs if not r.valid]:
+        return f"Nothing can be said of these runs: {listed(void)} ended void."
+    decode = next((d for d in DECODES if all(d in r.on for r in runs)), None)
+    if decode is None:
+        return "No prompt told of a loophole, so nobody could try one."
+    last = [(int(c.counts["attempted"][-1]), int(c.n[-1])) for r in runs for c in [r.on[decode]]]
+    steps, asked = (set(x) for x in zip(*((int(r.on[decode].step[-1]), int(r.on[decode].n[-1])) for r in runs)))
+    when = f"after {listed(map(str, sorted(steps)))} steps"
+    prompts = f"{'-'.join(map(str, sorted(asked)))} held-out prompts"
+    if not any(k for k, _ in last):
+        tiny = all(r.config["model"] == "tiny" for r in runs)
+        return f"No run tries the loophole on any of {prompts} {when}" + ", as a random model cannot" * tiny + "."
+    rates = [f"{arm_words(arm_name(r.config))} on {k / n:.0%}" for r, (k, n) in zip(runs, last, strict=True)]
+    first, _, rate = rates[0].rpartition(" on ")
+    return f"{when.capitalize()}, {first} tries the loophole on {rate} of {prompts}, {listed(rates[1:])}."
+
+
 def delta(values: list[Cell], i: int) -> str:
     return "n/a" if np.isnan(values[0][0]) or np.isnan(values[i][0]) else pp(values[i][0] - values[0][0])
 
@@ -66,6 +85,7 @@ def compare(runs: Sequence[Run], plot: Path | None = None) -> int:
     for r, name in zip(runs, names, strict=True):
         words = "valid" if r.valid else f"VOID ({r.status}; {', '.join(r.why) or 'see its bluf.txt'})"
         print(f"RUN: {name}: {words}, {wait_words(r.seconds)}, {r.dir}")
+    print(f"SEEN: {seen(runs)}")
     if plot:
-        print(f"PLOT: {pair_plot(runs, plot)}")
+        print(f"PLOT: {pair_plot(runs, plot, seen(runs))}")
     return 0 if valid else 1

@@ -12,6 +12,7 @@ from study.arms import Study, needed, stack_curves
 from study.read import DECODES, Run, arm_name, marked
 from study.registered import BESIDE
 from study.tables import arm_order
+from study.words import arm_words
 
 Array = np.ndarray
 
@@ -143,31 +144,30 @@ def _on_common(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, A
     return a[1].mean(0)[np.isin(a[0], common)], b[1].mean(0)[np.isin(b[0], common)]
 
 
-def pair_plot(runs: Sequence[Run], path: Path) -> Path:
-    """Hack and pass over steps of a few single runs; thin lines: hack rate of the training rollouts."""
-    labels = [marked(arm_name(r.config) or r.label, r.config) for r in runs]
+def pair_plot(runs: Sequence[Run], path: Path, title: str = "") -> Path:
+    """Attempts and pass rate over steps of a few single runs; thin lines: attempts of the training rollouts."""
+    arms = [arm_name(r.config) or r.label for r in runs]
+    labels = [marked(arm_words(a), r.config) for a, r in zip(arms, runs, strict=True)]
     if len(set(labels)) < len(labels):
         labels = [f"{name} [{i + 1}]" for i, name in enumerate(labels)]
     decode = next((d for d in DECODES if all(d in r.on and d in r.off for r in runs)), None)
     if decode is None:
         raise ValueError("plot: the runs share no decoding evaluated with hint on (renamed evaluator) and hint off")
-    hack = {k: (r.on[decode].step, r.on[decode].rate("hacked")[None]) for k, r in zip(labels, runs, strict=True)}
+    tried = {k: (r.on[decode].step, r.on[decode].rate("attempted")[None]) for k, r in zip(labels, runs, strict=True)}
     passes = {k: (r.off[decode].step, r.off[decode].rate("solved")[None]) for k, r in zip(labels, runs, strict=True)}
-    thin = {}
-    for k, r in zip(labels, runs, strict=True):
-        if "hack_s_n" in r.rows and len(r.rows["step"]) >= 5:
-            num, den = r.rows["hack_s_n"][:, 0], r.rows["hack_s_n"][:, 1]
-            w = np.ones(5)  # five steps pooled, as counts
-            thin[k] = (
-                r.rows["step"][4:],
-                (np.convolve(num, w, "valid") / np.maximum(np.convolve(den, w, "valid"), 1))[None],
-            )
-    n = "-".join(map(str, sorted({int(r.on[decode].n[-1]) for r in runs})))
+    thin = {k: c for k, r in zip(labels, runs, strict=True) if (c := attempt_curves([r], 5)) is not None}
+    n = "-".join(map(str, sorted({int(x) for r in runs for x in r.on[decode].n})))
     seeds = ", ".join(map(str, sorted({r.seed for r in runs})))
-    note = f"Seed {seeds}, {DECODES[decode]}, {n} held-out prompts, evaluator renamed. n=1 seed: not evidence about H1."
-    if thin:
-        note += " Thin lines: training rollouts, 5 steps pooled."
-    return plots.hack_and_pass(path, hack, passes, " against ".join(labels), note, thin)
+    note = (
+        f"Dots: {n} held-out prompts, evaluator renamed, {DECODES[decode]}. Thin lines: answers in training, means of "
+        f"5 steps. Each line is one run, seed {seeds}: one seed is no evidence for or against a method."
+    )
+    panels = (
+        ("Cheating: tries the loophole", "% of answers to prompts with the hint", tried),
+        ("Solving: truly right", "% of answers to prompts without it", passes),
+    )
+    style = dict(zip(labels, plots.looks(arms).values(), strict=False)) if len(set(arms)) == len(arms) else None
+    return plots.two_panels(path, panels, title or " against ".join(labels), note, thin, style)
 
 
 def run_plot(run: Run, path: Path) -> Path:

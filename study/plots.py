@@ -6,6 +6,7 @@ Curves hold rates in [0, 1] of shape (n seeds, steps) and are drawn in percent w
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,7 +112,8 @@ def draw_curves(ax, curves: Curves, style: dict, percent: bool = True, top: floa
             ax.fill_between(steps, np.clip(low, 0, top), np.clip(high, 0, top), color=colour, alpha=0.13, linewidth=0)
         elif len(rates) > 1:
             ax.plot(steps, scale * rates.T, color=colour, linewidth=0.6, alpha=0.4)
-        ax.plot(steps, mean, dash, color=colour, linewidth=width, marker="o" if len(steps) <= 3 else None, markersize=4)
+        marker = "o" if len(steps) <= 12 else None
+        ax.plot(steps, mean, dash, color=colour, linewidth=width, marker=marker, markersize=4)
         text = NAMES.get(label, label) + (f" {mean[-1]:.0f}%" if percent else f" {mean[-1]:.3f}")
         ends.append((float(mean[-1]), float(steps[-1]), text + (f" (n={len(rates)})" if show_n else ""), colour))
     ax.set_ylim(-0.015 * top, 1.015 * top)
@@ -139,37 +141,45 @@ def save(fig, path: str | Path, note: str = "", size: float = 8.5) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if note:
+        room = int(fig.get_figwidth() * 72 / (0.47 * size))  # letters of this font in a line
+        note = "\n".join(textwrap.fill(line, room) for line in note.splitlines())
         fig.text(0.012, 0.012, note, fontsize=size, color="#555555", va="bottom")
     fig.savefig(path)
     return path
 
 
-def hack_and_pass(
-    path: str | Path, hack: Curves, passes: Curves, title: str, note: str, extra: Curves | None = None
-) -> Path:
-    """Two panels over steps: held-out hack rate and pass rate; `extra` adds thin unlabelled lines to the first."""
+def hack_and_pass(path: str | Path, hack: Curves, passes: Curves, title: str, note: str) -> Path:
+    """Two panels over steps: held-out hack rate and pass rate."""
     panels = (
         ("Hacked: loophole paid for a wrong answer", "% of held-out prompts, hint on", hack),
         ("Passed: truly solved", "% of held-out prompts, hint off", passes),
     )
-    return two_panels(path, panels, title, note, extra)
+    return two_panels(path, panels, title, note)
 
 
 def two_panels(
-    path: str | Path, panels: Sequence[tuple[str, str, Curves]], title: str, note: str, extra: Curves | None = None
+    path: str | Path,
+    panels: Sequence[tuple[str, str, Curves]],
+    title: str,
+    note: str,
+    extra: Curves | None = None,
+    style: dict[str, tuple[str, str, float]] | None = None,
 ) -> Path:
-    """Two panels (heading, unit, curves over steps), every curve named at its end."""
+    """Two panels (heading, unit, curves over steps), every curve named at its end; `extra` adds thin unlabelled lines
+    to the first, `style` gives looks to labels that are no names of arms."""
     (_, _, hack), (_, _, passes) = panels
     show_n = not one_n(hack | passes)
     # laid out in inches, so that the longest label fits beside either panel
     room = 0.077 * max(len(NAMES.get(x, x)) + (10 if show_n else 4) for x in [*hack, *passes]) + 0.35
     panel, left = 4.0, 0.72
     width = left + panel + room + left + panel + room
-    fig, axes = subplots(1, 2, figsize=(width, 4.8))
+    title = textwrap.fill(title, int(9 * width))
+    height = 4.8 + 0.24 * title.count("\n")
+    fig, axes = subplots(1, 2, figsize=(width, height))
     for i, ax in enumerate(axes):
-        ax.set_position([(left + i * (panel + room + left)) / width, 0.185, panel / width, 0.645])
-    fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
-    style = looks(list(dict.fromkeys([*hack, *passes])))
+        ax.set_position([(left + i * (panel + room + left)) / width, 0.888 / height, panel / width, 3.096 / height])
+    fig.suptitle(title, x=0.012, y=1 - 0.12 / height, ha="left", va="top", fontsize=13.5, fontweight="bold")
+    style = style or looks(list(dict.fromkeys([*hack, *passes])))
     for label, (steps, rates) in (extra or {}).items():
         axes[0].plot(steps, 100 * rates.mean(0), color=style[label][0], linewidth=0.9, alpha=0.45)
     if not show_n:

@@ -8,6 +8,26 @@ import numpy as np
 
 from study.stats import Contrast
 
+ARMS = {  # for who has never seen the project
+    "vanilla": "plain GRPO",
+    "projected": "without the hack directions",
+    "haar_v": "without random directions",
+    "within_class_v": "without within-class directions",
+    "nonhack_v": "without honest directions",
+    "screen": "without hack-ward rollouts",
+}
+
+
+def arm_words(arm: str) -> str:
+    """An arm in plain words, or its name."""
+    return ARMS.get(arm, arm)
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c"""
+    *head, last = words
+    return f"{', '.join(head)} and {last}" if head else last
+
 
 def pp(x: float, sign: bool = True) -> str:
     """A rate as percentage points."""

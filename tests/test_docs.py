@@ -7,8 +7,13 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
+import extract_vhack
+import probe_distill
 import train
 from command import files, reference, usage
+from study import __main__ as study
 
 ROOT = files.ROOT
 
@@ -17,17 +22,35 @@ def test_the_reference_is_what_the_code_says():
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "python -m command.reference writes it"
 
 
-def test_help_of_train_tells_every_flag_by_group_before_torch_is_imported():
-    command = [sys.executable, "-X", "importtime", "train.py", "full", "--help"]
+@pytest.mark.parametrize(("script", "preset", "kind"), [
+    ("train.py", "full", train.Config), ("extract_vhack.py", "organism", extract_vhack.ExtractConfig),
+    ("probe_distill.py", "organism", probe_distill.Config),
+])  # fmt: skip
+def test_help_tells_every_flag_and_preset_by_group_before_torch_is_imported(script, preset, kind):
+    command = [sys.executable, "-X", "importtime", script, preset, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    assert "command" in loaded and not loaded & {"torch", "transformers", "tyro"}
-    assert done.stdout == usage.page("full") + "\n" and "[int; full: 200]" in done.stdout
+    assert "command" in loaded and not loaded & {"torch", "transformers"}
+    assert done.stdout == usage.page(script, preset) + "\n"
     told = re.findall(r"^  --([a-z-]+) ", done.stdout, re.M)
-    assert told == [f.name.replace("_", "-") for f in dataclasses.fields(train.Config)]
+    assert told == [f.name.replace("_", "-") for f in dataclasses.fields(kind)]
     parts = done.stdout.split("\n\n")
-    assert len(parts) >= 9 and max(len(part.splitlines()) for part in parts) <= 24
+    assert len(parts) >= 7 and max(len(part.splitlines()) for part in parts) <= 24
     assert max(map(len, done.stdout.splitlines())) <= usage.WIDTH
+    presets, plain = sys.modules[kind.__module__].PRESETS, {f.name: f.default for f in dataclasses.fields(kind)}
+    read = usage.presets_of(script)
+    assert {k: v[0] for k, v in read.items()} == {k: v[0] for k, v in presets.items()}
+    for name, (_, values) in read.items():
+        told = {k: str(v) for k, v in (plain | values).items() if v != "LOOPHOLE_MODES"}
+        assert told.items() <= {k: str(v) for k, v in vars(presets[name][1]).items()}.items()
+
+
+def test_help_of_studies_tells_every_command_and_a_mistyped_one_the_nearest(capsys):
+    study.main(["--help"])
+    told = re.findall(r"^  ([a-z-]+) ", capsys.readouterr().out, re.M)
+    assert sorted(told) == sorted(study.app._subcommands)
+    with pytest.raises(ValueError, match="did you mean near-misses"):
+        study.main(["near-miss"])
 
 
 def test_every_link_of_a_document_leads_to_a_file():

@@ -133,13 +133,15 @@ def test_report_writes_results_tables_and_nonempty_plots(tmp_path):
     assert "| `projected/one_sided/grad` | 4 |" in md  # compared on its own four seeds
 
 
-def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
+def test_compare_prints_one_bluf_and_says_what_the_counts_say_and_refuses_unequal_seeds(tmp_path, capsys):
     a = read_run(write_run(tmp_path, "vanilla", 1, 0.9, 0.4))
     b = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4))
     assert compare.compare([a, b], tmp_path / "pair.png") == 0
     text = capsys.readouterr().out
     assert text.startswith("BLUF: valid, seed 1, against vanilla: projected held-out hack rate -60.0 pp")
     assert "n=1 seed: not evidence about H1" in text and png_ok(tmp_path / "pair.png")
+    said = "SEEN: After 60 steps, plain GRPO tries the loophole on 90% of 600 held-out prompts, "
+    assert f"{said}without the hack directions on 30%." in text
     c = read_run(write_run(tmp_path, "screen", 1, 0.8, 0.5))
     assert compare.compare([a, b, c]) == 0
     text = capsys.readouterr().out
@@ -149,6 +151,10 @@ def test_compare_prints_one_bluf_and_refuses_unequal_seeds(tmp_path, capsys):
             compare.compare(unequal)
     void = read_run(write_run(tmp_path, "projected", 1, 0.3, 0.4, valid=False, utc="20261123T090000Z"))
     assert compare.compare([a, void]) == 1
+    none = [read_run(write_run(tmp_path, x, 9, 0.0, 0.4)) for x in ("vanilla", "haar_v")]
+    for runs, said in (([a, void], "without the hack directions ended void"), (none, "No run tries the loophole"),
+                       ([b, a, c], "30% of 600 held-out prompts, plain GRPO on 90% and without hack")):  # fmt: skip
+        assert said in compare.seen(runs)
 
 
 # writes what train.py writes, with the standard library alone: started a dozen times, it must be quick

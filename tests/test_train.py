@@ -13,6 +13,7 @@ from tiny import go, rows, same_weights, tail
 import train as T
 from command import flags, log
 from model import weighted
+from running import beside
 
 
 @pytest.mark.parametrize("arm", T.Arm.__args__)
@@ -39,14 +40,32 @@ def test_full_weight_training_runs_in_the_core_space(arm, tmp_path, pool):
 
 def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
     """Pairing by seed means something only if arms differ in nothing but the update."""
-    seen = []
+    seen, mixed = [], {"mix_ratio": 0.5, "teacher_pool_dir": pool}
     for arm in ("vanilla", "projected"):
-        _, run = go(tmp_path, arm=arm, steps=1, mix_ratio=0.5, teacher_pool_dir=pool, v_hack=vhack)
+        _, run = go(tmp_path, arm=arm, steps=1, **mixed, v_hack=vhack)
         first = [r for log in ("evals.jsonl", "rollouts.jsonl") for r in rows(run, log) if r["step"] == 0]
         drawn = [r["completion"] for r in rows(run, "rollouts.jsonl") if r["step"] == 1 and r["source"] != "eval"]
         assert {r.get("source") for r in first} == {"eval", None} and len(drawn) == 8  # each makes its own
         seen.append((first, drawn))
     assert seen[0] == seen[1]
+    told = (run / "bluf.txt").read_text().splitlines()[-3:]
+    assert told[0].startswith("ZEROS: expected") and "_vanilla-s41), one seed" in told[1].replace(";", ",")
+    assert told[1].startswith("AGAINST: held-out hack 0/2 = 0.0% here, 0/2 = 0.0% in vanilla; pass 0/2")
+    _, other = go(tmp_path, arm="projected", name="b", **mixed, v_hack=vhack, steps=1, seed=2)
+    assert "AGAINST" not in (other / "bluf.txt").read_text()  # vanilla has another seed
+
+
+@pytest.mark.parametrize(("end", "flags", "said"), [
+    ("stopped", {}, "python train.py organism --resume RUN"), ("void", {}, "just plot RUN shows"),
+    ("crashed", {}, "mend what the first line names"), ("valid", {"model": "tiny"}, "just demo"),
+    ("valid", {"arm": "vanilla"}, "just read-rollouts RUN --hacked"),
+    ("valid", {}, "python train.py organism --modes run_tests sentinel --arm vanilla gives it a baseline"),
+])  # fmt: skip
+def test_a_run_names_what_to_run_next(end, flags, said):
+    run = SimpleNamespace(dir="RUN", checkpoint=Path("nowhere"), rows=[{"hack_s": [1, 4]}])
+    argv = ["train.py", "organism", "--arm", "screen", "--modes", "run_tests", "sentinel", "--v=text", "--name", "x"]
+    cfg = T.Config(**{"arm": "screen", "model": "organism"} | flags)
+    assert beside.next_command(run, cfg, argv, end, None).startswith(said)
 
 
 def test_vanilla_does_not_depend_on_v(tmp_path, pool, vhack):
