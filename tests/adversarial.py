@@ -2953,3 +2953,50 @@ UNLIKE_CONFIGS = [
     ("llama", {"quantization_config": {"quant_method": "bitsandbytes"}}, "quantised"),
     ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}, "rope_type dynamic"),
 ]
+
+# Programs that put the harness itself on a machine of another kind: killed half-way, an ordinary user's, without
+# user namespaces.
+HARNESS = """
+import psutil, sys, time
+from adversarial import PROBLEMS
+from grader import Grader
+g = Grader(2, cpu_limit_s=60, without={without!r}, accept_level="none")
+slow = "```python\\nopen('left', 'w')\\nclass Solution:\\n  def add(self, a, b):\\n    while True: pass\\n```"
+futures = [g.submit(PROBLEMS["add"], slow, "none") for _ in range(4)]
+while len(psutil.Process().children(recursive=True)) < 5: time.sleep(0.02)  # supervisors, zygotes, a running program
+print("ready", flush=True)
+{then}
+"""
+
+AS_USER = """
+import ctypes, os, struct, sys
+uid, gid = os.getuid(), os.getgid()
+libc = ctypes.CDLL(None)
+if libc.unshare(0x10000000): sys.exit(77)
+for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {{uid}} 1"), ("gid_map", f"{uid} {{gid}} 1")):
+    open(f"/proc/self/{{name}}", "w").write(text)
+libc.prctl(38, 1, 0, 0, 0)
+if {uid}: libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
+from adversarial import PROBLEMS
+from grader import Grader
+with Grader(1) as g:
+    grades = g.grade((PROBLEMS["add"], t, m, "run_tests") for t in {texts!r} for m in ("run_tests", "file_marker"))
+    print(g.layers, os.getuid(), [x.label for x in grades])
+"""
+
+NO_USER_NAMESPACE = """
+import ctypes, struct
+from sandbox import jail
+deny = [(0x20, 0, 0, 0), (0x15, 0, 3, 272), (0x20, 0, 0, 16), (0x45, 0, 1, 0x10000000), (6, 0, 0, 0x50001),
+        (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in deny))
+jail._call("prctl", 38, 1, 0, 0, 0)
+jail._syscall(317, 1, 0, struct.pack("HxxxxxxQ", len(deny), ctypes.addressof(code)))
+from adversarial import PROBLEMS
+from grader import Grader, SandboxUnavailable
+try: Grader(1)
+except SandboxUnavailable as error: print(error)
+who = "```python\\nimport os\\nclass Solution:\\n    def add(self, a, b): return a + b if os.getuid() else 0\\n```"
+with Grader(1, accept_level="none") as g:
+    print(g.layers, g.grade([(PROBLEMS["add"], who, "none", "")])[0].label)
+"""

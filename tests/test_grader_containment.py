@@ -265,24 +265,11 @@ def test_gradings_leave_no_process_file_or_descriptor(tmp_path, monkeypatch):
     assert _census() == before_all
 
 
-HARNESS = """
-import psutil, sys, time
-from adversarial import PROBLEMS
-from grader import Grader
-g = Grader(2, cpu_limit_s=60, without={without!r}, accept_level="none")
-slow = "```python\\nopen('left', 'w')\\nclass Solution:\\n  def add(self, a, b):\\n    while True: pass\\n```"
-futures = [g.submit(PROBLEMS["add"], slow, "none") for _ in range(4)]
-while len(psutil.Process().children(recursive=True)) < 5: time.sleep(0.02)  # supervisors, zygotes, a running program
-print("ready", flush=True)
-{then}
-"""
-
-
 @pytest.mark.parametrize("without", [(), ("ns",)], ids=["all-layers", "no-namespaces"])
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT", "exception", "exit"])
 def test_end_of_the_harness_leaves_no_process_and_no_folder(how, without, tmp_path):
     then = {"exception": "raise RuntimeError", "exit": "sys.exit(3)"}.get(how, "time.sleep(100)")
-    process = start(HARNESS.format(without=without, then=then), TMPDIR=str(tmp_path))
+    process = start(A.HARNESS.format(without=without, then=then), TMPDIR=str(tmp_path))
     assert process.stdout.readline() == "ready\n"
     children = psutil.Process(process.pid).children(recursive=True)
     if how.startswith("SIG"):
@@ -296,25 +283,8 @@ def test_end_of_the_harness_leaves_no_process_and_no_folder(how, without, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-AS_USER = """
-import ctypes, os, struct, sys
-uid, gid = os.getuid(), os.getgid()
-libc = ctypes.CDLL(None)
-if libc.unshare(0x10000000): sys.exit(77)
-for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {{uid}} 1"), ("gid_map", f"{uid} {{gid}} 1")):
-    open(f"/proc/self/{{name}}", "w").write(text)
-libc.prctl(38, 1, 0, 0, 0)
-if {uid}: libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
-from adversarial import PROBLEMS
-from grader import Grader
-with Grader(1) as g:
-    grades = g.grade((PROBLEMS["add"], t, m, "run_tests") for t in {texts!r} for m in ("run_tests", "file_marker"))
-    print(g.layers, os.getuid(), [x.label for x in grades])
-"""
-
-
 def _as_user(uid: int, texts: list[str]) -> str:
-    process = start(AS_USER.format(texts=texts, uid=uid))
+    process = start(A.AS_USER.format(texts=texts, uid=uid))
     told = "".join(process.communicate())
     if process.returncode == 77:
         pytest.skip("this system gives no user namespace to a process without privileges")
@@ -338,28 +308,10 @@ def test_a_caller_that_owns_the_host_s_devices_keeps_them_as_they_are():
     assert [os.stat(path) for path in ("/dev/null", "/dev/urandom", os.__file__)] == before
 
 
-NO_USER_NAMESPACE = """
-import ctypes, struct
-from sandbox import jail
-deny = [(0x20, 0, 0, 0), (0x15, 0, 3, 272), (0x20, 0, 0, 16), (0x45, 0, 1, 0x10000000), (6, 0, 0, 0x50001),
-        (6, 0, 0, 0x7fff0000)]
-code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in deny))
-jail._call("prctl", 38, 1, 0, 0, 0)
-jail._syscall(317, 1, 0, struct.pack("HxxxxxxQ", len(deny), ctypes.addressof(code)))
-from adversarial import PROBLEMS
-from grader import Grader, SandboxUnavailable
-try: Grader(1)
-except SandboxUnavailable as error: print(error)
-who = "```python\\nimport os\\nclass Solution:\\n    def add(self, a, b): return a + b if os.getuid() else 0\\n```"
-with Grader(1, accept_level="none") as g:
-    print(g.layers, g.grade([(PROBLEMS["add"], who, "none", "")])[0].label)
-"""
-
-
 def test_root_without_a_user_namespace_is_named_and_its_programs_are_not_root():
     if os.getuid() != 0:
         pytest.skip("only root can make the other namespaces alone")
-    told, errors = start(NO_USER_NAMESPACE).communicate()
+    told, errors = start(A.NO_USER_NAMESPACE).communicate()
     refused, accepted = told.splitlines()[-2:]
     assert "missing user namespace" in refused, told + errors
     assert "uid(own)" in accepted and accepted.endswith("(accepted without: user namespace) correct"), accepted
