@@ -53,9 +53,9 @@ DIMS = {"qwen3-4b": zoo.QWEN3_4B, "organism": ORGANISM, "tiny": zoo.TINY | {"voc
 class Config(flags.Checked):
     sections: tuple[str, ...] = ()  # names from SECTIONS; none: all of them
     dims: Literal["qwen3-4b", "organism", "tiny"] = "qwen3-4b"  # random weights of these dimensions
-    model: str | None = None  # a folder or name whose weights are taken instead
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: str = "cuda"  # cpu | cuda
+    model: str | None = None  # a folder or name whose weights are taken instead of random ones
     batches: tuple[int, ...] = (32, 256)  # rollouts decoded together
     prompt: int = 400  # tokens
     new: int = 512  # forced new tokens of our graph engine
