@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import queue
 import secrets
@@ -61,6 +60,7 @@ from sandbox.client import (
     clean,
     run_settled,
 )
+from sandbox.limits import CpuLimits
 from sandbox.process import GraderProcess as _Process
 from sandbox.process import Service
 from sandbox.process import serve as serve  # what the child of a GraderProcess runs
@@ -70,8 +70,6 @@ from tasks.problems import COMPILE_REWARD, PASS_REWARD, load_problems
 
 LABELS = ("correct", "correct_attempt", "hack", "attempt", "incorrect")
 MAX_CODE = 1 << 20  # characters; a longer program is not compiled
-FLOOR_CPU_S = 0.5  # CPU limit of a program whose problem's reference is quick
-REFERENCE_TIMES = 20  # CPU limit of others: so many times what the reference takes here, rounded up to floor * 4**n
 LOOPHOLE_CPU_S = 3  # the benchmark's own limit for a run of the evaluator
 
 
@@ -116,7 +114,7 @@ class Grader(Service):
 
     workers: sandboxes, one program at a time each (default: the CPUs this process may use). cpu_limit_s: most CPU
     seconds of a whole pass over a problem's calls; fewer where the problem's reference is quick. wall_limit_s: after
-    so long (default 60 x CPU, at least 300) a program is run again: it says that the machine is slow, never that the
+    so long (default 600 x CPU, at least 1800) a program is run again: it says that the machine is slow, never that the
     program is wrong. memory_mb: address space of a program.
     accept_level: None demands every layer in ALL_LAYERS; "landlock+seccomp+rlimits" accepts a system that has at least
     these, "none" any set that is safe (docs/grader.md). Raises SandboxUnavailable when a demanded layer is missing, and
@@ -135,8 +133,8 @@ class Grader(Service):
     ):
         self.workers = workers or len(os.sched_getaffinity(0))
         self.limits = {
-            "cpu": max(1, math.ceil(cpu_limit_s)),
-            "wall": float(wall_limit_s or max(300.0, 60.0 * cpu_limit_s)),
+            "cpu": cpu_limit_s,
+            "wall": wall_limit_s or max(1800.0, 600.0 * cpu_limit_s),
             "memory": memory_mb << 20,
         }
         check_level(accept_level)
@@ -144,7 +142,7 @@ class Grader(Service):
         self._without = without
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._cases: OrderedDict[tuple, list[Case]] = OrderedDict()
-        self._cpu_limits: dict[tuple, Future[float]] = {}
+        self._cpu_limits = CpuLimits(cpu_limit_s)
         self._lock = threading.Lock()
         self._closed = False
         self._live: set[Zygote] = set()
@@ -319,34 +317,19 @@ class Grader(Service):
         }
 
     def _cpu_limit(self, zygote: Zygote, problem: Any, cases: list[Case]) -> float:
-        """CPU seconds for a program of this problem, from one run of its reference, between the floor and the cap.
-
-        Twenty times the reference's own time and more is so generous that the noise of that one run decides no verdict
-        on an honest program. Where no reference is right, the cap.
-        """
-        reference, cap = getattr(problem, "reference", ""), self.limits["cpu"]
+        """CPU seconds for a program of this problem, by sandbox/limits.py."""
+        reference = getattr(problem, "reference", "")
         if not reference or not cases:
-            return cap
-        key = (problem.func_name, problem.setup_code, tuple(problem.tests), reference)
-        with self._lock:
-            known = self._cpu_limits.get(key)
-            if known is None:
-                mine = self._cpu_limits[key] = Future()
-        if known is not None:
-            return known.result()
-        try:
+            return self._cpu_limits.cap
+
+        def measure() -> float | None:
             oracle = _OraclePass(cases)
             job = self._job(problem, cases, [], [reference]) | {"evaluator": "", "names": (), "texts": ()}
             cpu = run_settled(zygote, {**job, "kind": "oracle", "kinds": [case.kind for case in cases]}, oracle).cpu
             oracle.compare()
-            steps = math.ceil(math.log(max(1.0, REFERENCE_TIMES * cpu / FLOOR_CPU_S), 4))
-            mine.set_result(min(cap, FLOOR_CPU_S * 4**steps) if oracle.correct else cap)
-        except BaseException as error:  # whoever comes next measures
-            with self._lock:
-                del self._cpu_limits[key]
-            mine.set_exception(error)
-            raise
-        return mine.result()
+            return cpu if oracle.correct else None
+
+        return self._cpu_limits.of((problem.func_name, problem.setup_code, *problem.tests, reference), measure)
 
     def _loophole(self, zygote: Zygote, base: dict[str, Any], mode: Mode) -> tuple[bool, bool]:
         """The mode's weak check: (it pays, it was attempted). What pays is read here, or by the supervisor."""

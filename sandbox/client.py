@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import marshal
+import math
 import os
 import re
 import resource
@@ -37,7 +38,7 @@ MAX_ANSWERS = 64 << 20  # bytes of all answers of a program
 STDOUT_BYTES = 8 << 20  # a program that prints more is ended
 BLOCKED_S = 5.0  # a program whose threads all sleep for so long, and use no CPU time, is ended
 SLEEP_S = 60.0  # and one that sleeps for so long in all
-CLEAN_UP_S = 600.0  # for the end of a sandbox's program: millions of files take their time
+PATIENCE_S = 600.0  # for what a sandbox does at once, on a machine that is full, or where millions of files must go
 PACKAGES = ("sortedcontainers", "numpy", "numpy.libs", "tzdata")  # visible to programs, where installed here
 ZYGOTE_TRIES = 4
 
@@ -72,7 +73,7 @@ def _packages() -> dict[str, str]:
 class Zygote:
     """A sandbox process and the socket to it; used by one thread at a time."""
 
-    def __init__(self, without: Iterable[str] = (), start_limit_s: float = 60.0):
+    def __init__(self, without: Iterable[str] = ()):
         ours, theirs = socket.socketpair()
         python = Path(sys.executable).resolve()
         script = Path(jail.__file__).resolve()
@@ -98,7 +99,7 @@ class Zygote:
         self.sock = ours
         self.usable = True  # no run is in progress
         self._link = ours  # to the program that runs
-        self.sock.settimeout(start_limit_s)
+        self.sock.settimeout(PATIENCE_S)
         kind, hello = self._receive()
         if kind != b"H":
             self.close()
@@ -147,7 +148,7 @@ class Zygote:
                 printed = stack.enter_context(open(read, "rb", buffering=0))
                 written = stack.enter_context(open(write, "wb", buffering=0))
                 given.append(write)
-            self.sock.settimeout(CLEAN_UP_S)
+            self.sock.settimeout(PATIENCE_S)
             # the zygote reads the first part, the program's own process the second
             control = {name: job[name] for name in ("kind", "setup", "limits", "file") if name in job}
             self._send(b"J", marshal.dumps(control))
@@ -159,7 +160,7 @@ class Zygote:
             if written is not None:
                 written.close()
             self._link = ours
-            ours.settimeout(CLEAN_UP_S)
+            ours.settimeout(PATIENCE_S)
             with contextlib.suppress(ZygoteDied):  # a program that ended in its set-up has said why
                 self._send(b"P", marshal.dumps({name: value for name, value in job.items() if name not in control}))
             run = _Run(self, job["limits"], ours, printed, job.get("marker", b""), on_frame)
@@ -172,7 +173,7 @@ class Zygote:
         if self.process.poll() is None:
             self.process.terminate()  # the supervisor kills the zygote, and with it the pid namespace
             try:
-                self.process.wait(5)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -213,7 +214,7 @@ class _Run:
                     if status is not None:
                         break
                 now = time.monotonic()
-                if now - alive > CLEAN_UP_S:
+                if now - alive > PATIENCE_S:
                     raise ZygoteDied("a program's end was not reported")
                 if self.reason != b"-" or self.handle < 0 or now - looked < min(1.0, wait):
                     continue
@@ -221,8 +222,9 @@ class _Run:
                 if cpu < 0:
                     continue
                 alive = now
-                still = still + now - looked if asleep and cpu == last_cpu else 0.0
-                slept += (now - looked) * asleep
+                passed = min(now - looked, 1.0)  # a harness that did not run in between has seen no more than this
+                still = still + passed if asleep and cpu == last_cpu else 0.0
+                slept += passed * asleep
                 looked, last_cpu = now, cpu
                 if cpu > self.limits["cpu"]:
                     self._end(b"C")
@@ -416,7 +418,7 @@ def check_level(level: str | None) -> None:
 def check_own_limits(limits: dict[str, Any], workers: int) -> None:
     """SandboxUnavailable where a limit of this process is below what a program must have, or leaves no descriptors."""
     needed = {
-        "CPU": (limits["cpu"] + 1, "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (jail.WORK_BYTES, "-f"),
+        "CPU": (math.ceil(limits["cpu"]) + 1, "-t"), "AS": (limits["memory"], "-v"), "FSIZE": (jail.WORK_BYTES, "-f"),
         "NOFILE": (jail.OPEN_FILES, "-n"), "NPROC": (jail.THREADS, "-u"), "STACK": (jail.STACK_BYTES, "-s"),
     }  # fmt: skip
     for name, (need, flag) in needed.items():

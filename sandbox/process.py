@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox.client import SandboxUnavailable, ZygoteDied
+from sandbox.client import PATIENCE_S, SandboxUnavailable, ZygoteDied
 
 
 class Service:
@@ -72,10 +72,9 @@ class GraderProcess(Service):
             if isinstance(answer, BaseException):
                 raise answer
         except (EOFError, OSError):
-            status = self.process.wait(10)
-            raise RuntimeError(f"the grading process did not start (exit status {status})") from None
+            raise RuntimeError(f"the grading process did not start (exit status {self._reaped()})") from None
         except BaseException:
-            self.process.wait(10)
+            self._reaped()
             raise
         self.layers, self.workers = answer
         self._outbox: queue.SimpleQueue = queue.SimpleQueue()
@@ -111,11 +110,15 @@ class GraderProcess(Service):
         self._threads[1].join()
         self._link.close()
         self._sock.close()
+        self._reaped()
+
+    def _reaped(self) -> int:
+        """The exit status of the process, which ends by itself; one that does not is killed."""
         try:
-            self.process.wait(15)
+            return self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            return self.process.wait()
 
     def _fail(self, why: str) -> None:
         with self._lock:

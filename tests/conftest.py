@@ -5,6 +5,14 @@ from dataclasses import replace
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _reference_times(tmp_path_factory):
+    """Measured by the tests themselves: no earlier run's times, and none left in the checkout."""
+    from sandbox import limits
+
+    limits.FOLDER = tmp_path_factory.mktemp("times")
+
+
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory) -> str:
     import probe_distill

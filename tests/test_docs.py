@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from tiny import few_pairs
 
 import extract_vhack
 import probe_distill
@@ -71,7 +72,8 @@ def test_the_arm_of_the_how_to_applies_and_takes_a_step(tmp_path):
     (tmp_path / "arm.diff").write_text(diff, encoding="utf-8")
     subprocess.run(["git", "apply", "arm.diff"], cwd=tmp_path, check=True)
     assert sum(line[0] == "+" and line[:3] != "+++" for line in diff.splitlines() if line) <= 8
-    command = [sys.executable, "train.py", "smoke", "--arm", "length_cost", "--steps", "1", "--max-new-tokens", "8"]
+    few = ["--pairs", few_pairs(tmp_path), "--pair-modes", "None", "--eval-n", "1", "--max-new-tokens", "8"]
+    command = [sys.executable, "train.py", "smoke", "--arm", "length_cost", "--steps", "1", *few]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
                           env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)})  # fmt: skip
     (bluf,) = tmp_path.glob("out/runs/*/bluf.json")

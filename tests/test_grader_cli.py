@@ -80,8 +80,8 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_goes_on_where_it_was(tmp_path, how):
-    slow = "```python\nclass Solution:\n    pass\nfor _ in range(3_000_000): pass\n```"
-    rows, out = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 8, tmp_path / "g.jsonl"
+    slow = "```python\nclass Solution:\n    pass\nfor _ in range(1_000_000): pass\n```"
+    rows, out = [{"problem_id": p["id"], "completion": slow} for p in ROWS] * 5, tmp_path / "g.jsonl"
     write(tmp_path / "c.jsonl", rows)
     command = [sys.executable, "grader.py", "--problems", PROBLEMS, "--out", out, "--completions", tmp_path / "c.jsonl"]
     heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (pytest-xdist's workers ignore it)

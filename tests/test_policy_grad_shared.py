@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 import torch
-from test_sampler import gpu, interpreted, make, with_delta
+from test_sampler import gpu, make, with_delta
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import packed
@@ -255,13 +255,6 @@ def kernels_equal_the_chains_they_stand_for(device, dtype, n, hidden, heads, d, 
             want[to[i], 5 : 5 + r] += (a[lo:hi].double() * b[lo:hi].double()).sum(0)
         assert relative(out, want) < 1e-5
         assert scaled is None if scale is None else torch.equal(scaled, times(a, s))
-
-
-def test_training_kernels_under_the_triton_interpreter_equal_the_chains_they_stand_for():
-    interpreted(
-        "import torch, test_policy_grad_shared as T\n"
-        "T.kernels_equal_the_chains_they_stand_for('cpu', torch.float32, 9, 24, 2, 16, 1e-5)"
-    )
 
 
 @gpu

@@ -246,6 +246,8 @@ for model, temperature, p in cases:
     for a, b in zip(got, ref):
         assert torch.allclose(torch.tensor(a.logps), torch.tensor(b.logps), atol=1e-5)
 T.kernel_floor_is_the_eager_one("cpu", 301, 256, (1, 3, 4))
+import test_policy_grad_shared as P
+P.kernels_equal_the_chains_they_stand_for("cpu", torch.float32, 9, 24, 2, 16, 1e-5)
 """
 
 
@@ -276,20 +278,16 @@ def test_the_cutoff_kernel_finds_the_eager_floor():
     kernel_floor_is_the_eager_one("cuda", 151_936, 4096)
 
 
-def interpreted(code: str) -> None:
-    """Run code with Triton's interpreter, in a process of its own: it must be chosen before triton is imported."""
+def test_gpu_kernels_under_the_triton_interpreter_equal_what_they_stand_for():
+    """Sampling and training kernels, in a process of its own: the interpreter is chosen before triton is imported."""
     pytest.importorskip("triton")
     if torch.cuda.is_available():
         pytest.skip("the CUDA tests run the compiled kernels")
     here = os.path.dirname(os.path.abspath(__file__))
     path = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
     env = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-
-
-def test_gpu_kernels_under_the_triton_interpreter_equal_the_eager_engine():
-    interpreted(INTERPRETED)
 
 
 @gpu

@@ -346,5 +346,7 @@ def test_command_line_errors_are_plain_and_non_zero(capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         T.cli(["smoke", "--arm", "projekted"])
     assert ended.value.code == 2 and "vanilla" in capsys.readouterr().err  # the choices are listed
-    done = subprocess.run([sys.executable, "-m", "model.export", "nowhere"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and "nowhere" in done.stderr and "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as ended, errors.plain_errors():
+        export.main(export.Config("nowhere"))
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "nowhere" in said and "Traceback" not in said
