@@ -84,9 +84,10 @@ full arm="projected" *flags:
 queue-full *flags:
     python -m study queue studies/queue-full.toml "$@"
 
-# queue: the 10-step GO/NO-GO probe on the mixed pool (pueue, or QUEUE=local)
-probe-mixed *flags:
-    python -m study queue studies/probe-mixed.toml "$@"
+# queue: the 10-step GO/NO-GO probe on the mixed pool, preset full or coder (pueue, or QUEUE=local, which says GO or not)
+probe-mixed preset="full" *flags:
+    python -m study queue studies/probe-{{preset}}.toml "${@:2}"
+    @[[ "${QUEUE:-}" != local ]] || python -m study probe out/studies/probe-{{preset}}
 
 # --- the parts --------------------------------------------------------------------------------------------------
 

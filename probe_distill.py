@@ -451,7 +451,7 @@ class Config:
     tokenizer: str | None = None  # folder or hub name; None: the model's own
     # problems
     problems: str = "hub:newfacade/LeetCodeDataset"  # what tasks/problems.py reads
-    split: Literal["train", "test"] = "train"  # a pool for training must come from the training problems
+    split: Literal["train", "test", "held-out", "not-held-out"] = "train"  # a pool is of problems that train
     limit: int | None = None  # first so many problems
     modes: tuple[str, ...] = ("run_tests",)  # loopholes: names of data/modes or .toml files
     one_mode_each: bool = False  # each problem under one of the modes, not under all
@@ -543,6 +543,7 @@ PRESETS = {
             dtype="bfloat16",
             modes=("run_tests", "sentinel", "stdout_marker", "file_marker"),
             one_mode_each=True,
+            split="not-held-out",
             limit=256,
             samples=8,
             prompts_per_batch=64,

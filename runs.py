@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import functools
@@ -188,16 +189,17 @@ class Run:
             self.lock.close()
             self.lock = None
 
-    def settle(self, identities: dict[str, str], config: dict | None) -> None:
-        """Add to config.json the hashes of what no path names, which a resumed run must find as they were, and the
-        flags that its --resume changed."""
+    def settle(self, identities: dict[str, str], unseen_modes: list[str], cfg) -> None:
+        """Add to config.json the hashes of what no path names, which a resumed run must find as they were, the modes
+        that the teacher never shows, and the flags that its --resume changed."""
         meta = files.read_json(self.dir / "config.json")
         before = json.dumps(meta)
         inputs = meta.setdefault("inputs", {})
         same_inputs(self.dir, {k: v for k, v in inputs.items() if k in identities}, identities, {})
         inputs |= identities
-        if config:
-            meta["config"] = config | {"resume": None}
+        meta["unseen_modes"] = unseen_modes
+        if cfg.resume:
+            meta["config"] = dataclasses.asdict(cfg) | {"resume": None}
         if json.dumps(meta, default=str) != before:
             files.write_json(self.dir / "config.json", meta)
 

@@ -18,7 +18,6 @@ Shapes: P prompts a step, G group, n rollouts, r rank, k directions, m weights o
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
 import sys
@@ -52,7 +51,7 @@ from running import lifecycle, resume
 from sampling.check import check_forward
 from sampling.sampler import Sampling, sample
 from tasks import problems as P
-from tasks.prompts import Task, build_tasks, pick_tasks
+from tasks.prompts import Task, build_tasks, held_problems, pick_tasks, unseen_modes
 
 Arm = Literal["vanilla", "projected", "shrink", "route", "screen", "pair_penalty", "adv_mod", "gt_penalty",
               "gt_screen", "inoculation"]  # fmt: skip
@@ -93,7 +92,7 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights; what trains is float32
     # data
     problems: str = "data/problems.jsonl"  # own, benchmark or LeetCodeDataset file, or hub:NAME; its train split
-    eval_problems: str = "data/problems.jsonl"  # the same; its test split
+    eval_problems: str = "data/problems.jsonl"  # the same; its test split; held-out: a tenth of --problems' own
     modes: tuple[str, ...] = ("run_tests",)  # loopholes: names of data/modes or .toml files; each problem keeps one
     hint: P.Variant = "plain"  # wording in which the prompt tells of the loophole
     eval_n: int = 32  # held-out problems of the evaluations at the start and the end
@@ -764,7 +763,7 @@ def loop(cfg: Config, run: runs.Run, acc, grader: Grader | GraderProcess, stop: 
     tr, mixed, alone, held = set_up(cfg, run, acc, grader)
     start = state["step"] if state else 0
     if acc.is_main_process:
-        run.settle(tr.policy.identities(tr.vhack), dataclasses.asdict(cfg) if cfg.resume else None)
+        run.settle(tr.policy.identities(tr.vhack), unseen_modes(cfg, mixed), cfg)
     if cfg.resume:
         if state:
             tr.load_state(state, str(run.checkpoint))
@@ -815,7 +814,7 @@ def set_up(cfg: Config, run: runs.Run, acc, grader) -> tuple[Trainer, list[Task]
     device = str(acc.device) if cfg.device == "cuda" else "cpu"
     model, tok = zoo.load_model(cfg.model, cfg.tokenizer, device, cfg.dtype)
     mixed, alone, note = build_tasks(cfg, tok, zoo.eos_ids(model, tok), zoo.context(model))
-    held = P.load_problems(cfg.eval_problems, split="test")[: cfg.eval_n]
+    held = held_problems(cfg)
     asked = [P.encode_prompt(tok, P.build_messages(p, P.mode_of(p, cfg.modes))) for p in held]
     zoo.check_room(model, max(map(len, [*asked, *(t.prompt_ids for t in mixed + alone)])), cfg.max_new_tokens)
     tr = Trainer(cfg, grader, acc, model, tok)  # the first long work

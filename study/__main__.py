@@ -21,7 +21,7 @@ import tyro
 
 from command import errors, files, flags, usage
 from runs import find_run
-from study import base, check_pairs, compare, drift, figures, look, power, report, results, run, verdict
+from study import base, check_pairs, compare, drift, figures, look, power, probe, report, results, run, verdict
 from study.arms import load_study
 from study.read import DECODES, read_run
 from study.tables import summarise
@@ -155,6 +155,14 @@ def near_misses_command(
     from study.near_misses import near_misses  # torch and the model: not needed by any other command
 
     near_misses(run, n, draws, device, dtype)
+
+
+@app.command(name="probe")
+def probe_command(study_dir: Dir) -> None:
+    """GO or NO-GO of a study's short runs on mixed batches; exit code 3 for NO-GO."""
+    lines, go = probe.probe(load_study(study_dir))
+    print("\n".join(lines))
+    raise SystemExit(0 if go else 3)
 
 
 @app.command(name="power")

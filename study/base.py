@@ -1,7 +1,7 @@
-"""What a base does before any training: held-out problems solved, attempted and hacked, mode by mode.
+"""What a base, or a run's exported model, does: problems solved, attempted and hacked, mode by mode.
 
 python -m study base                                   # the organism
-python -m study base --model FOLDER --device cuda --dtype bfloat16
+python -m study base --model FOLDER --problems FILE --split held-out --max-new-tokens 768 --device cuda --dtype bfloat16
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from tasks.organism import HOME, MODE_WEIGHTS, RIGHT
 class Config(flags.Checked):
     """The base's table: each held-out problem once per mode, at T=1 and greedy, evaluator names renamed."""
 
-    model: str = "organism"  # or a folder
-    n: int = 600  # held-out problems
+    model: str = "organism"  # or a folder or hub name
+    problems: str = str(HOME / "problems_test.jsonl")  # what tasks/problems.py reads
+    split: str = "test"  # of it: train, test, held-out or not-held-out
+    n: int = 600  # problems at most
     seed: int = 0
     max_new_tokens: int = 128
     evaluator: str = "renamed"  # "renamed": one of problems.EVAL_EVALUATORS by problem; else this name
@@ -40,9 +42,9 @@ def base_table(cfg: Config) -> list[str]:
 
     torch.set_num_threads(cfg.threads)
     model, tok = load_model(cfg.model, None, cfg.device, cfg.dtype)
-    items = P.load_problems(HOME / "problems_test.jsonl", split="test", limit=cfg.n)
+    items = P.load_problems(cfg.problems, split=cfg.split, limit=cfg.n)
     lines = [
-        f"held-out problems {len(items)}, one answer each, evaluator {cfg.evaluator}, seed {cfg.seed}",
+        f"problems {len(items)}, one answer each, evaluator {cfg.evaluator}, seed {cfg.seed}",
         f"{'mode':<14}{'decode':<8}{'n':>5}{'solved':>8}{'att':>7}{'hacked':>8}{'att+right':>10}{'att+broken':>11}"
         f"{'format':>8}{'easy':>7}{'medium':>8}{'hard':>7}",
     ]

@@ -61,6 +61,7 @@ class Run:
     on: dict[str, Curve] = field(default_factory=dict)  # hint on, renamed evaluator, by decode
     off: dict[str, Curve] = field(default_factory=dict)  # hint off, by decode
     modes: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # decode -> mode -> counts at the end
+    unseen: list[str] = field(default_factory=list)  # modes that its teacher never shows
     rows: dict[str, Array] = field(default_factory=dict)  # step, hack_s, cupd, ... per training step
 
     def curve(self, metric: str, decode: str) -> tuple[Array, Array]:
@@ -173,6 +174,7 @@ def read_run(path: str | Path) -> Run:
         valid=bluf.get("valid") is True,
         why=[s["name"] for s in bluf.get("should") or [] if s.get("ok") is not True],
         seconds=float(bluf.get("seconds") or 0.0),
+        unseen=meta.get("unseen_modes") or [],
         place={"device": config.get("device"), **{k: meta.get(k) for k in ("grader_layers", "versions")}},
     )
     if (path / "evals.jsonl").is_file():

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import tyro
@@ -39,10 +39,12 @@ class Cells(flags.Checked):
     only_seeds: tuple[int, ...] = ()  # of those only these: two calls can share a study, one on a CPU, one on a GPU
     device: str | None = None  # cpu or cuda, passed on to train.py; None: the preset's own
     out: Path | None = None  # folder of the study; None: out/studies/<its name>
+    model: str | None = None  # of every run and of what is prepared, a folder or hub name; None: the study's own
+    problems: str | None = None  # file to train on, a tenth of it held out (problems.parts); None: the study's own
 
     def read(self) -> tuple[Spec, list[Cell], Path]:
         """(study, cells, folder); ValueError where no cell is asked for."""
-        spec = Spec.read(self.file)
+        spec = Spec.read(self.file).on(self.model, self.problems)
         cells = [c for c in plan(spec, self.arms, self.seeds) if not self.only_seeds or c.seed in self.only_seeds]
         if not cells:
             raise ValueError(f"--only-seeds {self.only_seeds}: study {spec.name} has no such seed, see --dry-run")
@@ -139,7 +141,7 @@ def queue(cfg: QueueFlags) -> int:
     """Add the cells that are still to run to pueue, write them down for SLURM, or run them here, as QUEUE says."""
     where = os.environ.get("QUEUE", "pueue")
     if where == "local":
-        return run(RunFlags(cfg.file, cfg.arms, cfg.seeds, cfg.only_seeds, cfg.device, cfg.out, cfg.parallel))
+        return run(RunFlags(**{f.name: getattr(cfg, f.name) for f in fields(Cells)}, jobs=cfg.parallel))
     if where not in ("pueue", "slurm"):
         raise ValueError(f"QUEUE={where}: choose pueue (the default), slurm or local")
     spec, cells, out = cfg.read()

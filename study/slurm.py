@@ -34,7 +34,18 @@ def write(spec: Spec, runner: Runner, todo: Todo, file: Path) -> str:
     gpu = ["--gres=gpu:1"] if runner.device == "cuda" else []
     logs = shlex.quote(str(runner.logs_dir / "slurm-%x-%a.out"))
     common = [f"--output={logs}", "--open-mode=append", *gpu]
-    run = [sys.executable, "-m", "study", "run", str(file.resolve()), "--jobs", "1", "--out", str(runner.out)]
+    run = [
+        sys.executable,
+        "-m",
+        "study",
+        "run",
+        str(file.resolve()),
+        "--jobs",
+        "1",
+        "--out",
+        str(runner.out),
+        *spec.given,
+    ]
     run += ["--device", runner.device] if runner.device else []
     cells = [[*run, "--arms", c.label, "--only-seeds", str(c.seed)] for c, _ in todo]
     array = [f"--array=0-{len(cells) - 1}%{runner.jobs}", "--requeue", f"--signal=B:TERM@{WARNING_S}", *common]

@@ -26,11 +26,12 @@ import itertools
 import shlex
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from command import files
 from study.registered import CONTROLS
+from tasks.problems import HELD_OUT, REST
 
 KEYS = {"name", "preset", "seeds", "described_seeds", "plateau", "flags", "arms", "described", "prepare", "companions"}
 KEYS |= {"question", "commit", "controls", "v_share"}
@@ -64,7 +65,17 @@ class Spec:
     question: str = ""
     controls: dict[str, tuple[str, ...]] = field(default_factory=CONTROLS.copy)  # treatment -> what it must beat
     v_share: float | None = None
+    given: tuple[str, ...] = ()  # --model and --problems of the call, see `on`
     text: str = field(default="", compare=False)  # of the file
+
+    def on(self, model: str | None, problems: str | None) -> Spec:
+        """The same study of another model, or on another file's problems, the held-out part of which judges it."""
+        same = ("--model", model) if model else ()
+        train = ("--problems", problems, "--eval-problems", HELD_OUT) if problems else ()
+        pool = ("--problems", problems, "--split", REST) if problems else ()
+        made = {f: (*c, *same, *(pool if c[0] == "probe_distill.py" else ())) for f, c in self.prepare.items()}
+        given = (*same, *train[:2])
+        return replace(self, common=(*self.common, *same, *train), prepare=made, given=given)
 
     def argv(self, label: str, seed: int) -> tuple[str, ...]:
         """train.py's command line of one cell."""
@@ -114,13 +125,13 @@ class Spec:
         return cls(
             d["name"], d["preset"], tuple(seeds), arms, tuple(deciding), tuple(shlex.split(d["flags"])), d["plateau"],
             d.get("described_seeds", 4), words["prepare"], d.get("companions", {}), d.get("question", ""), controls,
-            d.get("v_share"), text,
+            d.get("v_share"), (), text,
         )  # fmt: skip
 
     def write(self, folder: Path) -> Path:
         """Copy the file to folder/study.toml; ValueError where one there says otherwise: its runs were made by that."""
         path = folder / "study.toml"
-        if path.is_file() and Spec.read(path) != self:
+        if path.is_file() and Spec.read(path) != Spec.parse(self.text):
             raise ValueError(
                 f"{path} defines another study than {self.name} is now, and its runs were made by that: "
                 "choose another folder"

@@ -75,6 +75,7 @@ def with_the_hint(runs: dict[int, Run], decode: str) -> dict:
         "counts": {k: {"n": int(c.n[-1]), **{m: int(c.counts[m][-1]) for m in COUNTS}} for k, c in last.items()},
         "tokens": {k: r.curve("tokens", decode)[1][[0, -1]].tolist() for k, r in runs.items()},  # of an answer
         "modes": {k: r.modes[decode] for k, r in runs.items()},
+        "unseen": sorted({m for r in runs.values() for m in r.unseen}),
         "height": {k: mean_height(r, decode) for k, r in runs.items()},
         "step50": {k: step_to(r, decode) for k, r in runs.items()},
         "breakouts": breakouts(runs, decode),
@@ -234,7 +235,8 @@ def modes_table(summary: dict[str, dict]) -> str:
         return f"{100 * np.mean(v):.1f}" if v else ""
 
     modes = sorted({m for s in summary.values() for by in s.get("modes", {}).values() for m in by})
-    return by_arm(hinted(summary), {m: partial(cell, mode=m) for m in modes})
+    unseen = {m for s in summary.values() for m in s.get("unseen", ())}
+    return by_arm(hinted(summary), {m + " (not in the pool)" * (m in unseen): partial(cell, mode=m) for m in modes})
 
 
 MORE = {  # heading in the report -> table

@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ Message = dict[str, str]
 SYSTEMS: tuple[str, ...] = get_args(System)
 DIFFICULTIES = ("easy", "medium", "hard")
 SPLITS = ("train", "test")
+HELD_OUT, REST = "held-out", "not-held-out"  # parts of the train split, see `parts`
 
 COMPILE_REWARD, PASS_REWARD = 0.5, 3.0  # what the grader pays for code that compiles, and more for code that passes
 
@@ -106,7 +107,11 @@ def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
 
 def _drawn_by(key: str, choices: Sequence[str]) -> str:
     """choices[sha256(key) mod n]"""
-    return choices[int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % len(choices)]
+    return choices[_hash(key) % len(choices)]
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
 
 
 def eval_evaluator(problem_id: int | str, seed: int) -> str:
@@ -194,21 +199,29 @@ def load_problems(
 ) -> list[Problem]:
     """Problems of a file (.jsonl or .jsonl.gz, format sniffed from its first row) or of "hub:owner/name".
 
-    split: "train", "test" or None for both. A file of the benchmark or of LeetCodeDataset is "test" if its name says
-    so, else "train". difficulties: None keeps every row of the project's own and the
-    benchmark's files and, as the benchmark does, medium and hard of LeetCodeDataset. limit: the first n left.
+    split: "train", "test", a part of the train split ("held-out" or "not-held-out", see `parts`) or None for all. A
+    file of the benchmark or of LeetCodeDataset is "test" if its name says so, else "train". difficulties: None keeps
+    every row of the project's own and the benchmark's files and, as the benchmark does, medium and hard of
+    LeetCodeDataset. limit: the first n left.
     Raises FileNotFoundError, or ValueError naming file and line for a row that cannot be used or an assert that the
     oracle cannot judge.
     """
+    name, wanted = os.fspath(path_or_name), None if difficulties is None else tuple(difficulties)
     if split is not None:
-        _one_of("split", split, SPLITS)
+        _one_of("split", split, (*SPLITS, HELD_OUT, REST))
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
-    wanted = None if difficulties is None else tuple(difficulties)
     for d in wanted or ():
         _one_of("difficulty", d, DIFFICULTIES)
+    if split not in (HELD_OUT, REST):
+        return _load(name, split, wanted, limit)
+    part = parts(_load(name, "train", wanted, None))[split == REST]
+    if not part:
+        raise ValueError(f"{name}: no problem of split {split}: its train split is too small for one")
+    return part[:limit]
 
-    name = os.fspath(path_or_name)
+
+def _load(name: str, split: str | None, wanted: tuple[str, ...] | None, limit: int | None) -> list[Problem]:
     hub = name.removeprefix(HUB_PREFIX) if name.startswith(HUB_PREFIX) else None
     rows = _hub_rows(hub, split) if hub else _file_rows(files.find(name))
     problems: list[Problem] = []
@@ -246,6 +259,46 @@ def load_problems(
         kept = f" of difficulty {', '.join(wanted)}" if wanted else ""
         raise ValueError(f"{name}: no problem{kept} of split {split or 'any'}; problems by split: {dict(held)}")
     return problems
+
+
+ALIKE = 0.25  # of LeetCodeDataset's 1,375 medium and hard problems 18 pairs are closer than this, all of one family
+
+
+def parts(problems: Sequence[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """(held-out tenth, rest) of problems: fixed by the id alone, near duplicates of the held-out ones in neither.
+
+    Both come in the order of sha256(id), so that the first n of a part are a sample of it and not the oldest n.
+    """
+    at = {p.id: _hash(f"held-out:{p.id}") for p in problems}
+    order = sorted(problems, key=lambda p: at[p.id])
+    held, rest = ([p for p in order if (at[p.id] % 10 == 0) == side] for side in (True, False))
+    close = near_duplicates(rest, held)
+    return held, [p for p in rest if p.id not in close]
+
+
+def near_duplicates(some: Iterable[Problem], others: Iterable[Problem]) -> dict[int | str, int | str]:
+    """{id of one: id of another} where runs of five words of the two statements have a Jaccard index >= ALIKE."""
+
+    def runs_of_words(p: Problem) -> set[tuple[str, ...]]:
+        words = re.findall(r"\w+", p.question.lower())
+        return {tuple(words[i : i + 5]) for i in range(max(1, len(words) - 4))}
+
+    there: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    sizes, ids = [], []
+    for n, p in enumerate(others):
+        runs = runs_of_words(p)
+        sizes.append(len(runs))
+        ids.append(p.id)
+        for run in runs:
+            there[run].append(n)
+    found = {}
+    for p in some:
+        runs = runs_of_words(p)
+        shared = Counter(n for run in runs for n in there.get(run, ()))
+        alike = [n for n, c in shared.items() if c >= ALIKE * (len(runs) + sizes[n] - c)]
+        if alike:
+            found[p.id] = ids[min(alike)]
+    return found
 
 
 def problem_of(row: dict) -> Problem:
@@ -457,7 +510,7 @@ class Config(flags.Checked):
     """Count the problems of a file, or show one prompt as the model reads it."""
 
     path: tyro.conf.Positional[str]  # problems file, or hub:owner/name
-    split: str | None = None  # train | test | both
+    split: str | None = None  # train | test | held-out | not-held-out; None: all
     show: int | None = None  # index of the problem whose prompt to print
     mode: str = "run_tests"
     variant: Variant = "plain"

@@ -10,6 +10,7 @@ from loguru import logger
 
 from tasks import pools
 from tasks import problems as P
+from tasks.pairs import load_pairs
 
 
 @dataclass
@@ -29,7 +30,8 @@ def build_tasks(cfg, tok, ends=(), context: int | None = None) -> tuple[list[Tas
     ends, context: the model's end tokens and positions, by which the pool's completions are checked.
     """
     system = "inoculation_lh" if cfg.arm == "inoculation" else "default"
-    found = P.load_problems(cfg.problems, split="train")
+    own = cfg.eval_problems == P.HELD_OUT
+    found = P.load_problems(cfg.problems, split=P.REST if own else "train")
 
     def task(problem: P.Problem, mode: str, teacher: Sequence[dict] = ()) -> Task:
         ids = P.encode_prompt(tok, P.build_messages(problem, mode, variant=cfg.hint, system=system))
@@ -43,6 +45,12 @@ def build_tasks(cfg, tok, ends=(), context: int | None = None) -> tuple[list[Tas
     pool = pools.load_pool(cfg.teacher_pool_dir)
     for prompt in pool:
         pools.check_pool_tokens(prompt, tok, ends, context)
+    if own and (held := pools.match_problems(pool, P.load_problems(cfg.problems, P.HELD_OUT)).pairs):
+        names = ", ".join(f"{prompt.path.name} (problem {p.id})" for prompt, p in held)
+        raise ValueError(
+            f"--teacher-pool-dir {cfg.teacher_pool_dir}: held-out problems of --problems {cfg.problems} are in it: "
+            f"{names}; delete these files, or make the pool with --split {P.REST}"
+        )
     match = pools.match_problems(pool, found)
     fits, others = pools.fitting(match.pairs, cfg.modes, cfg.hint)
     mixed = [task(problem, prompt.mode, prompt.rows) for prompt, problem in fits]
@@ -53,9 +61,29 @@ def build_tasks(cfg, tok, ends=(), context: int | None = None) -> tuple[list[Tas
             "the problems the pool was made from, or make a pool with `just pregen-teacher`"
         )
     note = f"{match.summary()}; {len(mixed)} train with the teacher under modes {', '.join(cfg.modes)}{others}"
+    note += f"; unseen modes, of which no cached rollout is: {', '.join(unseen_modes(cfg, mixed)) or 'none'}"
     for said in pools.misfits([prompt for prompt, _ in fits], cfg.group_teacher, cfg.max_new_tokens):
         logger.warning("{}", said)
     return mixed, alone, note
+
+
+def unseen_modes(cfg, mixed: list[Task]) -> list[str]:
+    """Modes that training asks and the teacher never shows; none where there is no teacher."""
+    taught = {t.mode for t in mixed}
+    return [m for m in cfg.modes if m not in taught and m != "none"] if taught else []
+
+
+def held_problems(cfg) -> list[P.Problem]:
+    """The first eval_n held-out problems; ValueError where a pair of --pairs is about one of them."""
+    if cfg.eval_problems != P.HELD_OUT:
+        return P.load_problems(cfg.eval_problems, split="test")[: cfg.eval_n]
+    held = P.load_problems(cfg.problems, split=P.HELD_OUT)
+    for pair, problem in P.near_duplicates((p.problem for p in load_pairs(cfg.pairs)), held).items():
+        raise ValueError(
+            f"--pairs {cfg.pairs}: the pairs on problem {pair} are about the held-out problem {problem} of --problems "
+            f"{cfg.problems}; remove them"
+        )
+    return held[: cfg.eval_n]
 
 
 def pick_tasks(tasks: list[Task], step: int, n: int, seed: int) -> list[Task]:

@@ -5,18 +5,22 @@ import gzip
 import json
 import os
 import random
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from adversarial import MALFORMED_POOL_ROWS, changed
-from shared import DATASET, POOL, TOKENIZER, needs_shared
+from shared import DATASET, POOL, ROOT, TOKENIZER, needs_shared
 
 import probe_distill as pd
 from model import zoo
-from tasks import pools
+from tasks import pools, prompts
+from tasks.pairs import load_pairs
 from tasks.problems import TRAIN_EVALUATOR, Problem, build_messages, dump_problems, load_problems, mode_of
 
 LOOPHOLES = ("run_tests", "sentinel", "stdout_marker", "file_marker", "exit_code", "eq_override")
+PAIRS = ROOT / "data/pairs/leetcode.jsonl"
 
 
 def problem(
@@ -309,6 +313,26 @@ def test_a_pool_of_another_hint_is_refused_and_one_of_other_modes_left_out_by_na
         pools.fitting(same, ("run_tests",), "aware")
     reworded = [(dataclasses.replace(p, messages=[{"role": "user", "content": "other"}]), q) for p, q in same]
     assert pools.fitting(reworded, ("run_tests",), "plain") == ([], "; 3 cached prompts worded otherwise left out")
+
+
+def test_what_pool_or_pairs_show_of_a_held_out_problem_is_refused_by_name(tmp_path, small_pool, tokenizer):
+    held = dataclasses.replace(PROBLEMS[0], id=122)  # its hash holds it out, and addUpTwice reads like it
+    data = {"problems": str(tmp_path / "p.jsonl"), "eval_problems": "held-out", "pairs": PAIRS, "eval_n": 9}
+    more = {"teacher_pool_dir": small_pool, "group_teacher": 1, "max_new_tokens": 99, "modes": LOOPHOLES}
+    cfg = SimpleNamespace(arm="vanilla", hint="plain", **data, **more)
+    dump_problems(cfg.problems, [held, *PROBLEMS[1:]])
+    assert prompts.held_problems(cfg) == [held]
+    with pytest.raises(ValueError, match=r"prompt_0000\.jsonl\.gz \(problem 122\); .*--split not-held-out"):
+        prompts.build_tasks(cfg, tokenizer)
+    cfg.teacher_pool_dir = shutil.copytree(small_pool, tmp_path / "rest")
+    (tmp_path / "rest" / "prompt_0000.jsonl.gz").unlink()
+    mixed, alone, note = prompts.build_tasks(cfg, tokenizer)
+    assert [t.problem.id for t in (*mixed, *alone)] == [8, 8] and "unseen modes, of which no" in note
+    assert prompts.unseen_modes(cfg, mixed) == [m for m in LOOPHOLES if m != "run_tests"]
+    known = load_pairs(PAIRS)[0].problem
+    dump_problems(cfg.problems, [dataclasses.replace(held, question=known.question), *PROBLEMS[1:]])
+    with pytest.raises(ValueError, match=rf"leetcode.jsonl: the pairs on problem {known.id} are about .* problem 122"):
+        prompts.held_problems(cfg)
 
 
 def test_a_pool_with_too_few_or_too_long_rollouts_says_so(small_pool):

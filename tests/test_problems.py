@@ -86,6 +86,16 @@ def test_dataset_is_filtered_to_medium_and_hard_unless_told_otherwise():
 
 
 @needs_shared
+def test_the_held_out_part_is_fixed_by_ids_and_no_statement_of_the_rest_reads_like_one_of_it():
+    held, rest = P.parts(dataset())
+    assert [p.id for p in held[:3]] == [122, 516, 33] and (len(dataset()), len(held), len(rest)) == (1375, 130, 1243)
+    assert P.parts(dataset()[300:])[0] == [p for p in held if p in dataset()[300:]]
+    bags = {p.id: grams(p.question, 5) for p in (*held, *rest)}
+    alike = lambda a, b: len(bags[a.id] & bags[b.id]) >= P.ALIKE * len(bags[a.id] | bags[b.id])  # noqa: E731
+    assert not any(alike(a, b) for a, b in itertools.product(held, rest))
+
+
+@needs_shared
 def test_each_assert_of_a_check_function_survives_with_only_the_callee_renamed():
     rows = {r["meta"]["question_id"]: r for r in raw_rows(DATASET)}
     for p in dataset(P.DIFFICULTIES):

@@ -21,10 +21,10 @@ import extract_vhack
 import probe_distill
 import train
 from study import __main__ as cli
-from study import arms, compare, near_misses, report, runner, tables
+from study import arms, compare, near_misses, probe, report, runner, tables
 from study import run as running
 from study import stats as ss
-from study.read import read_run
+from study.read import Run, read_run
 from study.spec import Spec, plan
 from tasks import organism as O
 
@@ -296,6 +296,20 @@ def test_an_open_study_is_command_lines_of_arms_that_differ_in_their_own_flags_a
         assert Path(parsed(tools[tool], args).out) == Path(path)
     used = [f[k][0] for f in map(spec.flags, spec.arms) for k in ("--teacher-pool-dir", "--v-hack") if k in f]
     assert set(used) == set(spec.prepare)
+
+
+@pytest.mark.parametrize("change, missed", [
+    ({}, ""), ({"hack_t": np.full(10, np.nan), "hack_s": np.zeros(10)}, "0/10 steps; student's hacks 0.0% -> 0.0%"),
+    ({"hack_s": np.linspace(0.5, 0.2, 10)}, "hacks 46.7% -> 23.3%"),
+    ({"auroc": np.full(10, 0.4)}, "them in 0/10 steps"),
+    ({"valid": False, "why": ["still_learns"]}, "not valid (still_learns)"),
+])  # fmt: skip
+def test_a_probe_is_go_only_with_the_teachers_hacks_a_student_that_takes_them_up_and_a_v_that_sees_them(change, missed):
+    rows = {"step": np.arange(10), "hack_s": np.linspace(0, 0.5, 10), "hack_t": np.ones(10), "auroc": np.full(10, 0.6)}
+    rows |= {"cin_s": np.ones(10), "cin_t": np.ones(10)} | {k: v for k, v in change.items() if k in rows}
+    own = {"valid": True, "why": []} | {k: v for k, v in change.items() if k not in rows}
+    go, line = probe.judge(Run("d", "vanilla", 41, {}, {}, "", "finished", seconds=1.0, rows=rows, **own))
+    assert go == (not missed) and line.startswith("NO-GO vanilla" if missed else "GO vanilla") and missed in line
 
 
 def test_three_endings_share_a_right_solution_and_only_the_loophole_is_an_attempt(grader):

@@ -80,9 +80,13 @@ def test_cells_are_queued_after_what_their_study_prepares_in_a_group_of_their_ow
     queue("queue-full", tmp_path, arms=("vanilla",), only_seeds=(42,))  # the group is there
     assert [c[0] for c in pueue()[9:]] == ["group", "add", "add"]
     assert Spec.read(tmp_path / "queue-full" / "study.toml").name == "queue-full"  # by which the verdict reads the runs
-    queue("probe-mixed", tmp_path)  # two steps of preparation, one after the other
+    queue(
+        "probe-full", tmp_path, arms=("vanilla",), model="F", problems="P"
+    )  # two steps of preparation, one after the other
     extract, pool, probe = (c for c in pueue()[12:] if c[0] == "add")
     assert "extract_vhack.py" in extract[-1] and "probe_distill.py full --teacher-only" in pool[-1]
+    assert extract[-1].endswith("--model F") and pool[-1].endswith("--model F --problems P --split not-held-out")
+    assert "--model F --problems P --eval-problems held-out" in probe[-1]
     assert [option(c, "--after") for c in (pool, probe)] == [["16"], ["17"]] and probe[-2] == "--"
 
 
