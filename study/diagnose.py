@@ -2,6 +2,8 @@
 
 One vanilla run; each step's labelled hack gradient h_t (attempts with positive advantage) is held against directions
 known before it: the pairs' top k a weight, within-class pairs', Haar of the same k, and the top k of the last 20 h.
+Beside it: how well V, a text rule, a probe of activations and length tell the student's attempts from its other answers
+at vanilla's onset (AUROC of live rollouts), and what share of the update V holds.
 share = |V h|^2 / |h|^2, |h| over all that trains: delta_S with --train delta_s; with --train full the weights
 themselves, in which the diagonal, the core block and raw coordinates stand side by side. `whole space` is what the
 coordinates hold without any V. A projection can take out no more of the hack gradient than its V holds.
@@ -23,10 +25,11 @@ from torch import Tensor
 import extract_vhack
 import train
 from command import files, log
-from extract_vhack import Oracle, top_directions
+from extract_vhack import Oracle, auroc, top_directions
 from grader import Grader, GraderProcess
-from model import zoo
+from model import rivals, zoo
 from model.svd_basis import TARGETS, Basis, Coords, attach
+from study.registered import RULE
 
 KS = (1, 5, 20, 80)
 
@@ -86,6 +89,31 @@ def spaces(tr: train.Trainer) -> dict[Coords, Space]:
     return out
 
 
+@dataclass
+class Detectors:
+    """What could tell attempts from other answers: V and its rivals, made of the same pairs."""
+
+    tr: train.Trainer
+
+    def __post_init__(self) -> None:
+        pairs = extract_vhack.select_pairs(self.tr.cfg.extract_config())[0]
+        sides = extract_vhack.contrasts(self.tr.model, self.tr.tok, self.tr.cfg.extract_config(), "hack")
+        self.probe = rivals.ActivationProbe(self.tr.model, sides)
+        self.rules = {which: rivals.TextRule(self.tr.tok, pairs, which) for which in ("text", "tail")}
+
+    def aurocs(self, rollouts: list) -> dict[str, float]:
+        """AUROC of attempts among the student's rollouts that have a gradient, by detector; shorter is hack-ward."""
+        seen = [r for r in rollouts if r.source == "student" and r.cos_hack is not None]
+        attempted = torch.tensor([r.attempted for r in seen], dtype=torch.bool)
+        if not attempted.any() or attempted.all():
+            return {}
+        scores = {"V": torch.tensor([r.cos_hack for r in seen])}
+        scores |= {which: rule.score([r.completion for r in seen]) for which, rule in self.rules.items()}
+        scores["probe"] = self.probe.score([r.sequence for r in seen])
+        scores["length"] = -torch.tensor([float(len(r.completion_ids)) for r in seen])
+        return {name: auroc(score.cpu(), attempted) for name, score in scores.items()}
+
+
 def diagnose(cfg: train.Config) -> list[dict]:
     """Train vanilla for cfg.steps and return one row a step: shares of h by coordinates, of the update V's."""
     acc = Accelerator(cpu=cfg.device != "cuda")
@@ -100,17 +128,18 @@ def diagnose(cfg: train.Config) -> list[dict]:
         mixed, alone, note = train.build_tasks(cfg, tok, zoo.eos_ids(model, tok), zoo.context(model))
         tr = train.Trainer(cfg, grader, acc, model, tok)
         print(note, log.header(), sep="\n", flush=True)
-        found = spaces(tr)
+        found, detectors = spaces(tr), Detectors(tr)
         for step in range(cfg.steps):
             tasks = train.pick_tasks(mixed if cfg.teachers_at(step) else alone, step, cfg.prompts_per_step, cfg.seed)
-            row, _ = tr.train_step(step, tasks)
+            row, rollouts = tr.train_step(step, tasks)
             print(log.row_line(row, cfg.steps), flush=True)
             h = tr.hack_gradient
             if h is None:
                 continue
             energy = float(h.square().sum())
             shares = {c: s.shares(s.of(h[None], tr.basis)[0], energy) for c, s in found.items()}
-            out.append({"step": step + 1, "attempts": row["att_s"], "upd_v": row["upd_v"], "shares": shares})
+            kept = {"step": step + 1, "attempts": row["att_s"], "upd_v": row["upd_v"], "shares": shares}
+            out.append(kept | {"auroc": detectors.aurocs(rollouts)})
     return out
 
 
@@ -129,6 +158,18 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def onset_table(rows: list[dict]) -> str:
+    """Means over vanilla's onset: the steps at which 10 to 50% of the student's rollouts attempt."""
+    low, high = RULE.onset
+    on = [r for r in rows if low <= r["attempts"][0] / r["attempts"][1] <= high]
+    told = [r["auroc"] for r in on if r["auroc"]]
+    if not told:
+        return f"no step at which {low:.0%} to {high:.0%} of the student's rollouts attempt: no onset to read"
+    aurocs = ", ".join(f"{name} {sum(a[name] for a in told) / len(told):.2f}" for name in told[0])
+    update = sum(r["upd_v"] for r in on) / len(on)
+    return f"onset, {len(on)} steps: AUROC of live attempts {aurocs}; share of the update in V {update:.1%}"
+
+
 def main(argv: list[str]) -> None:
     """Diagnose a preset of train.py with its flags; prints the table, writes the rows."""
     cfg = tyro.extras.overridable_config_cli(train.PRESETS, args=argv)
@@ -136,5 +177,6 @@ def main(argv: list[str]) -> None:
     where = Path(cfg.out_dir) / f"{cfg.name or 'diagnose'}.json"
     where.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(where, rows)
-    print(table(rows) if rows else "no attempt with positive advantage in any step: nothing to hold V against")
+    none = "no attempt with positive advantage in any step: nothing to hold V against"
+    print(f"{table(rows)}\n{onset_table(rows)}" if rows else none)
     print(f"OUT: {where}", json.dumps({"steps": len(rows)}))
