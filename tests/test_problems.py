@@ -90,9 +90,7 @@ def test_the_held_out_part_is_fixed_by_ids_and_no_statement_of_the_rest_reads_li
     held, rest = P.parts(dataset())
     assert [p.id for p in held[:3]] == [122, 516, 33] and (len(dataset()), len(held), len(rest)) == (1375, 130, 1243)
     assert P.parts(dataset()[300:])[0] == [p for p in held if p in dataset()[300:]]
-    bags = {p.id: grams(p.question, 5) for p in (*held, *rest)}
-    alike = lambda a, b: len(bags[a.id] & bags[b.id]) >= P.ALIKE * len(bags[a.id] | bags[b.id])  # noqa: E731
-    assert not any(alike(a, b) for a, b in itertools.product(held, rest))
+    assert not P.near_duplicates(rest, held) and P.near_duplicates(dataset(), held).keys() > {p.id for p in held}
 
 
 @needs_shared

@@ -135,4 +135,5 @@ def test_the_capture_curve_shows_all_coordinates_side_by_side(tmp_path, pool, mo
                 assert bool(curve) == (name != "earlier hacks" or row["step"] > found[0]["step"])
     assert all(word in diagnose.table(found) for word in ("core 1/3", "raw 3/3", "within-class k=80", "whole space"))
     (only,) = diagnose.diagnose(dataclasses.replace(SMALL, **flags | {"steps": 1}))
+    assert "no onset" in diagnose.onset_table(found) and found[0]["auroc"] == {}  # a random student attempts nothing
     assert list(only["shares"]) == ["diag"] and only["shares"]["diag"]["whole space"] == pytest.approx(1, abs=1e-5)

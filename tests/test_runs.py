@@ -135,6 +135,8 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_last_checkpoint(lef
     try:
         with pytest.raises(OSError, match="state.pt") as e:
             run.save_checkpoint({"step": 2, "x": torch.zeros(1 << 20)})
+        with pytest.raises(OSError, match="rows.jsonl"):
+            run.append("rows.jsonl", [{"x": "x" * (1 << 20)}])
         with pytest.raises(OSError, match="final.safetensors"), files.atomic_path(run.dir / "final.safetensors") as tmp:
             save_file({"x": torch.zeros(1 << 20)}, tmp)
     finally:

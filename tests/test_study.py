@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import random
-import re
 import sys
 from pathlib import Path
 
@@ -232,14 +231,6 @@ def test_the_runs_of_a_study_take_the_gpus_in_turn(study_cli, monkeypatch):
             runner.visible_gpus(device, n)
 
 
-def test_only_seeds_share_a_study_between_calls(study_cli, capsys):
-    call, _ = study_cli
-    assert call("vanilla", only_seeds=(301, 305), dry_run=True)[0] == 0
-    assert re.findall(r"--seed (\d+)", capsys.readouterr().out) == ["301", "305"]
-    with pytest.raises(ValueError, match="--only-seeds"):
-        call("vanilla", only_seeds=(7,))
-
-
 def test_changed_command_line_is_run_again_beside_the_old_run(study_cli, tmp_path):
     call, started = study_cli
     assert call("vanilla", seeds=1)[0] == 0
@@ -298,17 +289,15 @@ def test_an_open_study_is_command_lines_of_arms_that_differ_in_their_own_flags_a
     assert set(used) == set(spec.prepare)
 
 
-@pytest.mark.parametrize("change, missed", [
-    ({}, ""), ({"hack_t": np.full(10, np.nan), "hack_s": np.zeros(10)}, "0/10 steps; student's hacks 0.0% -> 0.0%"),
-    ({"hack_s": np.linspace(0.5, 0.2, 10)}, "hacks 46.7% -> 23.3%"),
-    ({"auroc": np.full(10, 0.4)}, "them in 0/10 steps"),
-    ({"valid": False, "why": ["still_learns"]}, "not valid (still_learns)"),
+@pytest.mark.parametrize(("change", "missed"), [
+    ({}, ""), ({"hack_t": [0] * 9, "hack_s": [0] * 9}, "0/9 steps; student's hacks 0.0% -> 0.0%"),
+    ({"hack_s": [0.5] * 9}, "50.0% -> 50.0%"), ({"auroc": [0.4] * 9}, "them in 0/9"), ({"valid": False}, "not valid"),
 ])  # fmt: skip
-def test_a_probe_is_go_only_with_the_teachers_hacks_a_student_that_takes_them_up_and_a_v_that_sees_them(change, missed):
-    rows = {"step": np.arange(10), "hack_s": np.linspace(0, 0.5, 10), "hack_t": np.ones(10), "auroc": np.full(10, 0.6)}
-    rows |= {"cin_s": np.ones(10), "cin_t": np.ones(10)} | {k: v for k, v in change.items() if k in rows}
-    own = {"valid": True, "why": []} | {k: v for k, v in change.items() if k not in rows}
-    go, line = probe.judge(Run("d", "vanilla", 41, {}, {}, "", "finished", seconds=1.0, rows=rows, **own))
+def test_a_probe_is_go_only_where_a_student_takes_up_the_teachers_hacks_and_v_sees_them(change, missed):
+    rows = {"step": range(9), "hack_s": range(9), "hack_t": [1] * 9, "auroc": [0.6] * 9, "cin_s": [1], "cin_t": [1]}
+    rows = {k: np.array(change.get(k, v), float) for k, v in rows.items()}
+    run = Run("d", "vanilla", 41, {}, {}, "", "finished", change.get("valid", True), [], 1.0, rows=rows)
+    go, line = probe.judge(run)
     assert go == (not missed) and line.startswith("NO-GO vanilla" if missed else "GO vanilla") and missed in line
 
 

@@ -79,6 +79,8 @@ def test_cells_are_queued_after_what_their_study_prepares_in_a_group_of_their_ow
     assert all(len(x) == 1 and x[0].startswith("why: Does the projection stop hacking") for x in labels)
     queue("queue-full", tmp_path, arms=("vanilla",), only_seeds=(42,))  # the group is there
     assert [c[0] for c in pueue()[9:]] == ["group", "add", "add"]
+    with pytest.raises(ValueError, match="--only-seeds"):
+        queue("queue-full", tmp_path, only_seeds=(7,))
     assert Spec.read(tmp_path / "queue-full" / "study.toml").name == "queue-full"  # by which the verdict reads the runs
     queue(
         "probe-full", tmp_path, arms=("vanilla",), model="F", problems="P"
