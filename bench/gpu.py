@@ -639,19 +639,28 @@ def step_work(b: Bench) -> tuple[list[Work], int]:
 class Forced(train.Trainer):
     """train.py's Trainer over the model at hand, its rollouts forced to the given lengths and every group trained.
 
-    Memory is planned from budget (GB; None: the card).
+    Memory is planned from budget (GB; None: the card). acc: an Accelerator, where several processes share `work`.
     """
 
-    def __init__(self, b: Bench, work: list[Work], grader, budget: float | None):
+    def __init__(self, b: Bench, work: list[Work], grader, budget: float | None, acc=None):
         device = "cpu" if b.cfg.device == "cpu" else "cuda"
         config = dataclasses.replace(
             train.PRESETS["full"][1], arm="projected", memory_gb=budget, k=b.cfg.k, prompts_per_step=len(work),
             group=b.cfg.group, device=device, dtype=b.cfg.dtype, warmup_steps=0,
         )  # fmt: skip
-        self.bench, self.work, self.seconds = b, work, {}
-        super().__init__(config, grader, SimpleNamespace(num_processes=1, process_index=0), b.model, tok=None)
+        acc = acc or SimpleNamespace(num_processes=1, process_index=0)
+        share = len(work) // acc.num_processes
+        self.first, self.all_rows = acc.process_index * share * b.cfg.group, len(work) * b.cfg.group
+        self.bench, self.seconds = b, {}
+        self.work = work[acc.process_index * share :][:share]
+        super().__init__(config, grader, acc, b.model, tok=None)
         plain = self.policy.optimizer.step
-        self.policy.optimizer.step = lambda: self.clock("optimizer_s", plain)
+
+        def stepped():
+            self.gradient = torch.cat([p.grad for p in self.policy.params])
+            return self.clock("optimizer_s", plain)
+
+        self.policy.optimizer.step = stepped
 
     def policy_and_v(self, given):
         """The model at hand with the basis that it has, and the stand-in V; nothing here needs a tokenizer."""
@@ -670,7 +679,8 @@ class Forced(train.Trainer):
     def rollouts(self, on_finish=None, filtered: bool = True):
         b, lengths = self.bench, [n for w in self.work for n in w.lengths]
         top_p, engine = self.cfg.top_p if filtered else 1.0, "eager" if b.cfg.device == "cpu" else "graph"
-        how = Sampling(max(lengths), (1,), b.cfg.seed, self.cfg.temperature, top_p, force_lengths=lengths)
+        part = {"first_row": self.first, "all_rows": self.all_rows}
+        how = Sampling(max(lengths), (1,), b.cfg.seed, self.cfg.temperature, top_p, force_lengths=lengths, **part)
         return sample(
             b.model, [w.prompt for w in self.work], b.cfg.group, how, on_finish=on_finish, engine=engine,
             memory_gb=self.policy.sampling_gb,
@@ -699,6 +709,17 @@ class Forced(train.Trainer):
         return self.clock("gradient_s", lambda: super(Forced, self).weighted_gradient(*args, **kwargs))
 
 
+def tasks_of(work: list[Work]) -> list[train.Task]:
+    return [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
+
+
+def warm_up(b: Bench, tr: Forced) -> float:
+    """Compile the training kernels and capture every live-batch size of the step; seconds of the latter."""
+    few = sequences(b, [w.prompt for w in tr.work[:2]], [w.lengths[0] for w in tr.work[:2]])
+    shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))
+    return timed(b.cfg, tr.rollouts)[0]
+
+
 def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, graded: bool = True) -> None:
     """Measure one warm training step and leave the knobs as they were; budget: GB of the card that it must fit.
 
@@ -724,11 +745,8 @@ def one_step(b: Bench, what: str, budget: float | None, *, plain: bool = False, 
             stack.callback(torch.cuda.set_per_process_memory_fraction, 1.0)
         tr = Forced(b, work, grader, budget and budget - 2)
         stack.enter_context(training(b, fused=True, checkpointing=tr.policy.checkpointing))
-        few = sequences(b, [w.prompt for w in work[:2]], [w.lengths[0] for w in work[:2]])
-        shared_grads(b.model, b.basis, units_of(b, few), torch.ones(len(few)))  # warm: kernels
-        warm, _, _ = timed(b.cfg, tr.rollouts)  # warm: every live-batch size of these lengths is captured
-        tasks = [train.Task(w.graded[0][0], "run_tests", w.prompt, "") for w in work]
-        s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks))
+        warm = warm_up(b, tr)
+        s, peak, (_, rollouts) = timed(b.cfg, lambda: tr.train_step(0, tasks_of(work)))
         if plain:  # the preset's top_p filters the vocabulary at every token: what does that cost?
             tr.rollouts(filtered=False)
             alone, _, _ = timed(b.cfg, lambda: tr.rollouts(filtered=False))
@@ -879,6 +897,21 @@ def print_table(rows: list[dict]) -> None:
     sys.stdout.flush()
 
 
+def set_up(cfg: Config) -> Bench:
+    """The model and the row that names the machine."""
+    start = time.perf_counter()
+    dims = dict(DIMS[cfg.dims]) | {"eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None}
+    given = cfg.model and zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)[0]
+    model = given or zoo.random_qwen3(dims, zoo.DTYPES[cfg.dtype], cfg.device, cfg.seed).eval()
+    b = Bench(cfg, model, section="environment")
+    b.row(
+        torch.cuda.get_device_name() if cfg.device.startswith("cuda") else "cpu", torch=torch.__version__,
+        transformers=__import__("transformers").__version__, dims=cfg.model or cfg.dims,
+        load_s=time.perf_counter() - start,
+    )  # fmt: skip
+    return b
+
+
 def main(cfg: Config) -> int:
     names = cfg.sections or tuple(n for n in SECTIONS if n not in OPTIONAL and (cfg.delta or n not in NEEDS_DELTA))
     unknown = [n for n in names if n not in SECTIONS]
@@ -888,18 +921,7 @@ def main(cfg: Config) -> int:
         raise SystemExit(
             "--device cuda: this machine shows no CUDA device; the benchmark needs one (or --device cpu --dims tiny)"
         )
-    start = time.perf_counter()
-    dtype = zoo.DTYPES[cfg.dtype]
-    dims = dict(DIMS[cfg.dims]) | {"eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None}
-    given = cfg.model and zoo.load_model(cfg.model, cfg.tokenizer, cfg.device, cfg.dtype)[0]
-    model = given or zoo.random_qwen3(dims, dtype, cfg.device, cfg.seed).eval()
-    b = Bench(cfg, model)
-    b.section = "environment"
-    b.row(
-        torch.cuda.get_device_name() if cfg.device.startswith("cuda") else "cpu", torch=torch.__version__,
-        transformers=__import__("transformers").__version__, dims=cfg.model or cfg.dims,
-        load_s=time.perf_counter() - start,
-    )  # fmt: skip
+    b = set_up(cfg)
     failed = 0
     for name in names:
         b.section = name
