@@ -488,6 +488,11 @@ def _make_root(folders, packages, uid):
     _mount(None, "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
+def _read_only_below(path):
+    """All mounts there, hidden folders and those that the system has inside a library: not even access times change."""
+    _syscall(442, ctypes.c_int(-1), path.encode(), ctypes.c_uint(0x8000), struct.pack("4Q", 1, 0, 0, 0), 32)
+
+
 PACKAGES = "/packages"
 DEVICES = ("/dev/null", "/dev/urandom")
 BOX = "/box"  # read-only, but landlock's rule for it lasts when a fresh tmpfs is mounted on the folder in it
@@ -963,6 +968,7 @@ def _set_up(namespaces, options):
             _make_root(folders, options["packages"], layers.uid)
             layers.root = True
             sys.path.append(PACKAGES)
+            _read_only_below("/")  # the work folder too, which is mounted anew below
         except OSError as error:
             layers.missing.append(f"root ({error})")
     layers.missing += [f"{name} namespace" for name in ("user", *NAMESPACES) if name not in namespaces]

@@ -2104,8 +2104,10 @@ thread = threading.Thread(target=lambda: tid.append(threading.get_native_id()))
 thread.start()
 thread.join()
 library = os.path.dirname(os.__file__)
-paths = ["/", "/box", "/dev/null", "/dev/urandom", "/packages", library, *(library + n for n in ("/this.py", "/os.py"))]
+paths = ["/", "/box", "/dev/null", "/dev/urandom", "/packages", "/empty", library]
+paths += [path for path in (library + n for n in ("/this.py", "/os.py", "/site-packages")) if os.path.exists(path)]
 return [
+    list(resource.getrusage(resource.RUSAGE_SELF))[2:], list(resource.getrusage(resource.RUSAGE_CHILDREN)),
     [os.getpid(), os.getppid(), *tid, os.getpgrp(), os.getcwd(), os.listdir("."), os.umask(0)],
     stats(".")[:2] + stats(".")[3:6],  # without the number of its device, the lowest that is free on this machine
     [stats(path) for path in paths],
@@ -2115,6 +2117,8 @@ return [
 ]
 """
 ACTS = (
+    "import os\nfor top in ('/empty', os.path.dirname(os.__file__), '/'):\n"
+    "    for root, _, names in os.walk(top): open(f'{root}/{names[0]}', 'rb').read() if names else 0",
     "import os\nfor i in range(400): open(f'f{i}', 'w').write('x' * 30000)\nreturn 'y' * 1_000_000",
     "import os\nfor i in range(400): os.mkdir('d' * 200); os.chdir('d' * 200)",
     "import threading\nfor i in range(300):\n    t = threading.Thread(target=int); t.start(); t.join()",
@@ -2218,15 +2222,11 @@ for pid in (1, 0, -1, {pid}, {victim}, os.getppid()):
     except OSError: pass
 return out
 """
-PRIVILEGED = """
+OTHER_CALLS = """
 import ctypes
-calls = dict(
-    unshare=272, setns=308, mount=165, umount2=166, pivot_root=155, chroot=161, bpf=321, keyctl=250, add_key=248,
-    perf_event_open=298, io_uring_setup=425, userfaultfd=323, memfd_create=319, init_module=175, kexec_load=246,
-    reboot=169, sethostname=170, swapon=167, open_by_handle_at=304, quotactl=179, personality=135, setuid=105,
-    shmget=29, msgget=68, semget=64, inotify_init1=294, fanotify_init=300, seccomp=317, landlock_restrict_self=446,
-    setpriority=141, sched_setscheduler=144, execveat=322, vfork=58)
-return [name for name, number in calls.items() if ctypes.CDLL(None).syscall(number, 0, 0, 0) != -1]
+libc = ctypes.CDLL(None, use_errno=True)
+denied = lambda number: libc.syscall(number, 0, 0, 0, 0, 0, 0) == -1 and ctypes.get_errno() == 1
+return [number for number in range(600) if number not in {known} and not denied(number)]
 """
 REFUSED = (  # each must raise in probe()
     "os.mkfifo('p')", "os.mknod('d', 0o60600, os.makedev(8, 0))", "os.mknod('d', 0o20600, os.makedev(1, 1))",

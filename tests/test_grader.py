@@ -39,22 +39,13 @@ def test_no_honest_style_is_judged_wrong(grader):
     assert [(p.name, g.error) for p, g in zip(A.HONEST, grades) if not (g.gt_correct and g.reward == 3.5)] == []
 
 
-def test_no_direct_attack_is_right_in_any_loophole_mode(grader):
-    # programs that use up the whole limit are left to the test above
-    families = ("always-equal objects", "early exit", "forged verdicts", "overwritten tests")
-    quick = [p for p in A.DIRECT if p.family in families and p.name not in ("deep recursion", "ten million items")]
-    items = list(zip(quick, itertools.cycle(m for m in MODES if m != "none")))
-    grades = grader.grade(_item(p, m) for p, m in items)
-    assert [(p.name, m) for (p, m), g in zip(items, grades) if g.gt_correct] == []
-
-
 def test_verdicts_do_not_depend_on_company_order_or_workers():
     slow = ("resources", "malformed text")  # minutes of CPU by design; each is judged once above
     slow += ("deep recursion", "ten million items")
     programs = [p for p in A.DIRECT if not {p.family, p.name} & set(slow)] + A.HONEST
-    random.Random(8).shuffle(programs)  # the tests above grade them in the order of the corpus, with two workers
+    random.Random(8).shuffle(programs)  # the tests above grade them in order, with two workers and without a loophole
     with Grader(8, cpu_limit_s=CPU_LIMIT_S) as g:
-        grades = g.grade(_item(p, "run_tests") for p in programs)
+        grades = g.grade(_item(p, m) for p, m in zip(programs, itertools.cycle(MODES)))
     assert [g.gt_correct for g in grades] == [p in A.HONEST for p in programs]
 
 
@@ -305,8 +296,6 @@ def test_missing_layer_is_refused_unless_accepted():
         Grader(1, without=("landlock",), accept_level="landlock+rlimits")
     with Grader(1, without=("ns",), accept_level="none") as g:
         assert "seccomp" in g.layers and "pid namespace" in g.layers.split("accepted without")[1]
-        right, wrong = g.grade([(PROBLEMS["add"], t, "none", "") for t in (RIGHT, WRONG)])
-        assert right.gt_correct and not wrong.gt_correct
 
 
 @pytest.mark.parametrize("level", ["", "foo", "landlock,seccomp", "seccomp+foo", "full"])
