@@ -511,42 +511,51 @@ def warm_timed(cfg: Config, fn: Callable[[], Any]) -> tuple[float, float, Any]:
     return timed(cfg, fn)
 
 
-def get_directions(b: Bench):
+def random_directions(b: Bench, k: int):
     """Stand-in V of k axes a weight, from random differences (speed does not depend on values)."""
+    g = torch.Generator(device=b.basis.device).manual_seed(b.cfg.seed)
+    diff = torch.randn(2 * k, b.basis.size, generator=g, device=b.basis.device)
+    return extract_vhack.top_directions(b.basis, diff, k, floor=0.0, sign_p=0.05)
+
+
+def get_directions(b: Bench):
     if b.directions is None:
-        g = torch.Generator(device=b.basis.device).manual_seed(b.cfg.seed)
-        diff = torch.randn(2 * b.cfg.k, b.basis.size, generator=g, device=b.basis.device)
-        b.directions = extract_vhack.top_directions(b.basis, diff, b.cfg.k, floor=0.0, sign_p=0.05)
+        b.directions = random_directions(b, b.cfg.k)
     return b.directions
 
 
-def project(b: Bench) -> None:
-    """Projection + clipping + AdamW as train.py does them, inside optimizer.step(); AdamW alone beside."""
-    cfg = b.cfg
-    attach_delta(b)
-    params, d = b.basis.knobs(), get_directions(b)
+def update_seconds(b: Bench, at: str, d) -> float:
+    """Seconds of one optimizer.step() with the projection at `at` ("none": AdamW alone) and directions d."""
+    params = b.basis.knobs()
     saved = [p.detach().clone() for p in params]
     g = torch.randn(b.basis.size, generator=torch.Generator().manual_seed(1)).to(b.basis.device)
-    for at in ("none", "grad", "update"):
-        optimizer = torch.optim.AdamW(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0)
-        if at != "none":
-            hook = train.ProjectionHook(b.basis, train.Config(arm="projected", project_at=at, k=cfg.k), d, d)
-            hook.attach(optimizer, params)
+    optimizer = torch.optim.AdamW(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0)
+    if at != "none":
+        hook = train.ProjectionHook(b.basis, train.Config(arm="projected", project_at=at, k=d.V.shape[0]), d, d)
+        hook.attach(optimizer, params)
 
-        def steps(n: int, optimizer=optimizer) -> None:
-            for _ in range(n):
-                for p, (lo, hi) in zip(params, b.basis.spans.values(), strict=True):
-                    p.grad = g[lo:hi].clone()
-                optimizer.step()
+    def steps(n: int) -> None:
+        for _ in range(n):
+            for p, (lo, hi) in zip(params, b.basis.spans.values(), strict=True):
+                p.grad = g[lo:hi].clone()
+            optimizer.step()
 
-        steps(2)
-        s, peak, _ = timed(cfg, lambda steps=steps: steps(10))
-        what = "AdamW alone" if at == "none" else f"project_at {at}, clip, AdamW"
-        b.row(what, seconds=s / 10, coords=b.basis.size, k=d.V.shape[0])
+    steps(2)
+    s, _, _ = timed(b.cfg, lambda: steps(10))
     with torch.no_grad():
         for p, x in zip(params, saved, strict=True):
             p.copy_(x)
             p.grad = None
+    return s / 10
+
+
+def project(b: Bench) -> None:
+    """Projection + clipping + AdamW as train.py does them, inside optimizer.step(); AdamW alone beside."""
+    attach_delta(b)
+    d = get_directions(b)
+    for at in ("none", "grad", "update"):
+        what = "AdamW alone" if at == "none" else f"project_at {at}, clip, AdamW"
+        b.row(what, seconds=update_seconds(b, at, d), coords=b.basis.size, k=d.V.shape[0])
 
 
 def extract(b: Bench) -> None:
