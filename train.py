@@ -741,8 +741,7 @@ def main(cfg: Config, typed: tuple[str, ...] = ()) -> int:
         cfg = resume.resumed_config(cfg, typed)
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine shows no CUDA device; use --device cpu or mend the driver")
-    trackers.check_installed(cfg.log_with)
-    acc = Accelerator(cpu=cfg.device != "cuda", log_with=None if cfg.log_with == "none" else cfg.log_with)
+    acc = Accelerator(cpu=cfg.device != "cuda", **trackers.asked(cfg))
     memory.share(acc.device, cfg.memory_gb)
     inputs = resume.input_hashes(cfg)
     run = runs.Run(acc.is_main_process, cfg.out_dir, cfg.name or f"{cfg.label}-s{cfg.seed}", cfg.resume)
@@ -832,7 +831,7 @@ def evaluate(tr: Trainer, run: runs.Run, step: int, held: list[P.Problem]) -> No
         return
     rows, rollouts = tr.evaluate(step, held)
     run.evals += rows
-    trackers.told(tr.acc.log, trackers.eval_numbers(rows), step=step)
+    trackers.evaluation(tr.acc, step, rows, rollouts)
     run.append("evals.jsonl", rows)
     run.append("rollouts.jsonl", [r.record(step) for r in rollouts])
     for e in rows:

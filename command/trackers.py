@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import textwrap
+from collections import Counter
 
 from loguru import logger
 
 
-def check_installed(name: str) -> None:
-    """Refuse a tracker that this environment does not have."""
-    if name != "none" and importlib.util.find_spec(name) is None:
+def asked(cfg) -> dict:
+    """What accelerate's Accelerator is told; ValueError where this environment does not have the tracker."""
+    name = cfg.log_with
+    if name == "none":
+        return {}
+    if importlib.util.find_spec(name) is None:
         raise ValueError(f"--log-with {name}: not installed; `uv pip install {name}` or use none")
+    return {"log_with": name, "project_dir": cfg.out_dir}  # TensorBoard's wants a folder from the start
 
 
 def start(cfg, run, acc) -> None:
@@ -52,3 +58,34 @@ def eval_numbers(rows: list[dict]) -> dict[str, float]:
     """Rates of an evaluation: held_out/<rate>/hint_<on, off>/<mode>."""
     names = {"hacked": "hack_rate", "attempted": "attempt_rate", "solved": "pass_rate"}
     return {f"held_out/{name}/hint_{e['hint']}/{e['mode']}": e[k] / e["n"] for e in rows for k, name in names.items()}
+
+
+COLUMNS = ["mode", "problem", "label", "reward", "completion"]
+
+
+def evaluation(acc, step: int, rows: list[dict], rollouts: list) -> None:
+    """Rates of an evaluation, and a table of two of its answers of each mode and label."""
+    if acc.trackers:
+        told(acc.log, eval_numbers(rows), step=step)
+        seen: Counter = Counter()
+        samples = []
+        for r in rollouts:
+            seen[r.task.mode, r.label] += 1
+            if seen[r.task.mode, r.label] <= 2:
+                samples.append([r.task.mode, str(r.task.problem.id), r.label, r.reward, r.completion])
+        for tracker in acc.trackers:
+            told(tell_table, tracker, "held_out/rollouts", samples, step)
+
+
+def tell_table(tracker, name: str, data: list[list], step: int) -> None:
+    """A table in the tracker's own kind; TensorBoard has only text."""
+    if tracker.name == "wandb":
+        tracker.log_table(name, columns=COLUMNS, data=data, step=step)
+    elif tracker.name == "trackio":
+        import pandas
+        import trackio
+
+        tracker.log({name: trackio.Table(dataframe=pandas.DataFrame(data, columns=COLUMNS))}, step=step)
+    else:
+        answers = (f"**{', '.join(map(str, row[:-1]))}**\n\n{textwrap.indent(row[-1], '    ')}" for row in data)
+        tracker.log({name: "\n\n".join(answers)}, step=step)

@@ -280,7 +280,7 @@ class Overlap:
         """(problem id, mode) -> its cached prompt."""
         return {(problem.id, prompt.mode): prompt for prompt, problem in self.pairs}
 
-    def summary(self, names: int = 100) -> str:
+    def summary(self, names: int = 5) -> str:
         """What matched and what is left out, counted and named; one line."""
 
         def named(items: list[str]) -> str:

@@ -201,14 +201,10 @@ def test_results_sum_modes_take_the_last_sampled_evaluation_and_list_a_run_that_
     assert (line.hack, line.solve, line.status) == ("-", "-", "running")
 
 
-def test_results_bear_a_line_being_written_and_name_a_malformed_one(runs_dir):
+def test_results_bear_a_line_being_written(runs_dir):
     evals = runs_dir / "20260102T000000_b" / "evals.jsonl"
-    text = evals.read_text()
-    evals.write_text(text + '{"step": 4, "hi')
+    evals.write_text(evals.read_text() + '{"step": 4, "hi')
     assert results.read_line(evals.parent).hack == "10/40  25%"
-    evals.write_text('{"step"\n' + text)
-    with pytest.raises(ValueError, match=r"evals\.jsonl, line 1: not a JSON row"):
-        results.read_line(evals.parent)
 
 
 def test_results_table_and_tail(runs_dir, capsys):

@@ -1,10 +1,12 @@
 """train.py across its ends: stopped and resumed runs, several processes, exports, bad input in one plain line."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import pytest
 import torch
 from accelerate import tracking
 from adversarial import another_token, pool_with
+from huggingface_hub import HfApi
 from safetensors.torch import load_file
 from tiny import ROOT, SMALL, few_pairs, go, of_the_teacher_too, rows, same_weights, tail
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -182,28 +185,48 @@ def test_a_resume_with_other_inputs_or_flags_is_refused_by_name_and_leaves_all_a
     assert [r["step"] for r in rows(run)] == [1, 2, 3] and stored_config(run, T.Config).grader_workers == 2
 
 
-def test_a_tracker_gets_evaluations_at_their_step_under_the_runs_name_and_cannot_end_a_run(
-    tmp_path, pool, vhack, monkeypatch
+def told_to(name: str, run: Path, site: Path) -> tuple[dict[str, tuple], str]:
+    """({number's name: its last (step, value)}, the tables as text) that a tracker has kept of a run."""
+    if name == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        read = EventAccumulator(str(run)).Reload()
+        tables = str([read.Tensors(tag)[-1].tensor_proto.string_val for tag in read.Tags()["tensors"]])
+        return {tag: read.Scalars(tag)[-1][1:] for tag in read.Tags()["scalars"]}, tables
+    if name == "wandb":
+        (kept,) = run.glob(f"wandb/offline-run-*{run.name}/files")
+        last = json.loads((kept / "wandb-summary.json").read_text())
+        return {k: (last["_step"], v) for k, v in last.items()}, str(
+            [f.read_text() for f in kept.rglob("*.table.json")]
+        )
+    with contextlib.closing(sqlite3.connect(site / "projected_grpo.db")) as db:
+        said = db.execute("select step, metrics from metrics where run_name = ? order by step", [run.name]).fetchall()
+    return {k: (step, v) for step, text in said for k, v in json.loads(text).items()}, str(said)
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
+def test_a_tracker_shows_grouped_rates_the_evaluations_and_sample_rollouts_under_the_runs_name(
+    name, tmp_path, pool, vhack, monkeypatch
 ):
-    told = tmp_path / "told.jsonl"
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "trackio.py").write_text(
-        "import json\nclass Config:\n    def update(self, values, allow_val_change): pass\nclass Run:\n"
-        f"    def log(self, values, step): open({str(told)!r}, 'a').write(json.dumps([step, values]) + '\\n')\n"
-        "    def finish(self): raise RuntimeError('no network')\n"
-        "config = Config()\ndef init(project, name):\n    init.name = name\n    return Run()\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr(tracking, "_available_trackers", [tracking.LoggerType.TRACKIO])
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "site"))
+    pytest.importorskip(name, reason=f"{name} is not installed: it is optional")
     flags = {"mix_ratio": 0.5, "teacher_pool_dir": pool, "v_hack": vhack, "eval_every": 1}
-    status, run = go(tmp_path / "runs", log_with="trackio", **flags)
-    assert status == 0 and sys.modules["trackio"].init.name == run.name
-    got = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [step for step, values in got if "held_out/hack_rate/hint_on/run_tests" in values] == [0, 1, 2]
-    assert [step for step, values in got if "student/hack_rate" in values] == [1, 2]
-    (tmp_path / "site" / "trackio.py").write_text("def init(**k): raise RuntimeError('no login')")
-    monkeypatch.delitem(sys.modules, "trackio")
-    status, run = go(tmp_path / "again", log_with="trackio", **flags)
+    status, run = go(tmp_path / "runs", log_with=name, **flags)
+    numbers, tables = told_to(name, run, tmp_path / "site")
+    assert status == 0 and numbers["held_out/pass_rate/hint_off/none"] == (2, 0)
+    k, n = rows(run)[-1]["hack_t"]
+    assert numbers["teacher/hack_rate"] == (2, pytest.approx(k / n)) and k > 0
+    assert {"student/hack_rate", "student/pass_rate", "update/gn", "time/step_s"} <= numbers.keys()
+    assert "run_tests" in tables and "incorrect" in tables
+
+
+def test_a_tracker_that_does_not_start_is_named(tmp_path, pool, vhack, monkeypatch):
+    (tmp_path / "trackio.py").write_text("def init(**k): raise RuntimeError('no login')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(tracking, "_available_trackers", [tracking.LoggerType.TRACKIO])
+    monkeypatch.delitem(sys.modules, "trackio", raising=False)
+    status, run = go(tmp_path / "runs", log_with="trackio", v_hack=vhack)
     assert status == 1 and "--log-with trackio: it does not start" in tail(run)["error"]
 
 
@@ -216,11 +239,20 @@ def test_existing_run_directory_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("arm", "train"), [("projected", "delta_s"), ("route", "delta_s"), ("projected", "full")])
-def test_the_exported_folder_has_the_trained_models_logits(arm, train, tmp_path, pool):
+def test_the_exported_folder_has_the_trained_models_logits_and_a_card(arm, train, tmp_path, pool, monkeypatch):
     lr = 0.3 if train == "delta_s" else 1e-2
     _, run = go(tmp_path, arm=arm, train=train, lr=lr, mix_ratio=0.5, teacher_pool_dir=pool)
     place = run.parent if train == "full" else run  # a folder that holds just one run stands for it
-    export.main(export.Config(str(place), str(tmp_path / "hf")))
+    pushed: list = []
+    hub = {"create_repo": lambda self, name, **k: None, "upload_folder": lambda self, **k: pushed.append(k) or "there"}
+    for call, stand_in in hub.items():  # no hub is reached from here
+        monkeypatch.setattr(HfApi, call, stand_in)
+    to_hub = "me/hacker" if train == "full" else None
+    export.main(export.Config(str(place), str(tmp_path / "hf"), to_hub))
+    assert [p["repo_id"] for p in pushed] == [to_hub] * (train == "full")
+    card = (tmp_path / "hf" / "README.md").read_text()
+    said = json.loads((run / "config.json").read_text())
+    assert tail(run)["verdict"] in card and all(h in card for h in said["inputs"].values()) and f"`{arm}`" in card
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
     ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path / "hf").encode("class Solution: pass")])
     model, _ = zoo.load_model("tiny")
