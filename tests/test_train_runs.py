@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -192,16 +193,30 @@ def told_to(name: str, run: Path, site: Path) -> tuple[dict[str, tuple], str]:
 
         read = EventAccumulator(str(run)).Reload()
         tables = str([read.Tensors(tag)[-1].tensor_proto.string_val for tag in read.Tags()["tensors"]])
-        return {tag: read.Scalars(tag)[-1][1:] for tag in read.Tags()["scalars"]}, tables
+        last = {tag: read.Scalars(tag)[-1] for tag in read.Tags()["scalars"]}
+        return {tag: (e.step, e.value) for tag, e in last.items()}, tables
     if name == "wandb":
-        (kept,) = run.glob(f"wandb/offline-run-*{run.name}/files")
-        last = json.loads((kept / "wandb-summary.json").read_text())
-        return {k: (last["_step"], v) for k, v in last.items()}, str(
-            [f.read_text() for f in kept.rglob("*.table.json")]
-        )
+        (log,) = run.glob("wandb/offline-run-*/*.wandb")
+        return wandb_history(log), str([f.read_text() for f in log.parent.rglob("*.table.json")])
     with contextlib.closing(sqlite3.connect(site / "projected_grpo.db")) as db:
         said = db.execute("select step, metrics from metrics where run_name = ? order by step", [run.name]).fetchall()
     return {k: (step, v) for step, text in said for k, v in json.loads(text).items()}, str(said)
+
+
+def wandb_history(log: Path) -> dict[str, tuple]:
+    """What a .wandb file holds: LevelDB's log format (blocks of 32 KiB, a 7-byte header a part) behind 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole, found = log.read_bytes(), 7, b"", {}
+    while at + 7 <= len(data):
+        at += (32768 - at % 32768) % 32768 if 32768 - at % 32768 < 7 else 0  # a header is not split
+        _, size, kind = struct.unpack_from("<IHB", data, at)
+        whole, at = whole + data[at + 7 : at + 7 + size], at + 7 + size
+        if kind in (1, 4):  # a whole record, or its last part
+            items, whole = Record.FromString(whole).history.item, b""
+            row = {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items}
+            found |= {k: (row["_step"], v) for k, v in row.items()}
+    return found
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
