@@ -6,11 +6,14 @@
     <think>...</think>, also without its opening tag         nothing
     <think> that is never closed                             its code, where there is none outside
     ``` or ~~~ or longer, also indented, in a list, quoted   its code, if the info string is empty or names Python
-                                                             (python title="x", {.python}, python3.11, py)
+                                                             (python title="x", {.python}, python3.11, main.py)
+    a fence of Markdown                                      the fences in it
     a fence of another language                              nothing
     backticks in a line, shorter or deeper fences inside     they are part of the code
     a fence that is never closed                             its code up to the end, or to a line that ends with it
-    no fence at all, but a class Solution                    the text from the first line of code on
+                                                             or, where that does not compile, begins with it
+    no fence at all, but a class Solution                    the text from the first line of code on, or from there
+                                                             to the last indented line
 
 Of several blocks that define the solution the last that compiles is the answer and the others are drafts. Blocks that
 do not define it (helpers, an evaluator, a demonstration) run around it in their order, in the same module. Where no
@@ -26,7 +29,12 @@ from dataclasses import dataclass
 
 _THOUGHT = re.compile(r"<(/?)(think|thinking|thought|reasoning)>")
 _OPEN = re.compile(r"([ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(`{3,}|~{3,})(.*)", re.DOTALL)  # margin, fence, info
-_PYTHON = re.compile(r"[{.\s]*(?:code(?:-cell|-block)?[}\s]+)?(?:i?python|py)[\d.]*(?![\w+#-])", re.IGNORECASE)
+_PYTHON = re.compile(
+    r"[{.\s]*(?:code(?:-cell|-block)?[}\s]+|[\w/-]+\.)?(?:i?python|py)[\d.]*(?![\w+#-])", re.IGNORECASE
+)
+_MARKDOWN = re.compile(r"\s*(?:markdown|md)\s*", re.IGNORECASE)
+_FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_INDENTED = re.compile(r"^[ \t]+\S.*", re.MULTILINE)
 _SOLUTION = re.compile(r"^[ \t]*class[ \t]+Solution\b", re.MULTILINE)
 _FIRST_LINE = re.compile(r"^(?:(?:import|from|class|def)\b|@)", re.MULTILINE)
 
@@ -59,11 +67,13 @@ def read_answer(completion: str, method: str = "") -> Answer:
     text = completion.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
     for part in _spoken(text):
         found, span = _fenced(part)
+        cut = _FENCE_LINE.split(found[-1][0], 1)[0] if found else ""
         if "```" not in part and "~~~" not in part and _SOLUTION.search(part) and (start := _FIRST_LINE.search(part)):
             found = [(part[start.start() :], True)]
+            cut = part[start.start() : max((line.end() for line in _INDENTED.finditer(part)), default=0)]
         blocks = tuple(_block(code, named, method) for code, named in found if code.strip())
         if blocks:
-            wholes = (_join(blocks), _join([block for block in blocks if block.named]), span)
+            wholes = (_join(blocks), _join([block for block in blocks if block.named]), span, cut)
             return Answer(blocks, tuple(dict.fromkeys(filter(str.strip, wholes))))
     return Answer((), ())
 
@@ -101,7 +111,7 @@ def _spoken(text: str) -> tuple[str, str]:
     return ("".join(said), text[opened:]) if opened >= 0 else ("".join(said) + text[at:], "")
 
 
-def _fenced(text: str) -> tuple[list[tuple[str, bool]], str]:
+def _fenced(text: str, within: bool = False) -> tuple[list[tuple[str, bool]], str]:
     """[(code, named Python)] of the fences that count, and all lines from the first of them to the last fence's end."""
     lines = text.split("\n")
     found: list[tuple[str, bool]] = []
@@ -112,6 +122,8 @@ def _fenced(text: str) -> tuple[list[tuple[str, bool]], str]:
     def close() -> None:
         if not info.strip() or _PYTHON.match(info):
             found.append(("\n".join(inside), bool(info.strip())))
+        elif _MARKDOWN.fullmatch(info) and not within:
+            found.extend(_fenced("\n".join(inside), within=True)[0])
 
     for at, line in enumerate(lines):
         body = line.lstrip(" \t>" if ">" in margin else " \t")

@@ -29,12 +29,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from command import files
+from command import files, flags
 from study.registered import CONTROLS
 from tasks.problems import HELD_OUT, REST
 
-KEYS = {"name", "preset", "seeds", "described_seeds", "plateau", "flags", "arms", "described", "prepare", "companions"}
-KEYS |= {"question", "commit", "controls", "v_share"}
+TABLES = ("arms", "described", "prepare", "controls", "companions")
+KEYS = {
+    **dict.fromkeys(("name", "preset", "plateau", "flags", "question", "commit"), (str, "a text")),
+    **dict.fromkeys(TABLES, (dict, "a table")), "seeds": (list, "a list"), "described_seeds": (int, "a whole number"),
+    "v_share": (float, "a share, as 0.1"),
+}  # fmt: skip
 
 
 def flag_words(words: Iterable[str]) -> dict[str, list[str]]:
@@ -106,13 +110,24 @@ class Spec:
     @classmethod
     def parse(cls, text: str) -> Spec:
         d = tomllib.loads(text)
-        if unknown := sorted(set(d) - KEYS):
+        if unknown := sorted(set(d) - set(KEYS)):
             raise ValueError(f"unknown key {unknown[0]!r}")
+        for key, value in d.items():
+            if type(value) is not KEYS[key][0]:
+                raise ValueError(f"{key} {value!r}: must be {KEYS[key][1]}")
+            kind = list if key == "controls" else str
+            if key in TABLES and (odd := [k for k, v in value.items() if type(v) is not kind or not v]):
+                raise ValueError(f"[{key}] {odd[0]!r}: must be a {'list of arms' if kind is list else 'text'}")
+        flags.check_name("name", d["name"])
         words = {t: {k: tuple(shlex.split(v)) for k, v in d.get(t, {}).items()} for t in ("described", "prepare")}
         deciding = {k: tuple(shlex.split(v)) for k, v in d["arms"].items()}
         seeds, arms = d["seeds"], deciding | words["described"]
-        if not seeds or any(type(s) is not int for s in seeds) or len(set(seeds)) < len(seeds):
-            raise ValueError(f"seeds {seeds}: whole numbers, each once")
+        if not seeds or any(type(s) is not int or not 0 <= s < 1 << 32 for s in seeds) or len({*seeds}) < len(seeds):
+            raise ValueError(f"seeds {seeds}: whole numbers from 0 on, each once")
+        if not 0 <= d.get("described_seeds", 0) <= len(seeds) or not 0 < d.get("v_share", 1.0) <= 1:
+            raise ValueError(f"described_seeds: 0 to {len(seeds)} here, of the seeds; v_share: above 0, at most 1")
+        if odd := [k for k, v in d.get("companions", {}).items() if k not in ("mix0", "lomo") or v == d["name"]]:
+            raise ValueError(f"[companions] {odd[0]!r}: mix0 or lomo, each the name of another study")
         if d["plateau"] not in ("hacked", "attempted"):
             raise ValueError(f"plateau {d['plateau']!r}: hacked or attempted")
         if twice := sorted(set(deciding) & set(words["described"])):

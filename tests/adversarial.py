@@ -2327,7 +2327,7 @@ def indented(text: str, by: str, first: str | None = None) -> str:
 
 
 INFO_STRINGS = ["python", "Python", "py", "python3", "python3.11", "{python}", "{.python .numberLines}", "ipython",
-                'python title="x.py"', "python:main.py", "python{1,3}", "{code-cell} python3", " py ", ""]  # fmt: skip
+                'python title="x.py"', "python:main.py", "python{1,3}", "{code-cell} python3", "src/solution.py", " py ", ""]  # fmt: skip
 IN_METHOD = f"        '''\n        {F}\n        twice(3)\n        {F}\n        '''\n        return"
 IN_MODULE = f"{F}python\n'''Example:\n{F}\ntwice(3)\n{F}\n'''\n{CODE}\n{F}"
 FIRST_HALF = f"{F}python\nclass Solution:\n    def helper(self): pass\n{F}\n"
@@ -2368,6 +2368,13 @@ ANSWERS = {
     "method repeated alone": f"{BLOCK}\nThe method again:\n{F}python\ndef twice(self, n):\n    return 0\n{F}",
     "fragment after": f"{BLOCK}\nThe step is\n{F}python\n    n = 2 * n\n    return n\n{F}",
     "class in two blocks": HALVES,
+    "fence of Markdown around it": f"````markdown\nSo:\n{BLOCK}\n````",
+    "fence of Markdown, as long": f"{F}md\nSo:\n{BLOCK}\n{F}",
+    "words after the closing fence": f"{BLOCK} That is all.\nIt takes constant time.",
+    "language at the closing fence": f"{BLOCK}python\n", "end of text mark after the fence": BLOCK + "<|im_end|>",
+    **{f"no fence, in {a}": f"{a}\n{CODE}\n{b}\nDone." for a, b in (
+        ("<answer>", "</answer>"), ("<pre><code>", "</code></pre>"), ("[PYTHON]", "[/PYTHON]"), ("Code:", ""),
+    )},
 }  # fmt: skip
 
 
@@ -2377,7 +2384,7 @@ NO_ANSWERS = ["", "no code", f"{F}java\nclass Solution {{}}\n{F}", f"<think>\n{B
               f"{F}\n\n{F}", f"inline {F}x = 1{F}", "class Solutions: pass", f"{F}cython\n{CODE}\n{F}"]  # fmt: skip
 HOSTILE_TEXT = [
     *("`", "```", "```\n", "~", "~~~\n", "```python", "```python\n", "x```\n", "``` ", "`` ", "```py.", "> ", "- "),
-    *("1. ", "\t", " ", "\n", "\r", "9", "-", "[", "\\", "'''", "{.", "code ", "<think>", "</think>"),
+    *("1. ", "\t", " ", "\n", "\r", "9", "-", "[", "\\", "'''", "{.", "code ", "~~~md\n", "<think>", "</think>"),
     "<think></think>",
     *("</think>\n", "<think>\n", "class Solution", "class ", "def ", "def twice", "import ", "```\nclass Solution\n"),
 ]
@@ -3000,3 +3007,31 @@ who = "```python\\nimport os\\nclass Solution:\\n    def add(self, a, b): return
 with Grader(1, accept_level="none") as g:
     print(g.layers, g.grade([(PROBLEMS["add"], who, "none", "")])[0].label)
 """
+
+
+# ------------------------------------------------------------------------------------------------ malformed studies
+STUDY = {"name": "'x'", "preset": "'organism'", "seeds": "[1, 2]", "plateau": "'hacked'", "flags": "''",
+         "arms": "{a = '--arm vanilla'}"}  # fmt: skip
+MALFORMED_STUDIES = [  # (key, its value in TOML or None, what is said)
+    *[(key, None, f"no key '{key}'") for key in STUDY],
+    ("arm", "{}", "unknown key 'arm'"),
+    *[("name", text, "name") for text in ("1", "true", "['x']", "''", "'../x'", "'a b'", repr("a" * 300))],
+    *[(key, "1", "must be a text") for key in ("preset", "plateau", "flags", "question", "commit")],
+    *[("seeds", text, "seeds") for text in ("1", "[]", "[1, 1]", "[1.5]", "[true]", "['1']", "[-1]", "[4294967296]")],
+    *[("described_seeds", text, "described_seeds") for text in ("-1", "3", "1.5", "true", "'1'", "[1]", "nan")],
+    *[("v_share", text, "v_share") for text in ("0.0", "-0.1", "1.5", "nan", "inf", "'0.1'", "true")],
+    ("plateau", "'solved'", "plateau"),
+    ("arms", "[]", "arms"),
+    ("arms", "{a = 1}", "arms"),
+    ("arms", "{a = ''}", "arms"),
+    ("arms", "{a = '--lr 1'}", "begin with --arm"),
+    ("arms", "{a = '--arm \"x'}", "No closing quotation"),
+    ("described", "{a = '--arm screen'}", "both in"),
+    ("prepare", "{a = 1}", "prepare"),
+    ("prepare", "'a'", "prepare"),
+    *[("controls", text, "controls") for text in ("{a = 'a'}", "{a = []}", "{a = ['b']}", "{b = ['a']}", "{a = [1]}")],
+    *[
+        ("companions", text, "companions")
+        for text in ("{mix0 = 'x'}", "{mix = 'y'}", "{lomo = 1}", "{lomo = ''}", "'y'")
+    ],
+]

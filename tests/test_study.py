@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import tyro
+from adversarial import MALFORMED_STUDIES, STUDY
 from loguru import logger
 from scipy import stats
 from worlds import MADE_UP, OTHERS, SEEDS, STEPS, world, write_run
@@ -250,6 +251,15 @@ def test_failing_cell_is_reported_and_does_not_stop_the_study(study_cli, monkeyp
         code, log = call("projected", "vanilla", seeds=2)
         assert code == 1 and "projected-s301" in log and "3/4 cells finished" in log and len(started()) == n
         assert ("the GPU's memory was full: fewer --jobs than" in log) == (why == full) == ("memory" in log)
+
+
+@pytest.mark.parametrize("key, text, said", MALFORMED_STUDIES)
+def test_a_malformed_study_is_refused_by_its_file_and_key(tmp_path, key, text, said):
+    keys = STUDY | {key: text}
+    (tmp_path / "s.toml").write_text("".join(f"{k} = {v}\n" for k, v in keys.items() if v is not None))
+    with pytest.raises(ValueError, match="s.toml: .*first lines show the format") as e:
+        Spec.read(tmp_path / "s.toml")
+    assert said in str(e.value) and "\n" not in str(e.value)
 
 
 def test_plan_runs_deciding_arms_first_and_seed_major_and_an_arms_flag_replaces_the_common_one():
