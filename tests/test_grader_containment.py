@@ -16,6 +16,7 @@ import pytest
 from adversarial import PROBLEMS, RIGHT, SETUP, WRONG
 from shared import ROOT, start
 
+from bench.attack import census
 from grader import Grader, Zygote, decode_value, parse_tests
 from sandbox import jail
 
@@ -247,26 +248,20 @@ def test_threads_and_descriptors_are_bounded(probe):
     assert probe(A.UNTIL_REFUSED.format(act="os.dup(0)")) < 64
 
 
-def _census() -> dict[str, int]:
-    me = psutil.Process()
-    files = len(os.listdir(tempfile.gettempdir()))
-    return {"fds": me.num_fds(), "children": len(me.children(recursive=True)), "files": files}
-
-
 def test_gradings_leave_no_process_file_or_descriptor(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other runs on this machine come and go in the usual one
     modes, texts = ("run_tests", "stdout_marker", "file_marker", "exit_code", "none"), [RIGHT, WRONG, *A.LEFTOVERS]
-    before_all = _census()
+    before_all = census()
     with Grader(2) as g:
         g.grade((ADD, t, m, "run_tests") for t in texts for m in modes)
-        before, memory = _census(), psutil.Process().memory_info().rss
+        before, memory = census(), psutil.Process().memory_info().rss
         for start in range(0, GRADINGS, 200):
             n = min(200, GRADINGS - start)
             g.grade((ADD, texts[i % 7], modes[i % 5], "run_tests") for i in range(n))
-        assert _census() == before
+        assert census() == before
         assert psutil.Process().memory_info().rss - memory < 32 << 20
         assert all(c.memory_info().rss < 100 << 20 for c in _descendants() if not c.children())
-    assert _census() == before_all
+    assert census() == before_all
 
 
 @pytest.mark.parametrize("without", [(), ("ns",)], ids=["all-layers", "no-namespaces"])
