@@ -22,6 +22,7 @@ import functools
 import math
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ from command import errors, flags, log, trackers
 from extract_vhack import DirectionSet, auroc, cosines
 from grader import Grader, GraderProcess
 from model import memory, rivals, zoo
-from model.policy import Policy
+from model.policy import Policy, last_step
 from model.policy_grad import Sequence
 from model.svd_basis import Basis, Train, merged
 from model.weighted import weighted_gradient, whole_gradient
@@ -310,7 +311,7 @@ class ProjectionHook:
             push = self.cfg.weight * self.cfg.lr * self.measure.mean * self.measure.mean.numel() ** 0.5
             self.quarantine = rivals.Quarantine(self.basis, params, push)
         optimizer.register_step_pre_hook(lambda opt, args, kwargs: self.before_step(opt.param_groups[0]["lr"]))
-        optimizer.register_step_post_hook(lambda opt, args, kwargs: self.after_step())
+        optimizer.register_step_post_hook(lambda opt, args, kwargs: self.after_step(last_step(opt, p) for p in params))
 
     def split_off(self, g: Tensor) -> tuple[Tensor, Tensor]:
         """Flat g (D,) -> (g', removed) under this run's direction, gate and arm."""
@@ -351,17 +352,14 @@ class ProjectionHook:
                 self.basis.subtract([p.data for p in self.params], lr * removed)
             self.metrics["removed"] = float(removed.square().sum() / g.square().sum().clamp_min(1e-30))
         self.metrics["gn"] = float(torch.nn.utils.clip_grad_norm_(self.params, CLIP))
-        self.before = [p.detach().clone() for p in self.params]
 
     @torch.no_grad()
-    def after_step(self) -> None:
+    def after_step(self, deltas: Iterable[Tensor]) -> None:
         """Project the update, and account for its energy: shares of the whole update's squared norm."""
         coords, whole = [], 0.0  # of -Delta, weight by weight: a second copy of the weights would not fit a GPU
-        for i, (name, p) in enumerate(zip(self.basis.layers, self.params, strict=True)):
-            delta = self.before[i] - p.detach()
+        for name, delta in zip(self.basis.layers, deltas, strict=True):
             coords.append(self.basis.coords_of(name, delta))
             whole = whole + delta.square().sum()
-            self.before[i] = None
         u = torch.cat(coords)
         if not bool(torch.isfinite(u).all()):
             raise FloatingPointError("the optimizer's update is not finite: lower --lr or use --dtype float32")

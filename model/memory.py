@@ -18,7 +18,7 @@ def plan(cfg, model, basis) -> tuple[bool, int, float | None]:
         return False, TOKENS_PER_MICRO, None
     total = cfg.memory_gb or 0.92 * torch.cuda.get_device_properties(0).total_memory / 1e9
     numbers = sum(k.numel() for k in basis.knobs())
-    copies = 3 if cfg.train == "delta_s" else 5  # gradient and Adam's moments; full: masters and their copy too
+    copies = 3 if cfg.train == "delta_s" else 4  # gradient and Adam's moments; full: masters, too
     held = torch.cuda.memory_allocated() / 1e9 + 4e-9 * copies * numbers
     held += 4e-9 * cfg.prompts_per_step * cfg.group * basis.size  # per-rollout coordinates
     free = total - held - 6.0  # chunks of logits, SVD and other passing needs

@@ -20,6 +20,14 @@ from model.svd_basis import Basis, attach
 BETAS = (0.9, 0.99)  # of AdamW, the benchmark's; no weight decay, which would pull quarantine and V alike
 
 
+def last_step(optimizer: torch.optim.AdamW, p: Tensor) -> Tensor:
+    """-Delta of AdamW's last step on p, without weight decay, from its moments: it takes no copy of the weights."""
+    state, group = optimizer.state[p], optimizer.param_groups[0]
+    (one, two), t = group["betas"], float(state["step"])
+    root = (state["exp_avg_sq"] / (1 - two**t)).sqrt_().add_(group["eps"])
+    return state["exp_avg"] / root * (group["lr"] / (1 - one**t))
+
+
 class Policy:
     """Attaches the basis and plans memory; `prepare_training` then makes what only training needs.
 
@@ -51,7 +59,8 @@ class Policy:
         self.knobs = self.basis.knobs()
         low = cfg.train == "full" and cfg.dtype != "float32"
         self.params = [torch.nn.Parameter(k.detach().float().clone()) for k in self.knobs] if low else self.knobs
-        self.optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, betas=BETAS, weight_decay=0.0)
+        fused = self.params[0].is_cuda or None  # without passing tensors of the parameters' size
+        self.optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, betas=BETAS, weight_decay=0.0, fused=fused)
         self.reference = [k.detach().clone() for k in self.knobs] if cfg.kl_beta and cfg.train == "full" else None
         if self.basis.fused and not cfg.kl_beta:  # from here on U and Vh are read: at 4B W is 7 GB of a card
             for layer in self.basis.layers.values():
