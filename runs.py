@@ -58,7 +58,7 @@ def read_config(run: str | Path) -> dict:
         raise FileNotFoundError(f"{path}: not a run directory (train.py writes out/runs/<utc>_<name>/)")
     meta = files.read_json(path)
     config = meta.get("config")
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not isinstance(meta.get("inputs") or {}, dict):
         raise ValueError(f"{path}: no config of a run in it; it was cut or edited: put it back, or delete the run")
     for flag in ("arm", "seed", "steps"):
         if flag in config and type(config[flag]) is not type(default_config()[flag]):

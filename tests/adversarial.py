@@ -2854,6 +2854,7 @@ WRONG_FLAGS = [
     *[(f, "") for f in ("model", "tokenizer", "problems", "out_dir", "resume", "v_hack", "pairs")],
 ]
 WRONG_CONFIGS = [
+    (json.dumps({"config": {}, "inputs": ["data/problems.jsonl"]}), "no config of a run"),
     ("{", "not JSON"), ("", "not JSON"), ("\udcff", "not JSON"), ("[]", "holds a list"), ("{}", "no config of a run"),
     ('{"config": []}', "no config of a run"), ('{"config": {"new_flag": 1}}', "no --new-flag"),
     ('{"config": {"lr": "high"}}', "lr is 'high'"), ('{"config": {"eval_mid_n": "few"}}', "eval_mid_n is 'few'"),
