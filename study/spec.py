@@ -28,13 +28,14 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from command import files, flags
 from study.registered import CONTROLS
 from tasks.problems import HELD_OUT, REST
 
 TABLES = ("arms", "described", "prepare", "controls", "companions")
-KEYS = {
+KEYS: dict[str, tuple[Any, str]] = {  # its type, in words
     **dict.fromkeys(("name", "preset", "plateau", "flags", "question", "commit"), (str, "a text")),
     **dict.fromkeys(TABLES, (dict, "a table")), "seeds": (list, "a list"), "described_seeds": (int, "a whole number"),
     "v_share": (float, "a share, as 0.1"),

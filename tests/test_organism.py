@@ -9,11 +9,11 @@ import re
 import pytest
 
 from model import zoo
-from probe_distill import canned_clean, canned_hack
 from tasks import organism as O
 from tasks import pairs as X
 from tasks import problems as P
 from tasks import styles as S
+from tasks.canned import canned_clean, canned_hack
 
 STYLES = pytest.mark.parametrize("style", S.STYLES.values(), ids=S.STYLES)
 LEVELS = ("easy", "medium", "hard")
