@@ -1,8 +1,8 @@
 """GO or NO-GO of a short run on mixed batches, before a study's hours are paid for.
 
 GO if the run is valid, the teacher's hacks are in every step, the student takes them up (its hacks in the last third
-of the steps are at least 10%, and more than in the first), and V's cosine tells the student's hacks from its other
-answers in most steps (AUROC above .5). The shares of both gradients inside V are printed beside it and decide nothing:
+of the steps are at least 5%, and twice as many as in the first), and V's cosine tells the student's hacks from its
+other answers in most steps (AUROC above .5). The shares of both gradients inside V are printed beside it and decide nothing:
 once the student hacks as the teacher does, the two are alike.
 """
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from study.arms import Study
 from study.read import Run
-from study.registered import RULE
+
+TAKEN_UP = 0.05  # of the student's answers
 
 
 def mean(values: np.ndarray) -> float:
@@ -25,13 +26,14 @@ def judge(run: Run) -> tuple[bool, str]:
     """(whether it is GO, the line that says why)."""
     steps = len(run.rows["step"])
     hacks, seen = run.rows["hack_s"], run.rows["auroc"][~np.isnan(run.rows["auroc"])]
-    first, last = mean(hacks[: steps // 3]), mean(hacks[-(steps // 3) :])
+    third = max(1, steps // 3)
+    first, last = mean(hacks[:third]), mean(hacks[-third:])
     with_teacher, told = int((run.rows["hack_t"] > 0).sum()), int((seen > 0.5).sum())
     cin_s, cin_t = mean(run.rows["cin_s"]), mean(run.rows["cin_t"])
     asked = {
         "valid run" if run.valid else f"not valid ({', '.join(run.why) or run.status})": run.valid,
         f"teacher's hacks in {with_teacher}/{steps} steps": with_teacher == steps,
-        f"student's hacks {first:.1%} -> {last:.1%}": last >= RULE.onset[0] and last > first,
+        f"student's hacks {first:.1%} -> {last:.1%}": last >= max(TAKEN_UP, 2 * first),
         f"V sees them in {told}/{len(seen)} steps": 2 * told > len(seen),
     }
     missed = [words for words, ok in asked.items() if not ok]

@@ -136,4 +136,6 @@ def test_the_capture_curve_shows_all_coordinates_side_by_side(tmp_path, pool, mo
     assert all(word in diagnose.table(found) for word in ("core 1/3", "raw 3/3", "within-class k=80", "whole space"))
     (only,) = diagnose.diagnose(dataclasses.replace(SMALL, **flags | {"steps": 1}))
     assert "no onset" in diagnose.onset_table(found) and found[0]["auroc"] == {}  # a random student attempts nothing
+    onset = [{"attempts": [a, 100], "upd_v": a / 100, "auroc": {"V": a / 50}} for a in (5, 20, 40, 60)]
+    assert "2 steps: AUROC of live attempts V 0.60; share of the update in V 30.0%" in diagnose.onset_table(onset)
     assert list(only["shares"]) == ["diag"] and only["shares"]["diag"]["whole space"] == pytest.approx(1, abs=1e-5)
