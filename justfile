@@ -176,7 +176,7 @@ view *runs:
 near-misses run *flags:
     python -m study near-misses {{run}} "${@:2}"
 
-# share of the next step's hack gradient that V holds, before any study (preset: organism, full)
+# stage 0 of a study: what V holds of the next step's hack gradient, and what tells attempts apart (organism, coder, full)
 diagnose preset="organism" *flags:
     python -m study diagnose {{preset}} "${@:2}"
 
