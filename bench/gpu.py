@@ -529,7 +529,8 @@ def update_seconds(b: Bench, at: str, d) -> float:
     params = b.basis.knobs()
     saved = [p.detach().clone() for p in params]
     g = torch.randn(b.basis.size, generator=torch.Generator().manual_seed(1)).to(b.basis.device)
-    optimizer = torch.optim.AdamW(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0)
+    fused = params[0].is_cuda or None
+    optimizer = torch.optim.AdamW(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)
     if at != "none":
         hook = train.ProjectionHook(b.basis, train.Config(arm="projected", project_at=at, k=d.V.shape[0]), d, d)
         hook.attach(optimizer, params)
