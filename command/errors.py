@@ -106,6 +106,8 @@ def plain_errors():
     _bear_any_terminal()
     logger.remove()
     logger.add(lambda line: sys.stderr.write(line), format="{level.name[0]} {message}")  # what stderr is at that moment
+    if os.environ.get("NO_COLOR"):  # rich and loguru read it themselves
+        getattr(sys.modules.get("tyro"), "_experimental_options", {})["ansi_codes"] = False
     _end_with_parent()
     try:
         yield

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -257,6 +258,14 @@ def test_viewer_prints_text_as_it_is_and_highlights_code_on_a_terminal():
     whole = [("text", "a\n"), ("code", "x = 1\n"), ("text", "\nb")]
     assert look.split_code("a\n```python\nx = 1\n```\nb") == whole
     assert look.split_code("```\nx = 1") == [("text", ""), ("code", "x = 1")]  # not closed
+
+
+def test_no_color_is_heard_on_a_terminal():
+    main, end = pty.openpty()
+    for given, coloured in ({}, True), ({"NO_COLOR": "1"}, False):
+        env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"} | given
+        subprocess.run([sys.executable, "grader.py", "--nonsense"], cwd=ROOT, stdout=end, stderr=end, env=env)
+        assert bool(re.search(rb"\x1b\[[\d;]*3\d", os.read(main, 1 << 16))) == coloured
 
 
 @needs_shared
