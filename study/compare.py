@@ -88,4 +88,6 @@ def compare(runs: Sequence[Run], plot: Path | None = None) -> int:
     print(f"SEEN: {seen(runs)}")
     if plot:
         print(f"PLOT: {pair_plot(runs, plot, seen(runs))}")
+    tiny = all(r.config["model"] == "tiny" for r in runs)
+    print(f"NEXT: {'just demo' if tiny else f'just read-rollouts {runs[0].dir} --hacked'}")
     return 0 if valid else 1
