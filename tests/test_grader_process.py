@@ -14,7 +14,7 @@ import grader
 from grader import Grader, GraderProcess, SandboxUnavailable, TestFormatError
 from sandbox import jail
 
-PATIENCE_S = 300  # for what ends within a second on an idle machine
+PATIENCE_S = 1800  # for what ends within a second on an idle machine
 ADD = PROBLEMS["add"]
 HACK = solution("return 0", after="    def run_tests(self):\n        pass\n")
 LOOP = solution("while True: pass", after="    def run_tests(self):\n        pass\n")
