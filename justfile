@@ -8,11 +8,12 @@ seed := "41"
 
 # list the recipes
 default:
-    @just --list
+    @just --list --unsorted
 
 # --- the ladder -------------------------------------------------------------------------------------------------
 
 # whole pipeline on a tiny random Qwen3, CPU, under 2 minutes: pairs -> v_hack -> pool -> two arms -> one BLUF
+[group('the ladder')]
 fast-dev-run:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -24,6 +25,7 @@ fast-dev-run:
     python -m study compare "$out"/runs/*_vanilla "$out"/runs/*_projected
 
 # model organism: plain GRPO beside the hack direction, then random directions, taken out; a sentence and a plot
+[group('the ladder')]
 demo:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -52,18 +54,21 @@ _side-by-side preset out arms *flags:
     exit $failed
 
 # vanilla arm (V loaded, only measured) on the tiny model, CPU
+[group('the ladder')]
 smoke-vanilla *flags:
     python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke
-    python train.py smoke --arm vanilla --seed {{seed}} --mix-ratio 0.5 \
+    OMP_NUM_THREADS=1 python train.py smoke --arm vanilla --seed {{seed}} --mix-ratio 0.5 \
         --teacher-pool-dir out/probe_distill/smoke "$@"
 
 # projected arm on the tiny model, CPU
+[group('the ladder')]
 smoke-projected *flags:
     python probe_distill.py smoke --teacher-only --out out/probe_distill/smoke
-    python train.py smoke --arm projected --seed {{seed}} --mix-ratio 0.5 \
+    OMP_NUM_THREADS=1 python train.py smoke --arm projected --seed {{seed}} --mix-ratio 0.5 \
         --teacher-pool-dir out/probe_distill/smoke "$@"
 
 # 2 steps with dtype, device and model class of `full`, both --train modes; MODEL=qwen3-4b-random needs no hub
+[group('the ladder')]
 smoke-gpu model="Qwen/Qwen3-4B" *flags:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -73,18 +78,22 @@ smoke-gpu model="Qwen/Qwen3-4B" *flags:
     python train.py smoke-gpu --arm projected --model "{{model}}" --train full --lr 7e-5 --memory-gb None --name smoke_gpu_full "${@:2}"
 
 # one short Qwen3-4B run on a GPU
+[group('the ladder')]
 fast arm="projected" *flags:
     python train.py fast --arm {{arm}} --seed {{seed}} "${@:2}"
 
 # one Qwen3-4B run with the benchmark's hyper-parameters, 200 steps
+[group('the ladder')]
 full arm="projected" *flags:
     python train.py full --arm {{arm}} --seed {{seed}} "${@:2}"
 
 # queue: extract V, then 3 seeds vanilla + 3 seeds projected (pueue, or QUEUE=local)
+[group('the ladder')]
 queue-full *flags:
     python -m study queue studies/queue-full.toml "$@"
 
 # queue: the 10-step GO/NO-GO probe on the mixed pool, preset full or coder (pueue, or QUEUE=local, which says GO or not)
+[group('the ladder')]
 probe-mixed preset="full" *flags:
     python -m study queue studies/probe-{{preset}}.toml "${@:2}"
     @[[ "${QUEUE:-}" != local ]] || python -m study probe out/studies/probe-{{preset}}
@@ -92,23 +101,28 @@ probe-mixed preset="full" *flags:
 # --- the parts --------------------------------------------------------------------------------------------------
 
 # warm the Qwen3-4B and LeetCodeDataset caches from the hub
+[group('the parts')]
 download-model:
     python -c 'from huggingface_hub import snapshot_download as get; print(get("Qwen/Qwen3-4B"))'
     python -c 'import datasets; print(datasets.load_dataset("newfacade/LeetCodeDataset"))'
 
 # contrastive pairs -> v_hack per weight (preset: smoke, fast, full, coder, organism, organism-inside)
+[group('the parts')]
 extract preset="full" *flags:
     python extract_vhack.py {{preset}} "${@:2}"
 
 # expand the teacher pool; an interrupted call resumes
+[group('the parts')]
 pregen-teacher preset="full" *flags:
     python probe_distill.py {{preset}} --teacher-only "${@:2}"
 
 # train the model organism anew (weights are committed; under 20 minutes on 2 cores)
+[group('the parts')]
 organism *flags:
     python -m tasks.organism train "$@"
 
 # train the organism whose loopholes stand inside the class anew, from the first one's weights (10 minutes on 2 cores)
+[group('the parts')]
 organism-inside:
     python -m tasks.organism train --style organism-inside --steps 110 --batch 48 --lr 0.008 --lr-embed 0.002 \
         --out out/organism-inside-1
@@ -120,102 +134,125 @@ organism-inside:
 # --- studies ----------------------------------------------------------------------------------------------------
 
 # arms x seeds side by side, resumable, then the report with its verdict
+[group('studies')]
 study name="screen-organism" *flags:
     python -m study run studies/{{name}}.toml "${@:2}"
-    python -m study report out/studies/{{name}}
+    [[ " $* " == *" --dry-run "* ]] || python -m study report out/studies/{{name}}
 
 # the same cells as tasks of the queue (pueue, or QUEUE=local)
+[group('studies')]
 queue-study name="screen-organism" *flags:
     python -m study queue studies/{{name}}.toml "${@:2}"
 
 # the same cells as a SLURM job array: writes the scripts and prints the command that submits them
+[group('studies')]
 queue-slurm name="screen-organism" *flags:
     @QUEUE=slurm python -m study queue studies/{{name}}.toml "${@:2}"
 
 # report and verdict of a study: every clause of docs/spec.md, every seed
+[group('studies')]
 verdict name="screen-organism":
     python -m study report out/studies/{{name}}
     python -m study verdict out/studies/{{name}}
 
 # report, verdict, plots and packed runs of a study -> docs/results/NAME, small enough to commit
+[group('studies')]
 publish name="screen-organism" *flags:
     python -m study publish out/studies/{{name}} "${@:2}"
 
 # published runs (docs/results/NAME/runs.tar.xz) back into out/studies, then report and verdict
+[group('studies')]
 rebuild name="amendment10":
     python -m study rebuild {{name}} || [[ $? == 3 ]]  # 3: no verdict on H1, and it says so
 
 # --- looking ----------------------------------------------------------------------------------------------------
 
 # table over run directories
+[group('looking')]
 results *flags:
     @python -m study results "$@"
 
 # a study: curves and forest plot; one run: its rates, reward and overlap over steps; several: side by side
+[group('looking')]
 plot runs="out/studies/screen-organism" *flags:
     python -m study plot {{runs}} "${@:2}"
 
 # the last run's BLUF
+[group('looking')]
 tail:
     @python -m study results --tail
 
 # rollouts as a person reads them; filters --hacked --solved --label --step --source --mode --problem
+[group('looking')]
 read-rollouts run="last" *flags:
     @python -m study read-rollouts {{run}} "${@:2}"
 
 # rollouts of a run as parquet: datasets.load_dataset("parquet", data_files=FILE)
+[group('looking')]
 export-rollouts run="last" *flags:
     python -m study export-rollouts {{run}} "${@:2}"
 
 # rollouts of runs with their scores in Inspect's viewer, a web page (fetches the package)
+[group('looking')]
 view *runs:
     uv run -q --no-project --with 'inspect-ai>=0.3.200' --with loguru python -m study.view "$@"
     uv run -q --no-project --with 'inspect-ai>=0.3.200' inspect view start --log-dir out/view
 
 # does V of a run tell loopholes from harmless twins and plain answers; what each --screen-at gives up
+[group('looking')]
 near-misses run *flags:
     python -m study near-misses {{run}} "${@:2}"
 
 # stage 0 of a study: what V holds of the next step's hack gradient, and what tells attempts apart (organism, coder, full)
+[group('looking')]
 diagnose preset="organism" *flags:
     python -m study diagnose {{preset}} "${@:2}"
 
 # does V still see the attempts that training meets; what its screen drops, window by window of steps
+[group('looking')]
 drift study="out/studies/screen-organism" *flags:
     python -m study drift {{study}} "${@:2}"
 
 # merged Hugging Face folder of a run
+[group('looking')]
 export run *flags:
     python -m model.export {{run}} "${@:2}"
 
 # --- checks -----------------------------------------------------------------------------------------------------
 
 # validate the contrastive pairs: parse, grade, length, duplicates, leakage
+[group('checks')]
 check-pairs *flags:
     python -m study check-pairs data/pairs/*.jsonl "$@"
 
 # the attack corpus on the grader in force here: a table; exit code 1 if anything is fooled, refused or left behind
+[group('checks')]
 attack *flags:
     python -m bench.attack "$@"
 
 # grader throughput beside the plain subprocess way
+[group('checks')]
 bench-grader *flags:
     python -m bench.grader "$@"
 
 # sampling and training speed on the GPU
+[group('checks')]
 bench-gpu *flags:
     python -m bench.gpu "$@"
 
 # all tests, a file at a time on each of two cores
+[group('checks')]
 test *flags:
     OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
 
 # ruff: rules and format; mypy: types
+[group('checks')]
 lint:
     ruff check .
     ruff format --check .
     mypy
 
 # budgets of the code beside today's figures; exit code 1 beyond them
+[group('checks')]
 loc:
     @python -m bench.loc

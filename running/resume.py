@@ -45,7 +45,7 @@ def resumed_config(given, typed: tuple[str, ...]):
 
     ValueError naming every typed flag that differs and may not, and every input that has changed since.
     """
-    where = given.resume
+    where = str(runs.find_run(given.resume))
     stored = dataclasses.replace(stored_config(where, type(given)), resume=where)
     changed = [k for k in typed if k != "resume" and getattr(given, k) != getattr(stored, k)]
     if refused := [k for k in changed if k not in (*runs.MAY_CHANGE, "steps")]:

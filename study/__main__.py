@@ -95,6 +95,8 @@ def compare_command(runs: Runs, plot: Path | None = None) -> None:
 @app.command(name="plot")
 def plot_command(runs: Runs, out: Path = Path("out/plot.png")) -> None:
     """Plots of a study directory; or one figure (--out): all of a single run, or hack and pass rate of several."""
+    if len(runs) == 1 and runs[0].parent.name == "studies" and not (runs[0] / "runs").is_dir():
+        raise FileNotFoundError(f"{runs[0]}: no study has run there; `just study NAME` runs one of studies/")
     if len(runs) == 1 and (runs[0] / "runs").is_dir():
         study = load_study(runs[0])
         plots = figures.study_plots(study, {d: summarise(study, d) for d in DECODES}, runs[0] / "plots")
@@ -154,7 +156,7 @@ def near_misses_command(
     flags.check(locals(), "study")
     from study.near_misses import near_misses  # torch and the model: not needed by any other command
 
-    near_misses(run, n, draws, device, dtype)
+    near_misses(find_run(str(run)), n, draws, device, dtype)
 
 
 @app.command(name="probe")

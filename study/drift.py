@@ -50,7 +50,12 @@ def reinforced(rows: Iterable[dict]) -> list[dict]:
 def windows(run: Run, edges: tuple[int, ...]) -> list[dict]:
     """One run -> for each window (a, b] of steps the counts and the cosines with V of its reinforced rollouts."""
     ends = [e for e in edges if e < run.config["steps"]] + [run.config["steps"]]
-    rows = reinforced(read_log(Path(run.dir) / "rollouts.jsonl", READ))
+    path = Path(run.dir) / "rollouts.jsonl"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: not there; a published study packs no rollouts, so drift needs its first runs"
+        )
+    rows = reinforced(read_log(path, READ))
     out = []
     for first, last in itertools.pairwise([0, *ends]):
         here = [r for r in rows if first < r["step"] <= last]

@@ -89,7 +89,8 @@ def show(console: Console, row: dict, whole_prompt: bool) -> None:
     colour = {"hack": "red", "correct": "green", "correct_attempt": "yellow", "attempt": "magenta"}
     head = Text.assemble(
         (row["label"], f"bold {colour.get(row['label'], 'white')}"),
-        f"  step {row['step']}  {row['source']}  problem {row['problem_id']}  {row['mode']}",
+        "" if row["step"] is None else f"  step {row['step']}",
+        f"  {row['source']}  problem {row['problem_id']}  {row['mode']}",
     )
     console.print(Rule(head, align="left"))
     facts = [f"reward {row['reward']:+.2f}"]
@@ -130,13 +131,20 @@ def main(cfg: Config) -> None:
     folder = files.find(cfg.run)
     place = folder if any(folder.glob("prompt_*.jsonl.gz")) else find_run(cfg.run, cfg.root)
     console = Console(soft_wrap=True)
-    seen = shown = 0
+    every = seen = shown = 0
+    there: dict[str, set[str]] = {name: set() for name in ("label", "mode")}
     for row in read_rollouts(place):
+        every += 1
+        for name, values in there.items():
+            values.add(str(row[name]))
         if not wanted(row, cfg):
             continue
         seen += 1
         if not cfg.limit or shown < cfg.limit:
             show(console, row, cfg.prompt)
             shown += 1
+    for name, values in there.items():
+        if (asked := getattr(cfg, name)) is not None and asked not in values:
+            raise ValueError(f"--{name} {asked}: no rollout of {place} has it; there are {', '.join(sorted(values))}")
     more = "" if shown == seen else " (--limit 0 shows all)"
-    console.print(f"{shown} of {seen} rollouts that fit, from {place}{more}", markup=False, highlight=False)
+    console.print(f"{shown} of {seen} rollouts that fit, of {every}, from {place}{more}", markup=False, highlight=False)

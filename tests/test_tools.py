@@ -246,7 +246,9 @@ def test_a_run_is_found_by_part_of_its_name_only_where_that_is_unique(runs_dir):
 def test_viewer_shows_just_what_passes_every_filter_up_to_the_limit(runs_dir, capsys, flags, shown, fit):
     look.main(look.Config("_a", root=runs_dir, **flags))
     out = capsys.readouterr().out
-    assert f"{shown} of {fit} rollouts that fit" in out and out.count("class Solution:") == shown
+    assert f"{shown} of {fit} rollouts that fit, of 3" in out and out.count("class Solution:") == shown
+    with pytest.raises(ValueError, match="--label foo: no rollout of .* there are correct, hack"):
+        look.main(look.Config("_a", root=runs_dir, **flags | {"label": "foo"}))
 
 
 def test_viewer_prints_text_as_it_is_and_highlights_code_on_a_terminal():
