@@ -58,13 +58,13 @@ def test_arms_of_one_seed_see_the_same_first_rollouts(tmp_path, pool, vhack):
 def test_a_run_names_what_to_run_next():
     run = SimpleNamespace(dir="RUN", checkpoint=Path("nowhere"), rows=[{"hack_s": [1, 4]}])
     argv = ["train.py", "organism", "--arm", "screen", "--modes", "run_tests", "sentinel", "--v=text", "--name", "x"]
-    for end, flags, said in (
+    for end, given, said in (
         ("stopped", {}, "python train.py organism --resume RUN"), ("void", {}, "just plot RUN shows"),
         ("crashed", {}, "mend what the first line names"), ("valid", {"model": "tiny"}, "just demo"),
         ("valid", {"arm": "vanilla"}, "just read-rollouts RUN --hacked"),
         ("valid", {}, "python train.py organism --modes run_tests sentinel --arm vanilla gives it a baseline"),
     ):  # fmt: skip
-        cfg = T.Config(**{"arm": "screen", "model": "organism"} | flags)
+        cfg = T.Config(**{"arm": "screen", "model": "organism"} | given)
         assert beside.next_command(run, cfg, argv, end, None).startswith(said)
 
 
