@@ -202,7 +202,8 @@ def fill_pool(cfg: Config, tasks: list[Task], teacher: Teacher, tokenizer, grade
             write_prompt_file(cfg.out / task.name, rows)
             counts.update(row["label"] for row in rows)
         done = sum((cfg.out / t.name).exists() for t in tasks)
-        logger.info(f"{done}/{len(tasks)} prompts in {cfg.out}: {dict(sorted(counts.items()))}")
+        if done * 10 // len(tasks) > (done - len(missing)) * 10 // len(tasks):  # a line a tenth
+            logger.info(f"{done}/{len(tasks)} prompts in {cfg.out}: {dict(sorted(counts.items()))}")
     if left_out:
         logger.warning(f"{len(left_out)} prompts left out: " + "; ".join(f"{k}: {v}" for k, v in left_out.items()))
     return counts

@@ -438,7 +438,7 @@ def summary(pairs: Sequence[Pair], tokenizer: Any = None) -> str:
             f"{sum(p.split == 'heldout' for p in g):>6}{sum(p.correct_body for p in g):>7}"
             f"{sum('explicit' in p.tags for p in g):>10}  {min(ratios):.2f} .. {max(ratios):.2f}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "right: hack sides whose method is right as well; explicit: pairs with that tag"])
 
 
 @dataclass(frozen=True)
