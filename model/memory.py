@@ -29,7 +29,7 @@ def plan(cfg, model, basis) -> tuple[bool, int, float | None]:
     size = model.config.hidden_size * model.config.num_hidden_layers / (2560 * 36)
     kept = 4.5e-3  # the packed forward keeps the inputs of fused kernels alone
     room = max(0.0, min(0.6 * free, (free - leaves) * kept / 7e-3))  # V's pairs have W beside them and nothing sampled
-    least = 8192 if cfg.dtype == "float32" else max(3072, 2 * cfg.max_new_tokens)  # float32 keeps twice as much and more
+    least = 8192 if cfg.dtype == "float32" else max(3072, 2 * cfg.max_new_tokens)  # float32 keeps over twice as much
     checkpointing = room < least * kept * size
     token_gb = (4e-4 if checkpointing else kept) * size
     tokens = min(TOKENS_PER_MICRO, int(room / token_gb))
