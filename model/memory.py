@@ -12,8 +12,7 @@ TOKENS_PER_MICRO = 16384  # of one forward and backward; less where a GPU's memo
 def plan(cfg, model, basis) -> tuple[bool, int, float | None]:
     """(checkpointing, tokens of a micro-batch, GB for sampling) that keep a GPU run within --memory-gb.
 
-    Per token of the training forward at Qwen3-4B: .4 MB with layers recomputed; without 4.5 MB packed, 7 MB padded (V's
-    pairs). Recomputing costs half of the gradient's time again, smaller micro-batches a few percent.
+    Per token of the training forward at Qwen3-4B: .4 MB with layers recomputed, 4.5 MB without.
     """
     if cfg.device != "cuda":
         return False, TOKENS_PER_MICRO, None
@@ -22,17 +21,12 @@ def plan(cfg, model, basis) -> tuple[bool, int, float | None]:
     copies = 3 if cfg.train == "delta_s" else 4  # gradient and Adam's moments; full: masters, too
     held = torch.cuda.memory_allocated() / 1e9 + 4e-9 * copies * numbers
     held += 4e-9 * cfg.prompts_per_step * cfg.group * basis.size  # per-rollout coordinates
-    leaves = 0.0  # W, once V is made: Policy.prepare_training
-    if basis.fused and not cfg.kl_beta:
-        leaves = sum(x.weight.nbytes for x in basis.layers.values() if x.weight.is_cuda) / 1e9
-    free = total - held - 6.0 + leaves  # 6: chunks of logits, SVD and other passing needs
+    free = total - held - 6.0  # chunks of logits, SVD and other passing needs
     size = model.config.hidden_size * model.config.num_hidden_layers / (2560 * 36)
     kept = 4.5e-3  # the packed forward keeps the inputs of fused kernels alone
-    room = max(0.0, min(0.6 * free, (free - leaves) * kept / 7e-3))  # V's pairs have W beside them and nothing sampled
-    least = 8192 if cfg.dtype == "float32" else max(3072, 2 * cfg.max_new_tokens)  # float32 keeps over twice as much
-    checkpointing = room < least * kept * size
+    checkpointing = 0.6 * free < 8192 * kept * size
     token_gb = (4e-4 if checkpointing else kept) * size
-    tokens = min(TOKENS_PER_MICRO, int(room / token_gb))
+    tokens = min(TOKENS_PER_MICRO, int(0.6 * max(free, 0) / token_gb))
     sampling = free - tokens * token_gb
     if tokens < 2048 or sampling < 1:
         raise ValueError(
