@@ -208,11 +208,6 @@ near-misses run *flags:
 diagnose preset="organism" *flags:
     python -m study diagnose {{preset}} "${@:2}"
 
-# does V still see the attempts that training meets; what its screen drops, window by window of steps
-[group('looking')]
-drift study="out/studies/screen-organism" *flags:
-    python -m study drift {{study}} "${@:2}"
-
 # merged Hugging Face folder of a run
 [group('looking')]
 export run *flags:

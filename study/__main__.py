@@ -21,7 +21,7 @@ import tyro
 
 from command import errors, files, flags, usage
 from runs import find_run
-from study import base, check_pairs, compare, drift, figures, look, power, probe, report, results, run, verdict
+from study import base, check_pairs, compare, figures, look, power, probe, report, results, run, verdict
 from study.arms import load_study
 from study.read import DECODES, read_run
 from study.tables import summarise
@@ -105,12 +105,6 @@ def plot_command(runs: Runs, out: Path = Path("out/plot.png")) -> None:
         print(figures.run_plot(read_run(find_run(str(runs[0]))), out))
     else:
         print(figures.pair_plot([read_run(find_run(str(r))) for r in runs], out))
-
-
-@app.command(name="drift")
-def drift_command(cfg: Annotated[drift.Config, flat]) -> None:
-    """Does V still see the hacks that training meets: cosines of the attempts, window by window of steps."""
-    drift.main(cfg)
 
 
 @app.command(name="results")

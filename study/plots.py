@@ -246,37 +246,6 @@ def overlap(path: str | Path, curves: Curves, title: str, note: str) -> Path:
     return save(fig, path, note)
 
 
-def drift(path: str | Path, arms: dict[str, list[dict]], title: str, note: str) -> Path:
-    """Two panels over steps: median cosine of an arm's attempts with V (band: range over seeds), and their share."""
-    fig, axes = subplots(1, 2, figsize=(11.4, 4.8))
-    for i, ax in enumerate(axes):
-        ax.set_position([0.085 + 0.485 * i, 0.185, 0.285, 0.645])
-    fig.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=13.5, fontweight="bold")
-    style = looks(list(arms))
-    ends: tuple[list, list] = ([], [])
-    for arm, windows in arms.items():
-        colour, dash, width = style[arm]
-        seen = [w for w in windows if "median" in w]
-        middle = [sum(w["steps"]) / 2 for w in seen]
-        share = [100 * w["attempts"] / (w["attempts"] + w["correct"]) for w in seen]
-        cosines = [w["median"] for w in seen]
-        axes[0].fill_between(middle, *zip(*(w["seeds"] for w in seen), strict=True), color=colour, alpha=0.13, lw=0)
-        for ax, y, end, words in ((axes[0], cosines, ends[0], "{:+.3f}"), (axes[1], share, ends[1], "{:.0f}%")):
-            ax.plot(middle, y, dash, color=colour, linewidth=width, marker="o", markersize=4)
-            end.append((y[-1], middle[-1], f"{NAMES.get(arm, arm)} " + words.format(y[-1]), colour))
-    axes[1].set_ylim(-1.5, 101.5)
-    for ax, end in zip(axes, ends, strict=True):
-        last = max(x for _, x, _, _ in end)
-        name_ends(ax, end, last, *ax.get_ylim())
-        ax.set_xlim(0, last)
-        ax.set_xlabel("optimizer step (middle of a window)")
-    axes[0].set_title("What V still sees of an attempt")
-    axes[0].set_ylabel("median cosine with V")
-    axes[1].set_title("How common attempts are")
-    axes[1].set_ylabel("% of attempts and right answers")
-    return save(fig, path, note)
-
-
 def plane(path: str | Path, arms: dict[str, tuple[Array, Array]], title: str, note: str) -> Path:
     """Mean trajectory of each arm in the plane (pass, hack): equal solve rate is a vertical line."""
     fig, ax = subplots(figsize=(8.6, 5.6))

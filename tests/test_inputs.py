@@ -26,13 +26,13 @@ from bench import grader as bench_grader
 from command import errors, flags
 from model import zoo
 from study import __main__ as study
-from study import base, check_pairs, drift, look, results, run
+from study import base, check_pairs, look, results, run
 from tasks import organism, pairs, problems
 
 FILE = Path("x")
 STARTS = [
     train.Config(), extract_vhack.ExtractConfig(), probe_distill.Config(), bench_gpu.Config(), bench_grader.Config(),
-    drift.Config(FILE), grader.Config("x", FILE, FILE), organism.TrainConfig(), organism.ProblemsConfig(),
+    grader.Config("x", FILE, FILE), organism.TrainConfig(), organism.ProblemsConfig(),
     base.Config(), check_pairs.Check(()), pairs.Show(FILE, 0), problems.Config("x"), results.Config(), look.Config(),
     run.RunFlags(FILE), run.QueueFlags(FILE), study.near_misses_command, study.power_command,
 ]  # fmt: skip

@@ -21,7 +21,7 @@ import runs
 import train
 from command import errors, files, flags
 from running.resume import input_hashes, stored_config
-from study import drift, look, results, runner
+from study import look, results, runner
 from study.archive import pack_runs
 from study.read import read_run
 from study.spec import Cell
@@ -191,7 +191,7 @@ def test_every_reader_names_a_file_that_is_no_log_of_a_run(file, how, tmp_path):
     cell = Cell("vanilla", 1, ())
     readers = {
         "read": lambda: read_run(d), "results": lambda: results.read_line(d),
-        "rollouts": lambda: list(look.read_rollouts(d)), "drift": lambda: drift.main(drift.Config(tmp_path / "s")),
+        "rollouts": lambda: list(look.read_rollouts(d)),
         "runner": lambda: runner.find_runs(d.parent, cell),
         "archive": lambda: pack_runs(d.parent, tmp_path / "a.tar.xz"),
     }  # fmt: skip
