@@ -5,7 +5,6 @@ import contextlib
 import pytest
 import torch
 from test_sampler import gpu, make, with_delta
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import packed
 from model.packed import Packed, Unit, _SharedAttention, cut_units, hidden_states, micro_batches
@@ -61,28 +60,6 @@ def test_packed_attention_and_its_backward_equal_masked_attention_in_float64(mos
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
     blocks = [len(x) for x in lay.pads.values()]
     assert blocks == [] if most is None else blocks == [1, 1] if most > 2_000 else min(blocks) > 1
-
-
-def test_padded_attention_needs_no_more_operators_for_more_segments(monkeypatch):
-    """On a GPU each operator is a launch: segment by segment they grow with the rollouts, padded they do not."""
-
-    class Count(TorchDispatchMode):
-        n = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            self.n += 1
-            return func(*args, **(kwargs or {}))
-
-    def operators(n_units: int, padded: bool) -> int:
-        monkeypatch.setattr(packed, "_padded", lambda q: padded)
-        lay = Packed(units_of(lengths=((5, (3, 4, 6, 2)),) * n_units)[0], torch.device("cpu"))
-        q, k, v = (torch.randn(len(lay.ids), h, 8, requires_grad=True) for h in (4, 2, 2))
-        with Count() as count:
-            _SharedAttention.apply(q, k, v, lay, 0.3).sum().backward()
-        return count.n
-
-    assert operators(12, True) == operators(2, True) < 500
-    assert operators(12, False) > 4 * operators(2, False)
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
