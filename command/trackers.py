@@ -48,7 +48,8 @@ def told(call, *args, **kwargs) -> None:
 def step_numbers(row: dict) -> dict[str, float]:
     """A row as a tracker shows it: student/..., teacher/..., update/..., time/...; counts as rates."""
     place = {"rew_s": "student/reward", "hack_s": "student/hack_rate", "gt_s": "student/pass_rate",
-             "att_s": "student/attempt_rate", "hack_t": "teacher/hack_rate", "gt_t": "teacher/pass_rate",
+             "att_s": "student/attempt_rate", "cut_s": "student/truncated_rate",
+             "hack_t": "teacher/hack_rate", "gt_t": "teacher/pass_rate",
              "gen": "time/sampling_s", "wait": "time/grading_s", "sec": "time/step_s"}  # fmt: skip
     numbers = {k: v[0] / max(1, v[1]) if isinstance(v, list) else v for k, v in row.items() if k != "step"}
     return {place.get(k, f"update/{k}"): v for k, v in numbers.items() if isinstance(v, int | float)}

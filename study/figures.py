@@ -86,7 +86,7 @@ def curve_plots(study: Study, groups: dict[str, list[str]], out: Path) -> Iterat
         f"Study {study.name}, {DECODES[decode]}, {'-'.join(map(str, sorted(n_prompts)))} held-out prompts a seed, "
         "evaluator renamed. Line: mean over seeds; band: 95% t interval (below 5 seeds: thin lines, each seed)."
     )
-    ring = "\nRing: step 0, dot: last step; a vertical line joins checkpoints that solve equally much."
+    ring = "\nRing: step 0, dot: last step."
     for group, labels in groups.items():
         here = [a for a in labels if a in study.arms]
         hinted = [a for a in here if all(decode in r.on for r in study.arms[a].values())]
