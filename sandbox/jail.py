@@ -1218,10 +1218,16 @@ def _zygote(sock, namespaces, options):
     _as_python_file(layers)
     _send(sock, b"H", "+".join(layers.names).encode() + b"\n" + "; ".join(layers.missing).encode())
     setup_cache = {}
+    slots = [None] * 300
     gc.collect()
     gc.freeze()  # fewer pages written, so fewer copied, in each fork
     while True:
         gc.collect()  # the same counts and free lists, so the same addresses, before each program
+        for i in range(300):
+            slots[i] = object()
+        slots.sort(key=id, reverse=True)
+        for i in range(300):  # the smallest blocks, freed in order: which comes next would tell how many programs ran
+            slots[i] = None
         _run(sock, marshal.loads(_receive(sock)[1]), layers, setup_cache)
 
 

@@ -2099,6 +2099,10 @@ import gc, os, resource, sys, threading
 def stats(path):
     s = os.stat(path)
     return [s.st_mode, s.st_ino, s.st_dev, s.st_nlink, s.st_uid, s.st_size, s.st_atime_ns, s.st_mtime_ns, s.st_ctime_ns]
+memory = [  # before the thread: what it allocates, and when, depends on how the two take turns
+    sorted(sys.modules), len(gc.get_objects()), sys.getallocatedblocks(), gc.get_count(),
+    sorted(id(x) for x in [object() for _ in range(300)]), id([]), id({}), id(3.5), id("x" * 1000), id(bytes(100_000)),
+]
 tid = []
 thread = threading.Thread(target=lambda: tid.append(threading.get_native_id()))
 thread.start()
@@ -2111,9 +2115,7 @@ return [
     [os.getpid(), os.getppid(), *tid, os.getpgrp(), os.getcwd(), os.listdir("."), os.umask(0)],
     stats(".")[:2] + stats(".")[3:6],  # without the number of its device, the lowest that is free on this machine
     [stats(path) for path in paths],
-    [resource.getrlimit(n) for n in range(16)], sorted(os.environ.items()), sorted(sys.modules), len(gc.get_objects()),
-    [sys.getallocatedblocks(), gc.get_count(), sorted(id(x) for x in [object() for _ in range(300)])],
-    [id([]), id({}), id(3.5), id("x" * 1000), id(bytes(100_000))],
+    [resource.getrlimit(n) for n in range(16)], sorted(os.environ.items()), memory,
 ]
 """
 ACTS = (
