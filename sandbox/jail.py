@@ -1204,7 +1204,7 @@ def _zygote(sock, namespaces, options):
     import bisect  # noqa: F401  (warm imports: what LeetCode set-up code and completions use)
     import copy  # noqa: F401
     import datetime  # noqa: F401
-    import functools  # noqa: F401
+    import functools
     import gc
     import heapq  # noqa: F401
     import itertools  # noqa: F401
@@ -1218,16 +1218,18 @@ def _zygote(sock, namespaces, options):
     _as_python_file(layers)
     _send(sock, b"H", "+".join(layers.names).encode() + b"\n" + "; ".join(layers.missing).encode())
     setup_cache = {}
-    slots = [None] * 300
+    slots = [None] * 100
+    blocks = [object, complex, *(functools.partial(bytes, n) for n in range(15, 96, 16))]  # 16, 32, ... 128 bytes
     gc.collect()
     gc.freeze()  # fewer pages written, so fewer copied, in each fork
     while True:
         gc.collect()  # the same counts and free lists, so the same addresses, before each program
-        for i in range(300):
-            slots[i] = object()
-        slots.sort(key=id, reverse=True)
-        for i in range(300):  # the smallest blocks, freed in order: which comes next would tell how many programs ran
-            slots[i] = None
+        for block in blocks:  # freed in one order: which block comes next would tell how many programs ran before
+            for i in range(100):
+                slots[i] = block()
+            slots.sort(key=id, reverse=True)
+            for i in range(100):
+                slots[i] = None
         _run(sock, marshal.loads(_receive(sock)[1]), layers, setup_cache)
 
 

@@ -2102,6 +2102,7 @@ def stats(path):
 memory = [  # before the thread: what it allocates, and when, depends on how the two take turns
     sorted(sys.modules), len(gc.get_objects()), sys.getallocatedblocks(), gc.get_count(),
     sorted(id(x) for x in [object() for _ in range(300)]), id([]), id({}), id(3.5), id("x" * 1000), id(bytes(100_000)),
+    [id(x) for x in [bytes(n) for n in range(1, 96, 16) for _ in range(40)]],
 ]
 tid = []
 thread = threading.Thread(target=lambda: tid.append(threading.get_native_id()))
